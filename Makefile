@@ -1,0 +1,89 @@
+# Everything a developer does, by name. `make help` lists it. Needs git, make and Python 3.13; installs the rest here.
+
+PYTHON ?= python3.13
+ARCHITECTURE ?= arm64
+ENVIRONMENT ?= default
+MACHINE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+
+VENV := .venv
+SAM := .tools/sam
+MINISTACK := .tools/ministack
+LOCAL_BUILD := .aws-sam/local
+SOURCES := $(shell find src -type f -not -path '*/__pycache__/*') template.yaml
+
+export SAM_CLI_TELEMETRY := 0
+export PYTHONDONTWRITEBYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+run_sam := PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit lint format build invoke deploy lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [ROUTING_KEY=...]
+	@KEEP="$(KEEP)" ROUTING_KEY="$(ROUTING_KEY)" $(VENV)/bin/python -m local.demo
+
+test: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
+	$(VENV)/bin/pytest
+
+unit: $(VENV)/.installed ## the unit tests alone, in seconds
+	$(VENV)/bin/pytest tests/unit
+
+lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate --lint
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy src/handler local tests
+	$(run_sam) validate --lint --region us-east-1 --template template.yaml
+
+format: $(VENV)/.installed ## let ruff mend what it can
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+build: $(SAM)/.installed ## sam build, for arm64 unless told otherwise [ARCHITECTURE=x86_64]
+	$(run_sam) build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## sam local invoke in a container, against the local stack: EVENT=events/....json
+	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
+	@$(VENV)/bin/python -m local.invoke $(EVENT)
+
+deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
+	$(run_sam) deploy --config-env $(ENVIRONMENT) $(if $(filter command% environment%,$(origin ARCHITECTURE)),--parameter-overrides Architecture=$(ARCHITECTURE))
+
+lock: ## pin the newest versions that fit, with their hashes
+	$(PYTHON) -m venv --clear .tools/lock
+	.tools/lock/bin/pip install -q --require-hashes -r requirements/lock.txt
+	for name in src/requirements requirements/dev requirements/sam requirements/ministack requirements/lock; do \
+	  .tools/lock/bin/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	    --no-emit-find-links --strip-extras --no-header --allow-unsafe -o $$name.txt $$name.in || exit 1; done
+
+clean: ## delete everything that was made here
+	rm -rf .aws-sam .tools .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# --- how the tools come to be ---
+
+define environment
+@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.13, or name it with PYTHON=..." >&2; exit 1; }
+@echo "installing $< ..."
+@$(PYTHON) -m venv --clear $(@D)
+@$(@D)/bin/python -m pip install --quiet --require-hashes -r $< >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
+@touch $@
+endef
+
+$(VENV)/.installed: requirements/dev.txt src/requirements.txt
+	$(environment)
+
+$(SAM)/.installed: requirements/sam.txt
+	$(environment)
+
+$(MINISTACK)/.installed: requirements/ministack.txt
+	$(environment)
+
+# for the machine's own processor, beside what `make build` leaves for AWS
+$(LOCAL_BUILD)/template.yaml: $(SOURCES) $(SAM)/.installed
+	@echo "building the function for $(MACHINE) ..."
+	@$(run_sam) build --build-dir $(LOCAL_BUILD) --parameter-overrides Architecture=$(MACHINE) >$(SAM)/build.log 2>&1 \
+	  || { cat $(SAM)/build.log >&2; exit 1; }
+	@touch $@
