@@ -1,0 +1,1 @@
+"""What only a developer's machine runs: the PagerDuty simulator, the AWS emulator, the demo."""
