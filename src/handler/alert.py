@@ -1,0 +1,153 @@
+"""The alert as the rest of the code sees it, whatever source it came from. Knows no AWS service and no wire format."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from handler.outcome import SkipReason
+
+CHANGE_EVENT_LABEL = "change_event"
+
+
+class Status(StrEnum):
+    """What the source says of the alert."""
+
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Severity(StrEnum):
+    """PagerDuty's four severities, most urgent first."""
+
+    CRITICAL = "critical"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+    @property
+    def urgency(self) -> int:
+        """0 for info to 3 for critical."""
+        return len(Severity) - 1 - list(Severity).index(self)
+
+
+_SYNONYMS = {
+    Severity.CRITICAL: "critical crit page fatal emergency emerg alert disaster p1 p0 sev1 sev0 sev-1 s1",
+    Severity.ERROR: "error err high major severe p2 sev2 sev-2 s2",
+    Severity.WARNING: "warning warn medium moderate average minor p3 sev3 sev-3 s3",
+    Severity.INFO: "info information informational low notice none ok debug p4 p5 sev4 sev5 sev-4 sev-5 s4 s5",
+}
+_SEVERITY_OF_WORD = {word: severity for severity, words in _SYNONYMS.items() for word in words.split()}
+
+
+def parse_severity(word: str) -> Severity | None:
+    """Give the severity that a word means (`page`, `P1`, `warn`, ...), or None for a word nobody agreed on."""
+    return _SEVERITY_OF_WORD.get(word.strip().lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Something to look at: shown on the incident."""
+
+    href: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture shown on the incident; `src` has to be https."""
+
+    src: str
+    href: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert, normalised.
+
+    Attributes:
+        fingerprint: the alert's identity at its source; the same for its trigger and its resolve. Never empty.
+        observed_at: the source's own time of the state change, in UTC. Orders the observations of one alert.
+        severity_word: what the source called the severity; `severity` says what it means.
+        location: the affected system (PagerDuty calls it the payload's source); empty where it is not known.
+        details: whatever else the source says, shown under the incident's custom details.
+    """
+
+    fingerprint: str
+    name: str
+    status: Status
+    observed_at: datetime
+    origin: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    generator_url: str = ""
+    classification: Mapping[str, Any] | None = None
+    severity_word: str = ""
+    summary: str = ""
+    location: str = ""
+    component: str = ""
+    group: str = ""
+    class_: str = ""
+    client: str = ""
+    client_url: str = ""
+    links: tuple[Link, ...] = ()
+    images: tuple[Image, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def severity(self) -> Severity | None:
+        """The severity the source asked for, or None where it asked for none or used an unknown word."""
+        return parse_severity(self.severity_word) if self.severity_word else None
+
+    @property
+    def is_change(self) -> bool:
+        """Whether this is a change event: it notifies nobody and is sent once per occurrence, whatever the status."""
+        return self.labels.get(CHANGE_EVENT_LABEL, "").lower() == "true"
+
+    def matching_labels(self) -> dict[str, str]:
+        """Give what targets match on: the labels, and the source's fields under the names below.
+
+        `alertname`, `source` (which parser read it), `status`, `component`, `group`, `class`, and `severity` as one
+        of PagerDuty's four where the word is known. A label wins over a field, except for `severity`.
+        """
+        fields = {
+            "alertname": self.name,
+            "source": self.origin,
+            "status": str(self.status),
+            "component": self.component,
+            "group": self.group,
+            "class": self.class_,
+        }
+        severity = str(self.severity) if self.severity else self.severity_word
+        return {**fields, **self.labels, "severity": severity}
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """What a source understood and that needs nothing sent.
+
+    Attributes:
+        reason: why, as `AlertsSkipped` counts it.
+        name: what it was, for the log line.
+    """
+
+    reason: SkipReason
+    name: str
+
+
+def fingerprint_of(labels: Mapping[str, str]) -> str:
+    """Compute a fingerprint from labels: the same labels in any order give the same one.
+
+    Names and values are separated by the byte 0xFF, which no UTF-8 text contains, so `{a: bc}` and `{ab: c}` differ.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(labels):
+        for part in (name, labels[name]):
+            digest.update(part.encode("utf-8", "surrogatepass") + b"\xff")
+    return digest.hexdigest()[:32]

@@ -1,0 +1,136 @@
+"""The Lambda function: wires everything once, at init, and shows the flow of an invocation. Nobody imports it.
+
+record -> unwrap -> source -> Alert -> targets -> claim, send, settle -> report -> metrics and one log line
+"""
+
+import os
+import random
+import time
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+
+from handler import envelope
+from handler.client import PagerDutyClient
+from handler.delivery import Sender
+from handler.errors import ErrorReason, PublishError, QueueUnavailableError
+from handler.metrics import SERVICE, MetricsRecorder
+from handler.publisher import Publisher
+from handler.queues import Queues
+from handler.report import Report
+from handler.settings import Settings
+from handler.table import DedupTable
+from handler.targets import SecretsByPrefix, Targets
+
+AWS_CLIENT_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=4,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=10,
+)
+MARGIN_SECONDS = 3.0
+"""Kept of an invocation's time for the queues and the log, after the last request to PagerDuty."""
+
+
+class InternalError(PublishError):
+    """A mistake of ours; the record is kept, and the log has the traceback."""
+
+    reason = ErrorReason.INTERNAL
+
+
+logger = Logger(service=SERVICE)
+metrics = MetricsRecorder()
+
+
+def report_problem(error: PublishError) -> None:
+    """Log and count what is wrong with a target or with reading them."""
+    logger.error(str(error), extra={"reason": str(error.reason)})
+    metrics.record_error(error)
+
+
+def wire(settings: Settings) -> Publisher:
+    """Make everything once for the life of the execution environment."""
+    dynamodb = boto3.client("dynamodb", config=AWS_CLIENT_CONFIG)
+    sqs = boto3.client("sqs", config=AWS_CLIENT_CONFIG)
+    secrets = boto3.client("secretsmanager", config=AWS_CLIENT_CONFIG)
+    client = PagerDutyClient(
+        base_url=settings.PAGERDUTY_BASE_URL,
+        timeout_seconds=settings.PAGERDUTY_TIMEOUT,
+        max_retries=settings.PAGERDUTY_MAX_RETRIES,
+        clock=time.time,
+    )
+    table = DedupTable(
+        dynamodb,
+        settings.DEDUP_TABLE_NAME,
+        ttl_seconds=settings.PAGERDUTY_CACHE_TTL,
+        repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER,
+    )
+    sender = Sender(
+        client,
+        table,
+        clock=time.time,
+        random=random.random,
+        new_owner=lambda: uuid4().hex,
+        give_up_after_seconds=settings.PAGERDUTY_CACHE_TTL,
+    )
+    targets = Targets(
+        SecretsByPrefix(secrets),
+        prefix=settings.PAGERDUTY_TARGET_PREFIX,
+        base_url=settings.PAGERDUTY_BASE_URL,
+        clock=time.time,
+        report=report_problem,
+    )
+    queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
+    return Publisher(targets, sender, queues, time.time)
+
+
+publisher = wire(Settings.from_environment(os.environ))
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: Any, context: LambdaContext) -> Any:
+    """Publish every alert of an invocation; fail only if one could neither be sent nor kept."""
+    deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+    records = envelope.split(event)
+    try:
+        if any(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records):
+            return process_partial_response(
+                event=event,
+                record_handler=lambda record: handle(record.raw_event, deadline),
+                processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
+                context=context,
+            )
+        failures: list[Exception] = []
+        reports: list[Report] = []
+        for record in records:
+            try:
+                reports += handle(record, deadline)
+            except QueueUnavailableError as error:
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("alerts that could neither be sent nor kept: Lambda has to try again", failures)
+        return {"results": [report.fields() for report in reports]}
+    finally:
+        metrics.flush()
+
+
+def handle(record: Any, deadline: float) -> list[Report]:
+    """Publish one record, its siblings unharmed; raise QueueUnavailableError if an alert of it would be lost."""
+    try:
+        reports = publisher.publish(record, deadline)
+    except Exception as error:
+        logger.exception("a record could not be published")
+        reports = [publisher.reject(record, InternalError(f"{type(error).__name__} while publishing: see the log"))]
+    for report in reports:
+        metrics.record(report)
+        log = logger.error if report.all_errors else logger.info
+        log(report.outcome, extra=report.fields())
+    for report in reports:
+        if report.lost:
+            raise report.lost
+    return reports

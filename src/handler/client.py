@@ -1,0 +1,295 @@
+"""A client of PagerDuty's Events API v2: one `send` for every event, with retries. Knows no AWS and no alert.
+
+It can be used alone:
+
+    client = PagerDutyClient()
+    client.trigger_event(routing_key, "db-1/cpu", summary="CPU at 97 %", source="db-1", severity="critical")
+    client.resolve_event(routing_key, "db-1/cpu")
+"""
+
+import json
+import random as _random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import urllib3
+from pydantic import SecretStr
+
+from handler.alert import Severity
+from handler.errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    MissingRoutingKeyError,
+    PagerDutyApiError,
+    PublishError,
+)
+from handler.events import ROUTING_KEY_CHARACTERS, Action, Event, EventImage, EventLink, Payload, encode
+from handler.outcome import Attempt
+from handler.retry import backoff_seconds
+
+BASE_URL = "https://events.pagerduty.com"
+"""The US service region; the EU's is https://events.eu.pagerduty.com."""
+TIMEOUT_SECONDS = 10.0
+MAX_RETRIES = 3
+MAX_ANSWER_BYTES = 64 * 1024
+SHORTEST_ATTEMPT_SECONDS = 0.5
+"""With less time than this left no attempt is made: it could not end well."""
+HEALTH_DEDUP_KEY = "pagerduty-publisher/health"
+"""Never opened by anyone: a resolve of it is answered like any other, and changes nothing."""
+
+_PATHS = {Action.CHANGE: "/v2/change/enqueue"}
+_PATH = "/v2/enqueue"
+_METHODS = {Action.CHANGE: "change"}
+_REDACTED = "[routing key]"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """PagerDuty's acceptance.
+
+    Attributes:
+        dedup_key: the incident's key, as PagerDuty has it; None for a change event.
+        attempts: how many requests it took.
+    """
+
+    dedup_key: str | None
+    attempts: int
+
+
+def _nothing(_: Any) -> None:
+    """Hook that does nothing."""
+
+
+class PagerDutyClient:
+    """Sends events, each within the retries and the time it is given. Safe to share between threads.
+
+    Args:
+        base_url: where the API is; a call may name another.
+        timeout_seconds: how long one request may take.
+        max_retries: how many more requests may follow a failed one (network errors, timeouts and 5xx).
+        pool: keeps connections alive; a default one keeps a few.
+        clock: monotonic seconds; deadlines are on this clock.
+        sleep: waits that many seconds.
+        random: uniform in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str = BASE_URL,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        max_retries: int = MAX_RETRIES,
+        pool: urllib3.PoolManager | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self._base_url = base_url
+        self._timeout_seconds = timeout_seconds
+        self._max_retries = max_retries
+        self._pool = pool or urllib3.PoolManager(maxsize=10)
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+
+    def trigger_event(
+        self,
+        routing_key: str | SecretStr,
+        dedup_key: str | None,
+        *,
+        summary: str,
+        source: str,
+        severity: Severity | str,
+        links: Sequence[Mapping[str, str]] = (),
+        images: Sequence[Mapping[str, str]] = (),
+        client: str | None = None,
+        client_url: str | None = None,
+        **payload: Any,
+    ) -> Answer:
+        """Open an incident, or add to the open one with this dedup key.
+
+        `payload` takes `timestamp`, `component`, `group`, `class_` and `custom_details`. Without a dedup key
+        PagerDuty makes one; the answer has it. Raises a PublishError, or pydantic's ValidationError for a field
+        beyond the API's limits.
+        """
+        event = Event(
+            action=Action.TRIGGER,
+            dedup_key=dedup_key,
+            payload=Payload(summary=summary, source=source, severity=Severity(severity), **payload),
+            links=[EventLink.model_validate(link) for link in links] or None,
+            images=[EventImage.model_validate(image) for image in images] or None,
+            client=client,
+            client_url=client_url,
+        )
+        return self.send(event, routing_key)
+
+    def acknowledge_event(self, routing_key: str | SecretStr, dedup_key: str) -> Answer:
+        """Acknowledge the open incident with this key; PagerDuty drops it where there is none."""
+        return self.send(Event(action=Action.ACKNOWLEDGE, dedup_key=dedup_key), routing_key)
+
+    def resolve_event(self, routing_key: str | SecretStr, dedup_key: str) -> Answer:
+        """Resolve the open incident with this key; PagerDuty drops it where there is none."""
+        return self.send(Event(action=Action.RESOLVE, dedup_key=dedup_key), routing_key)
+
+    def send_change_event(
+        self,
+        routing_key: str | SecretStr,
+        *,
+        summary: str,
+        source: str,
+        links: Sequence[Mapping[str, str]] = (),
+        **payload: Any,
+    ) -> Answer:
+        """Record a change: it notifies nobody. `payload` takes `timestamp` and `custom_details`."""
+        event = Event(
+            action=Action.CHANGE,
+            payload=Payload(summary=summary, source=source, **payload),
+            links=[EventLink.model_validate(link) for link in links] or None,
+        )
+        return self.send(event, routing_key)
+
+    def health(self, routing_key: str | SecretStr) -> Answer:
+        """Prove network, TLS and routing key by resolving an incident that is never open; raise where one is wrong."""
+        return self.resolve_event(routing_key, HEALTH_DEDUP_KEY)
+
+    def send(
+        self,
+        event: Event,
+        routing_key: str | SecretStr,
+        *,
+        base_url: str | None = None,
+        deadline: float | None = None,
+        before_attempt: Callable[[], None] = lambda: None,
+        on_attempt: Callable[[Attempt], None] = _nothing,
+    ) -> Answer:
+        """Send one event, trying again after network errors, timeouts and 5xx.
+
+        A 429 is not waited for here: it is the caller's to come back later.
+
+        Args:
+            event: what to send.
+            routing_key: the integration's key, 32 characters.
+            base_url: where to send it, if not to the client's own.
+            deadline: when to have given up, on the client's clock.
+            before_attempt: called before each request; may raise RateLimitExceededError.
+            on_attempt: called after each request with what became of it.
+
+        Raises:
+            MissingRoutingKeyError: no routing key, or one that is not 32 characters long.
+            InvalidDedupKeyError: no dedup key where one is required, or one that is too long.
+            ApiTimeoutError, ApiConnectionError, PagerDutyApiError: the last attempt's, after all retries.
+        """
+        key = routing_key if isinstance(routing_key, SecretStr) else SecretStr(routing_key)
+        if not key:
+            raise MissingRoutingKeyError("no routing key: put the integration's key into the target's secret")
+        if len(key) != ROUTING_KEY_CHARACTERS:
+            raise MissingRoutingKeyError(
+                f"routing key of {len(key)} characters: an Events API v2 integration key has {ROUTING_KEY_CHARACTERS}"
+            )
+        url = (base_url or self._base_url).rstrip("/") + _PATHS.get(event.action, _PATH)
+        method = _METHODS.get(event.action, str(event.action))
+        body = encode({"routing_key": key.get_secret_value(), **event.body()})
+        attempt = 0
+        while True:
+            attempt += 1
+            timeout = self._attempt_seconds(deadline)
+            before_attempt()
+            started = self._clock()
+            try:
+                answer = self._post(url, body, key, timeout)
+            except ApiError as error:
+                on_attempt(Attempt(method, _status_of(error), (self._clock() - started) * 1000))
+                pause = backoff_seconds(attempt, self._random)
+                if not self._worth_retrying(error, attempt, pause, deadline):
+                    raise
+                self._sleep(pause)
+            else:
+                on_attempt(Attempt(method, "202", (self._clock() - started) * 1000))
+                return Answer(dedup_key=answer, attempts=attempt)
+
+    def _attempt_seconds(self, deadline: float | None) -> float:
+        """Give how long the next attempt may take: never past the deadline."""
+        if deadline is None:
+            return self._timeout_seconds
+        left = deadline - self._clock()
+        if left < SHORTEST_ATTEMPT_SECONDS:
+            raise ApiTimeoutError("no time left in this invocation to send an event")
+        return min(self._timeout_seconds, left)
+
+    def _worth_retrying(self, error: ApiError, attempt: int, pause: float, deadline: float | None) -> bool:
+        if not error.retryable or (isinstance(error, PagerDutyApiError) and error.status_code == 429):
+            return False
+        if attempt > self._max_retries:
+            return False
+        return deadline is None or self._clock() + pause + SHORTEST_ATTEMPT_SECONDS <= deadline
+
+    def _post(self, url: str, body: bytes, key: SecretStr, timeout: float) -> str | None:
+        """Make one request; give the dedup key of the answer to a 202, raise for anything else."""
+        try:
+            response = self._pool.request(
+                "POST",
+                url,
+                body=body,
+                headers={"Content-Type": "application/json", "User-Agent": "pagerduty-publisher"},
+                timeout=urllib3.Timeout(total=timeout),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except urllib3.exceptions.TimeoutError:
+            raise ApiTimeoutError(f"no answer from {url} within {timeout:.1f} s") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiConnectionError(f"connection to {url} failed: {type(error).__name__}") from None
+        said = self._read(response, until=self._clock() + timeout)
+        if response.status == 202:
+            dedup_key = said.get("dedup_key")
+            return dedup_key if isinstance(dedup_key, str) else None
+        errors = said.get("errors")
+        raise PagerDutyApiError(
+            response.status,
+            _redact(str(said.get("message") or ""), key),
+            [_redact(str(e), key) for e in errors] if isinstance(errors, list) else [],
+            retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
+        )
+
+    def _read(self, response: urllib3.BaseHTTPResponse, until: float) -> dict[str, Any]:
+        """Give what an answer says; nothing where it is no readable JSON object, for the status alone decides."""
+        body = b""
+        try:
+            while len(body) <= MAX_ANSWER_BYTES and self._clock() < until:
+                chunk = response.read1(MAX_ANSWER_BYTES)
+                if not chunk:
+                    break
+                body += chunk
+            said = json.loads(body)
+        except (urllib3.exceptions.HTTPError, ValueError, RecursionError):
+            return {}
+        finally:
+            response.close()  # keeps the connection where the whole answer was read
+        return said if isinstance(said, dict) else {}
+
+
+def _status_of(error: PublishError) -> str:
+    return str(error.status_code) if isinstance(error, PagerDutyApiError) else str(error.reason)
+
+
+def _redact(text: str, key: SecretStr) -> str:
+    return text.replace(key.get_secret_value(), _REDACTED)[:500]
+
+
+def _retry_after_seconds(header: str | None) -> float | None:
+    """Read a `Retry-After` header: seconds, or a date."""
+    if not header:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return None

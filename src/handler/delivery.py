@@ -1,0 +1,178 @@
+"""One delivery: one alert to one target, claimed, sent, settled. Knows no queue and no wrapping."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from handler.alert import Alert
+from handler.claims import SKIPS, Observation
+from handler.client import PagerDutyClient
+from handler.errors import (
+    ExhaustedError,
+    PagerDutyApiError,
+    PublishError,
+    RateLimitExceededError,
+    TableMissingError,
+    TableUnavailableError,
+)
+from handler.events import ACTION_OF_STATUS, Action, Event, dedup_key_of
+from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Result, Skipped
+from handler.retry import deferral_seconds
+from handler.table import Claimed, Refused
+from handler.targets import Target
+
+THROTTLED_SECONDS = 30.0
+"""What PagerDuty advises to wait after a 429 that names no time."""
+SHORTEST_BUSY_SECONDS = 1.0
+
+
+class ClaimTable(Protocol):
+    """What a delivery needs of the dedup table."""
+
+    def claim(self, observation: Observation, *, owner: str, now: float, lease_until: float) -> Claimed | Refused:
+        """Claim the right to send."""
+        ...
+
+    def settle(self, observation: Observation, claimed: Claimed, now: float) -> None:
+        """Record that it was accepted."""
+        ...
+
+    def release(self, observation: Observation, claimed: Claimed, *, attempted: bool) -> None:
+        """Give the claim back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One alert on its way to one target.
+
+    Attributes:
+        failures: how many deliveries of it have failed before this one; waiting for a turn is none.
+        failing_since: when the first of them did.
+    """
+
+    alert: Alert
+    target: Target
+    failures: int = 0
+    failing_since: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """What happened on the way, for the log line and the metrics."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    errors: list[PublishError] = field(default_factory=list)
+    known: bool | None = None
+
+
+def action_of(alert: Alert) -> Action:
+    """Give what the alert asks of PagerDuty."""
+    return Action.CHANGE if alert.is_change else ACTION_OF_STATUS[alert.status]
+
+
+class Sender:
+    """Delivers, one at a time and in order per identity, however many executions try at once.
+
+    Args:
+        client: sends events.
+        table: keeps the claims.
+        clock: epoch seconds; the client's clock too.
+        random: uniform in [0, 1).
+        new_owner: a name for each claim, never given twice.
+        give_up_after_seconds: how long a delivery may fail before it is put aside.
+    """
+
+    def __init__(
+        self,
+        client: PagerDutyClient,
+        table: ClaimTable,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        new_owner: Callable[[], str],
+        give_up_after_seconds: float,
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+        self._random = random
+        self._new_owner = new_owner
+        self._give_up_after_seconds = give_up_after_seconds
+
+    def deliver(self, delivery: Delivery, deadline: float, trace: Trace) -> Result:
+        """Claim, send, settle; never raises a PublishError. `deadline` is when the invocation must have ended."""
+        alert, target = delivery.alert, delivery.target
+        if reason := target.skip_reason(alert):
+            return Skipped(reason=reason)
+        try:
+            target.check(alert)
+        except PublishError as error:
+            return Rejected(error=error)
+        observation = Observation.of(alert, target.name)
+        now = self._clock()
+        try:
+            claim = self._table.claim(observation, owner=self._new_owner(), now=now, lease_until=deadline)
+        except (TableUnavailableError, TableMissingError) as error:
+            return self._deliver_unclaimed(delivery, deadline, trace, error)
+        if isinstance(claim, Refused):
+            if skip := SKIPS.get(claim.verdict):
+                trace.known = True
+                return Skipped(reason=skip)
+            wait = max(SHORTEST_BUSY_SECONDS, claim.busy_until / 1000 - now)
+            return Deferred(reason=DeferReason.BUSY, delay_seconds=wait)
+        trace.known = claim.known
+        result = self._send(delivery, deadline, trace)
+        try:
+            if isinstance(result, Accepted):
+                self._table.settle(observation, claim, result.at)
+            else:
+                self._table.release(observation, claim, attempted=bool(trace.attempts))
+        except (TableUnavailableError, TableMissingError) as error:
+            trace.errors.append(error)  # the lease ends by itself; a repeat folds at PagerDuty by its dedup key
+        return result
+
+    def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: Trace, error: PublishError) -> Result:
+        """Fail open: without the table a page is still sent, for PagerDuty folds repeats; what needs order waits."""
+        if action_of(delivery.alert) in (Action.TRIGGER, Action.CHANGE):
+            trace.errors.append(error)
+            return self._send(delivery, deadline, trace)
+        if error.retryable:
+            return self._defer_failed(error, delivery, DeferReason.TABLE_UNAVAILABLE)
+        return Rejected(error=error)
+
+    def _send(self, delivery: Delivery, deadline: float, trace: Trace) -> Result:
+        event = Event.of(delivery.alert, delivery.target.default_severity)
+        try:
+            answer = self._client.send(
+                event,
+                delivery.target.routing_key,
+                base_url=delivery.target.url,
+                deadline=deadline,
+                on_attempt=trace.attempts.append,
+            )
+        except PublishError as error:
+            return self._after(error, delivery)
+        return Accepted(dedup_key=answer.dedup_key or dedup_key_of(delivery.alert), at=self._clock())
+
+    def _after(self, error: PublishError, delivery: Delivery) -> Result:
+        """Say what becomes of a delivery that was not accepted."""
+        if isinstance(error, RateLimitExceededError):
+            return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=error.retry_after_seconds)
+        if isinstance(error, PagerDutyApiError) and error.status_code == 429:
+            wait = error.retry_after_seconds or THROTTLED_SECONDS
+            return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, error=error)
+        if not error.retryable:
+            return Rejected(error=error)
+        return self._defer_failed(error, delivery, DeferReason.FAILED)
+
+    def _defer_failed(self, error: PublishError, delivery: Delivery, reason: DeferReason) -> Result:
+        failing_seconds = self._clock() - delivery.failing_since.timestamp() if delivery.failing_since else 0.0
+        if failing_seconds > self._give_up_after_seconds:
+            hours = failing_seconds / 3600
+            return Rejected(
+                error=ExhaustedError(f"given up after {delivery.failures} failures in {hours:.0f} h: {error}")
+            )
+        delay = deferral_seconds(delivery.failures + 1, self._random)
+        return Deferred(reason=reason, delay_seconds=delay, error=error)

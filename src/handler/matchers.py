@@ -1,0 +1,57 @@
+"""Prometheus Alertmanager's matchers over labels: `severity=~"critical|error"`, `cluster!="dev"`.
+
+As there, a label that is missing has the empty value, and regular expressions are anchored at both ends:
+https://prometheus.io/docs/alerting/latest/configuration/#matcher
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_MATCHER = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:.\-]*|"(?:[^"\\]|\\.)+")\s*(=~|!~|!=|=)\s*(.*?)\s*', re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ESCAPE = re.compile(r'\\([n"\\])')
+_ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition on one label."""
+
+    name: str
+    operator: str
+    value: str
+    pattern: re.Pattern[str] | None = None
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet the condition."""
+        value = labels.get(self.name, "")
+        met = self.pattern.fullmatch(value) is not None if self.pattern else value == self.value
+        return met is not self.operator.startswith("!")
+
+
+def parse_matcher(text: str) -> Matcher:
+    """Read one matcher.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong with it.
+    """
+    found = _MATCHER.fullmatch(text)
+    if not found:
+        raise ValueError(f'{text!r} is no matcher: write it as name="value", with =, !=, =~ or !~')
+    name, operator, value = found.groups()
+    name, value = _unquote(name, text), _unquote(value, text)
+    if not operator.endswith("~"):
+        return Matcher(name, operator, value)
+    try:
+        return Matcher(name, operator, value, re.compile(value))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text!r}: not a regular expression: {error}") from None
+
+
+def _unquote(value: str, text: str) -> str:
+    if _QUOTED.fullmatch(value):
+        return _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], value[1:-1])
+    if '"' in value:
+        raise ValueError(f'{text!r}: a quotation mark that is not closed, or inside a value; write it as \\"')
+    return value

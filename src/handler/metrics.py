@@ -1,0 +1,107 @@
+"""The metrics: every name and dimension there is, and one place that fills them from how deliveries ended.
+
+Written by Powertools in CloudWatch's Embedded Metric Format, one blob for each set of dimensions: adding a dimension
+to a blob that is being filled would relabel everything in it.
+"""
+
+from collections import defaultdict
+from enum import StrEnum
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from handler.alert import Ignored
+from handler.errors import PublishError
+from handler.events import Action
+from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped
+from handler.report import Report
+
+NAMESPACE = "PagerDutyPublisher"
+SERVICE = "pagerduty-publisher"
+CACHE_NAME = "dedup_keys"
+MAX_VALUES = 100
+"""Of one metric in one blob: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+
+
+class Metric(StrEnum):
+    """The metrics' names."""
+
+    EVENTS_PUBLISHED = "EventsPublished"
+    PUBLISH_ERRORS = "PublishErrors"
+    API_REQUEST_DURATION = "ApiRequestDuration"
+    CACHE_HITS = "CacheHits"
+    CACHE_MISSES = "CacheMisses"
+    RATE_LIMIT_HITS = "RateLimitHits"
+    API_CALLS = "ApiCalls"
+    ALERTS_SKIPPED = "AlertsSkipped"
+    ALERTS_DEFERRED = "AlertsDeferred"
+    ALERTS_REJECTED = "AlertsRejected"
+    TIME_TO_PAGE = "TimeToPage"
+
+
+class Dimension(StrEnum):
+    """The dimensions' names, besides `service`."""
+
+    EVENT_TYPE = "event_type"
+    ERROR_TYPE = "error_type"
+    STATUS_CODE = "status_code"
+    CACHE_NAME = "cache_name"
+    METHOD = "method"
+    REASON = "reason"
+
+
+UNITS = {Metric.API_REQUEST_DURATION: MetricUnit.Milliseconds, Metric.TIME_TO_PAGE: MetricUnit.Milliseconds}
+
+type _Labels = tuple[tuple[Dimension, str], ...]
+
+
+class MetricsRecorder:
+    """Gathers what happened in an invocation and writes it at its end. Not for use by several threads at once."""
+
+    def __init__(self) -> None:
+        self._values: dict[_Labels, dict[Metric, list[float]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, metric: Metric, value: float, **labels: str) -> None:
+        """Add one value; the labels' names are those of `Dimension`."""
+        key = tuple((Dimension(name), label) for name, label in sorted(labels.items()))
+        self._values[key][metric].append(value)
+
+    def record_error(self, error: PublishError) -> None:
+        """Count an error."""
+        self.add(Metric.PUBLISH_ERRORS, 1, error_type=str(error.reason))
+
+    def record(self, report: Report) -> None:
+        """Count everything that a report tells."""
+        for attempt in report.attempts:
+            self.add(Metric.API_CALLS, 1, method=attempt.method)
+            self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
+        if report.known is not None:
+            self.add(Metric.CACHE_HITS if report.known else Metric.CACHE_MISSES, 1, cache_name=CACHE_NAME)
+        for error in report.all_errors:
+            self.record_error(error)
+        match report.result:
+            case Accepted() if report.alert:
+                self.add(Metric.EVENTS_PUBLISHED, 1, event_type=str(report.action))
+                if report.action is Action.TRIGGER:
+                    self.add(Metric.TIME_TO_PAGE, report.milliseconds_since_observed or 0)
+            case Skipped(reason=reason) | Ignored(reason=reason):
+                self.add(Metric.ALERTS_SKIPPED, 1, reason=str(reason))
+            case Deferred(reason=reason):
+                self.add(Metric.ALERTS_DEFERRED, 1, reason=str(reason))
+                if reason is DeferReason.RATE_LIMIT:
+                    self.add(Metric.RATE_LIMIT_HITS, 1)
+            case Rejected(error=error):
+                self.add(Metric.ALERTS_REJECTED, 1, reason=str(error.reason))
+
+    def flush(self) -> None:
+        """Write everything to standard output and forget it."""
+        values, self._values = self._values, defaultdict(lambda: defaultdict(list))
+        for labels, metrics in values.items():
+            longest = max(len(numbers) for numbers in metrics.values())
+            for start in range(0, longest, MAX_VALUES):
+                blob = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+                for name, label in labels:
+                    blob.add_dimension(str(name), label)
+                for metric, numbers in metrics.items():
+                    for number in numbers[start : start + MAX_VALUES]:
+                        blob.add_metric(str(metric), UNITS.get(metric, MetricUnit.Count), number)
+                blob.flush_metrics()

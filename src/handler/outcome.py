@@ -1,0 +1,89 @@
+"""How a delivery ended, with a reason from a closed set; what the log line, the metrics and the answer are made of."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from handler.errors import PublishError
+
+
+class SkipReason(StrEnum):
+    """Why nothing had to be sent."""
+
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    NEVER_OPENED = "never_opened"
+    BELOW_THRESHOLD = "below_threshold"
+    AUTO_RESOLVE_OFF = "auto_resolve_off"
+    INSUFFICIENT_DATA = "insufficient_data"
+    SUPPRESSED = "suppressed"
+
+
+class DeferReason(StrEnum):
+    """Why a delivery goes through the retry queue."""
+
+    BUSY = "busy"
+    RATE_LIMIT = "rate_limit"
+    FAILED = "failed"
+    TABLE_UNAVAILABLE = "table_unavailable"
+
+
+class Cache(StrEnum):
+    """Whether the dedup table knew the alert: the `CacheHits` and `CacheMisses` of the cache `dedup_keys`."""
+
+    HIT = "hit"
+    MISS = "miss"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request to PagerDuty.
+
+    Attributes:
+        method: trigger, acknowledge, resolve or change.
+        status: the HTTP status, or `timeout` or `connection` where there was none.
+        milliseconds: from sending to the answer.
+    """
+
+    method: str
+    status: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """PagerDuty took the event in."""
+
+    dedup_key: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Nothing had to be sent."""
+
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """To be tried again through the retry queue.
+
+    Attributes:
+        delay_seconds: how long to wait before the next try.
+        error: what went wrong, where something did; waiting for a turn is no failure and has none.
+    """
+
+    reason: DeferReason
+    delay_seconds: float
+    error: PublishError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Goes to the dead-letter queue: no retry can mend it."""
+
+    error: PublishError
+
+
+type Result = Accepted | Skipped | Deferred | Rejected

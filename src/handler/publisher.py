@@ -1,0 +1,123 @@
+"""The stages between an invocation's record and the queues: unwrap, parse, find targets, deliver, keep what is left."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from handler import sources
+from handler.alert import Alert, Ignored
+from handler.delivery import Delivery, Sender, Trace, action_of
+from handler.envelope import unwrap
+from handler.errors import PagerDutyApiError, PublishError, QueueUnavailableError
+from handler.outcome import DeferReason, Deferred, Rejected, Result
+from handler.queues import Hop, Queues, hop_of
+from handler.report import Report
+from handler.retry import FIRST_DEFERRAL_SECONDS
+from handler.targets import Target, Targets
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes records. Every alert ends accepted, skipped for a reason, on a queue, or in a report as lost."""
+
+    targets: Targets
+    sender: Sender
+    queues: Queues
+    clock: Callable[[], float]
+
+    def publish(self, raw: Any, deadline: float) -> list[Report]:
+        """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
+        try:
+            record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC))
+            hop = hop_of(record.payload)
+            parsed = sources.parse(record)
+        except PublishError as error:
+            return [self.reject(raw, error)]
+        reports: list[Report] = []
+        for found in parsed:
+            if isinstance(found, Ignored):
+                reports.append(Report(result=found))
+            else:
+                reports += self._publish_alert(found, hop, deadline)
+        return reports
+
+    def reject(self, raw: Any, error: PublishError) -> Report:
+        """Keep a record that cannot be published on the dead-letter queue."""
+        return Report(result=Rejected(error=error), lost=_lost(lambda: self.queues.bury_record(raw, error)))
+
+    def _publish_alert(self, alert: Alert, hop: Hop, deadline: float) -> list[Report]:
+        try:
+            targets = self._targets_of(alert, hop)
+        except PublishError as error:
+            result = (
+                Deferred(reason=DeferReason.FAILED, delay_seconds=FIRST_DEFERRAL_SECONDS, error=error)
+                if error.retryable
+                else Rejected(error=error)
+            )
+            return [self._keep(alert, None, hop, result, Trace())]
+        return [self._deliver(alert, target, hop, deadline) for target in targets]
+
+    def _targets_of(self, alert: Alert, hop: Hop) -> list[Target]:
+        """Give the target that a retried delivery is bound for, else every target that takes the alert."""
+        known = self.targets.read()
+        bound = known.named(hop.target) if hop.target else None
+        return [bound] if bound else known.taking(alert)
+
+    def _deliver(self, alert: Alert, target: Target, hop: Hop, deadline: float) -> Report:
+        hop = hop.model_copy(update={"target": target.name})
+        trace = Trace()
+        result = self.sender.deliver(_delivery(alert, target, hop), deadline, trace)
+        if _blames_routing_key(result):
+            rotated = self._rotated(target)
+            if rotated:
+                result = self.sender.deliver(_delivery(alert, rotated, hop), deadline, trace)
+        return self._keep(alert, target, hop, result, trace)
+
+    def _rotated(self, target: Target) -> Target | None:
+        """Read the secrets again, once, and give the target if its routing key has changed."""
+        try:
+            read_again = self.targets.read(anew=True).named(target.name)
+        except PublishError:
+            return None
+        return read_again if read_again and read_again.routing_key != target.routing_key else None
+
+    def _keep(self, alert: Alert, target: Target | None, hop: Hop, result: Result, trace: Trace) -> Report:
+        """Put what was not delivered on its queue."""
+        lost = None
+        if isinstance(result, Deferred):
+            lost = _lost(lambda: self.queues.defer(alert, hop, result, self.clock()))
+        elif isinstance(result, Rejected):
+            lost = _lost(lambda: self.queues.bury(alert, hop, result.error))
+        return Report(
+            result=result,
+            alert=alert,
+            action=action_of(alert),
+            target=hop.target,
+            severity=alert.severity or (target.default_severity if target else None),
+            attempts=tuple(trace.attempts),
+            known=trace.known,
+            errors=tuple(trace.errors),
+            lost=lost,
+        )
+
+
+def _delivery(alert: Alert, target: Target, hop: Hop) -> Delivery:
+    return Delivery(alert=alert, target=target, failures=hop.failures, failing_since=hop.failing_since)
+
+
+def _blames_routing_key(result: Result) -> bool:
+    error = result.error if isinstance(result, Rejected) else None
+    return (
+        isinstance(error, PagerDutyApiError)
+        and error.status_code == 400
+        and any("routing" in said.lower() for said in (error.message, *error.errors))
+    )
+
+
+def _lost(put: Callable[[], None]) -> QueueUnavailableError | None:
+    try:
+        put()
+    except QueueUnavailableError as error:
+        return error
+    return None

@@ -1,0 +1,78 @@
+"""What became of one alert at one target: what log lines, metrics and the function's answer are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from handler.alert import Alert, Ignored, Severity
+from handler.errors import PublishError, QueueUnavailableError
+from handler.events import Action, dedup_key_of
+from handler.outcome import Accepted, Attempt, Deferred, Rejected, Result, Skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How it ended.
+
+    Attributes:
+        alert: None where the record could not be read as one.
+        target: its name, empty where it came to none.
+        severity: as it was sent: the alert's own, or the target's default.
+        known: whether the dedup table knew it; None where it was not asked.
+        errors: what went wrong on the way without deciding the end.
+        lost: why it could not be put on a queue; the invocation has to fail then.
+    """
+
+    result: Result | Ignored
+    alert: Alert | None = None
+    action: Action | None = None
+    target: str = ""
+    severity: Severity | None = None
+    attempts: Sequence[Attempt] = ()
+    known: bool | None = None
+    errors: Sequence[PublishError] = field(default_factory=tuple)
+    lost: QueueUnavailableError | None = None
+
+    @property
+    def outcome(self) -> str:
+        """One of accepted, skipped, deferred, rejected."""
+        match self.result:
+            case Ignored():
+                return "skipped"
+            case _:
+                return type(self.result).__name__.lower()
+
+    @property
+    def all_errors(self) -> list[PublishError]:
+        """Everything that went wrong."""
+        decisive = self.result.error if isinstance(self.result, Deferred | Rejected) else None
+        return [*self.errors, *(e for e in (decisive, self.lost) if e)]
+
+    @property
+    def milliseconds_since_observed(self) -> float | None:
+        """From the source's own time of the state change to PagerDuty's acceptance; never below nothing."""
+        if isinstance(self.result, Accepted) and self.alert:
+            return max(0.0, (self.result.at - self.alert.observed_at.timestamp()) * 1000)
+        return None
+
+    def fields(self) -> dict[str, Any]:
+        """Give what the log line and the answer say; empty fields are left out."""
+        result = self.result
+        since_observed = self.milliseconds_since_observed
+        known: dict[str, Any] = {
+            "outcome": self.outcome,
+            "reason": str(result.reason) if isinstance(result, Skipped | Deferred | Ignored) else None,
+            "alert_name": self.alert.name if self.alert else result.name if isinstance(result, Ignored) else None,
+            "event_type": str(self.action) if self.action else None,
+            "target": self.target,
+            "dedup_key": dedup_key_of(self.alert) if self.alert else None,
+            "severity": str(self.severity) if self.severity else None,
+            "unknown_severity": self.alert.severity_word if self.alert and not self.alert.severity else None,
+            "attempts": len(self.attempts),
+            "status": self.attempts[-1].status if self.attempts else None,
+            "api_ms": round(sum(attempt.milliseconds for attempt in self.attempts), 1),
+            "since_observed_ms": None if since_observed is None else round(since_observed),
+            "delay_seconds": round(result.delay_seconds, 1) if isinstance(result, Deferred) else None,
+            "errors": [{"type": str(error.reason), "message": str(error)} for error in self.all_errors],
+        }
+        return {name: value for name, value in known.items() if value not in (None, "", 0, [])}

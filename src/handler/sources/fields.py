@@ -1,0 +1,44 @@
+"""Field types that several sources share: what AWS and Prometheus write where a text, an object or a time belongs."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+_OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d{2})(\d{2})$")
+
+
+def _readable(value: Any) -> Any:
+    """Read an empty text and Go's zero time as no time, and `+0000` as the offset that it is."""
+    if not isinstance(value, str):
+        return value
+    if not value or value.startswith("0001-01-01"):
+        return None
+    return _OFFSET_WITHOUT_COLON.sub(r"\1:\2", value)
+
+
+def _utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("a time outside the years 1 to 9999") from None
+
+
+Instant = Annotated[Annotated[datetime, AfterValidator(_utc)] | None, BeforeValidator(_readable)]
+"""A time in UTC (a time without a zone is taken as UTC), or None where there is none."""
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+"""A text that has to be there."""
+
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+"""A text; null reads as empty."""
+
+Object = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
+"""An object; anything else reads as an empty one."""
+
+Objects = Annotated[
+    list[dict[str, Any]],
+    BeforeValidator(lambda value: [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []),
+]
+"""A list of objects; whatever is no object is left out."""

@@ -1,0 +1,264 @@
+"""Targets: the PagerDuty integrations that alerts go to, each a secret in AWS Secrets Manager.
+
+The routing key is a `SecretStr` from here to the line that builds the request.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from aws_lambda_powertools.utilities.parameters.base import BaseProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SecretStr, field_validator
+
+from handler.alert import Alert, Severity, Status, parse_severity
+from handler.envelope import parse_model
+from handler.errors import InvalidTargetError, NoTargetError, PublishError, TargetsUnavailableError
+from handler.events import ROUTING_KEY_CHARACTERS
+from handler.matchers import Matcher, parse_matcher
+from handler.outcome import SkipReason
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager.client import SecretsManagerClient
+
+TAG = "publishing-target"
+MAX_AGE_SECONDS = 300
+RETRY_SECONDS = 15
+"""How long the last known targets serve before a failing Secrets Manager is asked again."""
+PAGERDUTY_DOMAIN = "pagerduty.com"
+
+
+def _severity(value: Any) -> Any:
+    return (parse_severity(value) or value) if isinstance(value, str) else value
+
+
+def _matcher(value: Any) -> Any:
+    return parse_matcher(value) if isinstance(value, str) else value
+
+
+Condition = Annotated[InstanceOf[Matcher], BeforeValidator(_matcher)]
+SeverityWord = Annotated[Severity, BeforeValidator(_severity)]
+
+
+class Headers(BaseModel):
+    """Where the routing key is kept."""
+
+    routing_key: SecretStr
+
+    @field_validator("routing_key")
+    @classmethod
+    def _has_the_right_length(cls, key: SecretStr) -> SecretStr:
+        if len(key) != ROUTING_KEY_CHARACTERS:
+            raise ValueError(f"{len(key)} characters, an Events API v2 integration key has {ROUTING_KEY_CHARACTERS}")
+        return key
+
+
+class Target(BaseModel):
+    """A PagerDuty integration, as its secret describes it.
+
+    Attributes:
+        name: how it is called in logs, metrics and records.
+        match: Alertmanager matchers, all of which must match; a target with none takes what no other took.
+        default_severity: of alerts that name none, or an unknown one.
+        severity_threshold: the least severity that triggers here.
+        auto_resolve: whether resolves are sent.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#\s]+$")]
+    type: Literal["pagerduty"]
+    format: Literal["pagerduty"] = "pagerduty"
+    url: str | None = None
+    enabled: bool = True
+    headers: Headers
+    match: tuple[Condition, ...] = ()
+    default_severity: SeverityWord = Severity.ERROR
+    severity_threshold: SeverityWord | None = None
+    auto_resolve: bool = True
+
+    @property
+    def routing_key(self) -> SecretStr:
+        """The secret."""
+        return self.headers.routing_key
+
+    def skip_reason(self, alert: Alert) -> SkipReason | None:
+        """Give why this target wants nothing of an alert that matches it, or None."""
+        if alert.is_change:
+            return None
+        severity = alert.severity or self.default_severity
+        if (
+            alert.status is Status.FIRING
+            and self.severity_threshold
+            and severity.urgency < self.severity_threshold.urgency
+        ):
+            return SkipReason.BELOW_THRESHOLD
+        if alert.status is Status.RESOLVED and not self.auto_resolve:
+            return SkipReason.AUTO_RESOLVE_OFF
+        return None
+
+    def check(self, alert: Alert) -> None:
+        """Raise InvalidTargetError where this target's kind of key cannot take the alert."""
+        if alert.is_change and self.routing_key.get_secret_value().startswith("R"):
+            raise InvalidTargetError(
+                f"target {self.name}: its routing key is of an event orchestration (R…), which takes no change events; "
+                "give change events a target with a service's integration key"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSet:
+    """All targets that were read at one time, and what is wrong with those that could not be."""
+
+    targets: tuple[Target, ...] = ()
+    problems: tuple[InvalidTargetError, ...] = ()
+
+    def named(self, name: str) -> Target | None:
+        """Give the enabled target of this name."""
+        return next((target for target in self.targets if target.name == name and target.enabled), None)
+
+    def taking(self, alert: Alert) -> list[Target]:
+        """Give every enabled target that matches, else those that take what no other took.
+
+        Raises:
+            NoTargetError: none does.
+        """
+        labels = alert.matching_labels()
+        enabled = [target for target in self.targets if target.enabled]
+        matching = [t for t in enabled if t.match and all(matcher.matches(labels) for matcher in t.match)]
+        taking = matching or [target for target in enabled if not target.match]
+        if not taking:
+            known = f"{len(enabled)} enabled, none matches and none is without `match`" if enabled else "there is none"
+            broken = "".join(f"; {problem}" for problem in self.problems)
+            raise NoTargetError(f"no target takes this alert: {known}{broken}")
+        return taking
+
+
+class SecretsByPrefix(BaseProvider):
+    """Powertools' cache over one read of all secrets that carry the tag under a name prefix."""
+
+    def __init__(self, client: "SecretsManagerClient") -> None:
+        super().__init__(client=client)  # type: ignore[no-untyped-call]
+        self._client = client
+
+    def _get(self, name: str, **sdk_options: Any) -> str:
+        return self._client.get_secret_value(SecretId=name, **sdk_options)["SecretString"]
+
+    def _get_multiple(self, path: str, **sdk_options: Any) -> dict[str, str]:
+        """Give the secrets' texts by name; one that could not be read has an empty text."""
+        secrets: dict[str, str] = {}
+        filters = [
+            {"Key": "name", "Values": [path]},
+            {"Key": "tag-key", "Values": [TAG]},
+            {"Key": "tag-value", "Values": ["true"]},
+        ]
+        more: dict[str, Any] = {}
+        while True:
+            page = self._client.batch_get_secret_value(Filters=filters, **more)  # type: ignore[arg-type]
+            secrets |= {secret["Name"]: secret.get("SecretString", "") for secret in page.get("SecretValues", [])}
+            for error in page.get("Errors", []):  # names a secret by its ARN
+                secrets[error.get("SecretId", "").rpartition(":secret:")[2]] = ""
+            if not (token := page.get("NextToken")):
+                return {name: text for name, text in secrets.items() if name.startswith(path)}
+            more = {"NextToken": token}
+
+
+class Targets:
+    """The targets, kept for five minutes; the last known ones serve while Secrets Manager is down.
+
+    Args:
+        provider: reads the secrets.
+        prefix: under which names they are.
+        base_url: the one URL besides PagerDuty's own that a target may name.
+        clock: epoch seconds.
+        report: told each problem of a target whenever the targets are read anew.
+    """
+
+    def __init__(
+        self,
+        provider: BaseProvider,
+        *,
+        prefix: str,
+        base_url: str,
+        clock: Callable[[], float],
+        report: Callable[[PublishError], None],
+    ) -> None:
+        self._provider = provider
+        self._prefix = prefix
+        self._base_url = base_url
+        self._clock = clock
+        self._report = report
+        self._secrets: Mapping[str, str] | None = None
+        self._set = TargetSet()
+        self._retry_at = 0.0
+
+    def read(self, *, anew: bool = False) -> TargetSet:
+        """Give all targets, from the cache unless asked for `anew` or none is known.
+
+        Raises:
+            TargetsUnavailableError: Secrets Manager fails and no targets are known.
+        """
+        if self._secrets and not anew and self._clock() < self._retry_at:
+            return self._set
+        try:
+            secrets = self._provider.get_multiple(
+                self._prefix, max_age=MAX_AGE_SECONDS, force_fetch=anew or not self._set.targets
+            )
+        except GetParameterError as error:
+            unavailable = TargetsUnavailableError(
+                f"Secrets Manager: secrets under {self._prefix} could not be read: {error}"
+            )
+            if not self._secrets:
+                raise unavailable from error
+            self._report(unavailable)
+            self._retry_at = self._clock() + RETRY_SECONDS
+            return self._set
+        if secrets is not self._secrets:
+            self._secrets = secrets  # type: ignore[assignment]
+            self._set = parse_targets(secrets, self._base_url)  # type: ignore[arg-type]
+            for problem in self._set.problems:
+                self._report(problem)
+        return self._set
+
+
+def parse_targets(secrets: Mapping[str, str], base_url: str) -> TargetSet:
+    """Read secrets, by name; a bad one becomes a problem and does not disturb the others."""
+    targets: dict[str, Target] = {}
+    problems: list[InvalidTargetError] = []
+    for secret_name, text in sorted(secrets.items()):
+        try:
+            target = _parse_target(secret_name, text, base_url)
+            if target.name in targets:
+                raise InvalidTargetError(f"secret {secret_name}: name: {target.name} is the name of another target too")
+            targets[target.name] = target
+        except InvalidTargetError as problem:
+            problems.append(problem)
+    return TargetSet(tuple(targets.values()), tuple(problems))
+
+
+def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidTargetError(f"secret {secret_name}: not JSON, or not readable by this function's role") from None
+    if not isinstance(content, dict):
+        raise InvalidTargetError(f"secret {secret_name}: has to be a JSON object")
+    target = parse_model(Target, content, f"secret {secret_name}", InvalidTargetError)
+    if target.url is not None and not _is_allowed_url(target.url, base_url):
+        raise InvalidTargetError(
+            f"secret {secret_name}: url: has to be https on a host of {PAGERDUTY_DOMAIN}, or PAGERDUTY_BASE_URL"
+        )
+    return target
+
+
+def _is_allowed_url(url: str, base_url: str) -> bool:
+    if url.rstrip("/") == base_url.rstrip("/"):
+        return True
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "https" and (host == PAGERDUTY_DOMAIN or host.endswith(f".{PAGERDUTY_DOMAIN}"))
+    except ValueError:
+        return False
