@@ -1,0 +1,227 @@
+"""The whole stack on this machine: the AWS emulator, the PagerDuty simulator, and `sam deploy` of the real template.
+
+Everything listens on free ports of 127.0.0.1, lives in a temporary folder, and is gone when the stack is closed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import urllib3
+from botocore.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+MINISTACK = ROOT / ".tools/ministack/bin/python"
+SAM = ROOT / ".tools/sam/bin"
+TEMPLATE = ROOT / ".aws-sam/local/template.yaml"
+STACK_NAME = "pagerduty-publisher-local"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+ROUTING_KEY = "0123456789abcdef0123456789abcdef"
+"""Of the simulator, which knows no accounts: any 32 characters do."""
+START_SECONDS = 60.0
+_STARTS = 3
+
+
+class LocalStackError(RuntimeError):
+    """Something of the local stack did not start; the message says what, and what it printed."""
+
+
+def aws_environment(endpoint: str) -> dict[str, str]:
+    """Give the environment in which every AWS client talks to the emulator and to nothing else."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_"))}
+    return {
+        **kept,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+
+
+class Emulator:
+    """MiniStack in a process group of its own."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pagerduty-publisher-"))
+        self.log = self._folder / "ministack.log"
+        for attempt in range(1, _STARTS + 1):
+            try:
+                self._start()
+                return
+            except LocalStackError:  # another process may have taken the port in between
+                self._stop_process()
+                if attempt == _STARTS:
+                    self.close()
+                    raise
+
+    def _start(self) -> None:
+        if not MINISTACK.exists():
+            raise LocalStackError("the AWS emulator is not installed: run `make run` or `make test`, which install it")
+        port = _free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        environment = {
+            **aws_environment(self.endpoint),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "TMPDIR": str(self._folder),
+            "S3_DATA_DIR": str(self._folder / "s3"),
+            "STATE_DIR": str(self._folder / "state"),
+        }
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [MINISTACK, "-m", "ministack"],
+                cwd=self._folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._await_health()
+
+    def _await_health(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                if urllib3.request("GET", f"{self.endpoint}/_ministack/health", retries=False, timeout=2).status == 200:
+                    return
+            except urllib3.exceptions.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise LocalStackError(f"the AWS emulator did not start:\n{self.tail()}")
+
+    def tail(self, lines: int = 20) -> str:
+        """Give the last lines of the emulator's log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def client(self, service: str) -> Any:
+        """Give an AWS client that talks to the emulator."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 2}, read_timeout=90),
+        )
+
+    def _stop_process(self) -> None:
+        process = getattr(self, "_process", None)
+        if process is None:
+            return
+        # the emulator runs functions as children of its own: the whole group has to go
+        for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def close(self) -> None:
+        """Stop it, and every function it runs."""
+        self._stop_process()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str = STACK_NAME) -> dict[str, str]:
+    """`sam deploy` the built template to the emulator; give the stack's outputs.
+
+    Raises:
+        LocalStackError: it failed; the message has what `sam` printed, without the routing key.
+    """
+    if not TEMPLATE.exists():
+        raise LocalStackError(f"{TEMPLATE.relative_to(ROOT)} is not built: run `make run` or `make test`")
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    done = subprocess.run(
+        [
+            SAM / "sam",
+            "deploy",
+            f"--template-file={TEMPLATE}",
+            f"--stack-name={stack_name}",
+            f"--region={REGION}",
+            "--resolve-s3",
+            "--capabilities=CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-progressbar",
+            "--parameter-overrides",
+            *overrides,
+        ],
+        cwd=emulator.log.parent,  # away from samconfig.toml, which is for AWS
+        env={**aws_environment(emulator.endpoint), "PATH": f"{SAM}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stdout.replace(parameters.get("RoutingKey") or "\0", "[routing key]")
+        raise LocalStackError(f"sam deploy failed:\n{said}\n{emulator.tail()}")
+    stack = emulator.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    # the emulator leaves a template's TTL setting out
+    emulator.client("dynamodb").update_time_to_live(
+        TableName=outputs["DedupTableName"],
+        TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+    )
+    return outputs
+
+
+def parameters_for(base_url: str, routing_key: str = ROUTING_KEY, **more: str) -> dict[str, str]:
+    """Give the template's parameters for a local stack that sends to `base_url`."""
+    machine = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
+    return {"RoutingKey": routing_key, "PagerDutyBaseUrl": base_url, "Architecture": machine, **more}
+
+
+def await_until[Found](look: Callable[[], Found | None], seconds: float, what: str) -> Found:
+    """Look until something is found; raise LocalStackError that says what was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise LocalStackError(f"waited {seconds:.0f} s for {what}, in vain")
+        time.sleep(0.05)
+
+
+def native_event(**alert: Any) -> dict[str, str]:
+    """Give an EventBridge entry with a native alert."""
+    return {"Source": "local.demo", "DetailType": "Alert", "Detail": json.dumps({"alert": alert})}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
