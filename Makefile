@@ -22,8 +22,8 @@ run_sam := PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [ROUTING_KEY=...]
-	@KEEP="$(KEEP)" ROUTING_KEY="$(ROUTING_KEY)" $(VENV)/bin/python -m local.demo
+run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [ROUTING_KEY=... [BASE_URL=...]]
+	@KEEP="$(KEEP)" ROUTING_KEY="$(ROUTING_KEY)" BASE_URL="$(BASE_URL)" PYTHONPATH=src $(VENV)/bin/python -m local.demo
 
 test: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
 	$(VENV)/bin/pytest
@@ -46,7 +46,7 @@ build: $(SAM)/.installed ## sam build, for arm64 unless told otherwise [ARCHITEC
 
 invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## sam local invoke in a container, against the local stack: EVENT=events/....json
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
-	@$(VENV)/bin/python -m local.invoke $(EVENT)
+	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
 deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
 	$(run_sam) deploy --config-env $(ENVIRONMENT) $(if $(filter command% environment%,$(origin ARCHITECTURE)),--parameter-overrides Architecture=$(ARCHITECTURE))

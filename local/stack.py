@@ -3,15 +3,18 @@
 Everything listens on free ports of 127.0.0.1, lives in a temporary folder, and is gone when the stack is closed.
 """
 
+import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,16 +28,70 @@ MINISTACK = ROOT / ".tools/ministack/bin/python"
 SAM = ROOT / ".tools/sam/bin"
 TEMPLATE = ROOT / ".aws-sam/local/template.yaml"
 STACK_NAME = "pagerduty-publisher-local"
+MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
+"""This machine's architecture, in Lambda's words."""
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 """Of the simulator, which knows no accounts: any 32 characters do."""
+RUNNING = TEMPLATE.with_name("running.json")
+"""Where a stack that is left up says where it is."""
 START_SECONDS = 60.0
 _STARTS = 3
+_PR_SET_PDEATHSIG = 1
 
 
 class LocalStackError(RuntimeError):
     """Something of the local stack did not start; the message says what, and what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """Where a deployed local stack is.
+
+    Attributes:
+        endpoint: of AWS.
+        simulator: of PagerDuty; empty where it is the real one.
+        outputs: the template's.
+    """
+
+    endpoint: str
+    simulator: str
+    outputs: dict[str, str]
+
+    def save(self) -> None:
+        """Let other commands find this stack."""
+        RUNNING.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def find(cls) -> "RunningStack | None":
+        """Give the stack that was left up and still answers."""
+        try:
+            stack = cls(**json.loads(RUNNING.read_text()))
+            urllib3.request("GET", f"{stack.endpoint}/_ministack/health", retries=False, timeout=2)
+        except (OSError, ValueError, TypeError, urllib3.exceptions.HTTPError):
+            return None
+        return stack
+
+    def function_environment(self) -> dict[str, str]:
+        """Give the settings of the deployed function."""
+        function = client(self.endpoint, "lambda").get_function_configuration(
+            FunctionName=self.outputs["PublisherFunctionArn"]
+        )
+        variables: dict[str, str] = function["Environment"]["Variables"]
+        return variables
+
+
+def client(endpoint: str, service: str) -> Any:
+    """Give an AWS client that talks to the emulator."""
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 2}, read_timeout=90),
+    )
 
 
 def aws_environment(endpoint: str) -> dict[str, str]:
@@ -94,6 +151,7 @@ class Emulator:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
         self._await_health()
 
@@ -116,14 +174,7 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """Give an AWS client that talks to the emulator."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 2}, read_timeout=90),
-        )
+        return client(self.endpoint, service)
 
     def _stop_process(self) -> None:
         process = getattr(self, "_process", None)
@@ -162,7 +213,11 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
     """
     if not TEMPLATE.exists():
         raise LocalStackError(f"{TEMPLATE.relative_to(ROOT)} is not built: run `make run` or `make test`")
-    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    folder = emulator.log.parent
+    # in a file of our own, not on the command line: every user of the machine can list those
+    overrides = json.dumps([f"{name}={value}" for name, value in parameters.items()])
+    config = folder / "samconfig.toml"
+    config.write_text(f"version = 0.1\n[default.deploy.parameters]\nparameter_overrides = {overrides}\n")
     done = subprocess.run(
         [
             SAM / "sam",
@@ -174,10 +229,9 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
             "--capabilities=CAPABILITY_IAM",
             "--no-confirm-changeset",
             "--no-progressbar",
-            "--parameter-overrides",
-            *overrides,
+            f"--config-file={config}",
         ],
-        cwd=emulator.log.parent,  # away from samconfig.toml, which is for AWS
+        cwd=folder,
         env={**aws_environment(emulator.endpoint), "PATH": f"{SAM}:{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -186,7 +240,7 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
     )
     if done.returncode != 0:
         said = done.stdout.replace(parameters.get("RoutingKey") or "\0", "[routing key]")
-        raise LocalStackError(f"sam deploy failed:\n{said}\n{emulator.tail()}")
+        raise LocalStackError(f"sam deploy failed:\n{said}")
     stack = emulator.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     # the emulator leaves a template's TTL setting out
@@ -199,8 +253,7 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
 
 def parameters_for(base_url: str, routing_key: str = ROUTING_KEY, **more: str) -> dict[str, str]:
     """Give the template's parameters for a local stack that sends to `base_url`."""
-    machine = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
-    return {"RoutingKey": routing_key, "PagerDutyBaseUrl": base_url, "Architecture": machine, **more}
+    return {"RoutingKey": routing_key, "PagerDutyBaseUrl": base_url, "Architecture": MACHINE, **more}
 
 
 def await_until[Found](look: Callable[[], Found | None], seconds: float, what: str) -> Found:
@@ -218,6 +271,12 @@ def await_until[Found](look: Callable[[], Found | None], seconds: float, what: s
 def native_event(**alert: Any) -> dict[str, str]:
     """Give an EventBridge entry with a native alert."""
     return {"Source": "local.demo", "DetailType": "Alert", "Detail": json.dumps({"alert": alert})}
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process with its parent, however that ends; elsewhere only an orderly end is followed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:

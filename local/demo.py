@@ -1,0 +1,339 @@
+"""`make run`: the whole road on one machine, from an alert on the topic to an incident at PagerDuty, and a check of it.
+
+Reads KEEP (leave the stack up until interrupted), ROUTING_KEY (send to the real PagerDuty instead of the simulator)
+and BASE_URL (of the real PagerDuty, where it is not the US service region) from the environment.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from handler.client import BASE_URL
+from handler.events import ROUTING_KEY_CHARACTERS
+from local.simulator.incidents import Incident
+from local.simulator.pagerduty import Change, PagerDuty
+from local.simulator.server import SimulatorServer
+from local.stack import (
+    ACCOUNT,
+    REGION,
+    RUNNING,
+    STACK_NAME,
+    Emulator,
+    LocalStackError,
+    RunningStack,
+    await_until,
+    deploy,
+    native_event,
+    parameters_for,
+)
+
+ALARM_NAME = "checkout-latency-high"
+ALARM_KEY = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{ALARM_NAME}"
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One thing that was said to AWS.
+
+    Attributes:
+        action: what PagerDuty has to hear.
+        dedup_key: of which incident; empty for a change event.
+        at: epoch seconds when it was said.
+        accepted_at: epoch seconds when PagerDuty accepted it.
+    """
+
+    action: str
+    dedup_key: str
+    at: float
+    accepted_at: float
+
+
+class WrongResultError(Exception):
+    """PagerDuty did not receive what it should have."""
+
+
+def step(text: str) -> None:
+    """Say what happens now."""
+    print(f"  {text}", flush=True)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    print(f"  {text} ...", end="", flush=True)
+    started = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f" {time.monotonic() - started:.1f} s", flush=True)
+
+
+class Demo:
+    """Sends the alerts, and waits after each until PagerDuty has accepted it, as an alert's life would have it.
+
+    Args:
+        stack: the deployed stack.
+        emulator: the AWS it is deployed to.
+        accepted: how often PagerDuty has accepted an action for a dedup key so far, as a time for each.
+    """
+
+    def __init__(
+        self, stack: RunningStack, emulator: Emulator, accepted: Callable[[str, str], Sequence[float]]
+    ) -> None:
+        self._topic = stack.outputs["AlertTopicArn"]
+        self._cloudwatch = emulator.client("cloudwatch")
+        self._events = emulator.client("events")
+        self._sns = emulator.client("sns")
+        self._accepted = accepted
+        self._started_at = datetime.now(UTC) - timedelta(seconds=1)
+        # a key of this run's own, so that two runs against the real PagerDuty do not meet
+        self.key = f"demo/orders-db/{self._started_at:%Y%m%dT%H%M%S.%f}"
+        self.sent: list[Sent] = []
+
+    def run(self) -> None:
+        """Send everything, in order."""
+        self._cloudwatch.put_metric_alarm(
+            AlarmName=ALARM_NAME,
+            AlarmDescription="Checkout answers slowly. Runbook: https://wiki.example.com/checkout",
+            Namespace="Shop",
+            MetricName="Latency",
+            Dimensions=[{"Name": "Service", "Value": "checkout"}],
+            Statistic="Average",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=0.5,
+            ComparisonOperator="GreaterThanThreshold",
+            AlarmActions=[self._topic],
+            OKActions=[self._topic],
+        )
+        self._say("CloudWatch alarm -> SNS        ALARM", "trigger", ALARM_KEY, lambda: self._alarm("ALARM", 0.93))
+        time.sleep(1)  # alarms have states to the second, and this one is not to change twice in one
+        self._say("CloudWatch alarm -> SNS        OK", "resolve", ALARM_KEY, lambda: self._alarm("OK", 0.12))
+        native = "native alert     -> EventBridge"
+        self._say(f"{native} firing", "trigger", self.key, lambda: self._native("firing"))
+        self._say(f"{native} acknowledged", "acknowledge", self.key, lambda: self._native("acknowledged"))
+        self._say(f"{native} resolved", "resolve", self.key, lambda: self._native("resolved"))
+        self._say("change event     -> SNS", "change", "", self._change)
+
+    def _say(self, what: str, action: str, dedup_key: str, send: Callable[[], object]) -> None:
+        print(f"  {what:<46}", end="", flush=True)
+        before = len(self._accepted(action, dedup_key))
+        at = time.time()
+        send()
+
+        def newly_accepted() -> float | None:
+            times = self._accepted(action, dedup_key)
+            return times[-1] if len(times) > before else None
+
+        try:
+            accepted_at = await_until(newly_accepted, PATIENCE_SECONDS, f"PagerDuty to accept the {action}")
+        except LocalStackError:
+            print("not accepted", flush=True)
+            raise
+        self.sent.append(Sent(action, dedup_key, at, accepted_at))
+        print(f"{action} accepted after {(accepted_at - at) * 1000:5.0f} ms", flush=True)
+
+    def _alarm(self, state: str, latency: float) -> None:
+        reason = f"Threshold Crossed: 1 datapoint [{latency}] was compared with the threshold (0.5)."
+        self._cloudwatch.set_alarm_state(AlarmName=ALARM_NAME, StateValue=state, StateReason=reason)
+
+    def _native(self, status: str) -> None:
+        alert: dict[str, Any] = {
+            "fingerprint": self.key,
+            "alert_name": "OrdersDatabaseHighCPU",
+            "status": status,
+            "labels": {"severity": "critical", "cluster": "prod", "instance": "orders-db-1"},
+            "annotations": {"summary": "CPU at 97 %", "runbook_url": "https://wiki.example.com/orders-db"},
+            "starts_at": self._started_at.isoformat(),
+        }
+        if status == "resolved":
+            alert["ends_at"] = datetime.now(UTC).isoformat()
+        answer = self._events.put_events(Entries=[native_event(**alert)])
+        if answer["FailedEntryCount"]:
+            raise LocalStackError(f"EventBridge refused the event: {answer['Entries']}")
+
+    def _change(self) -> None:
+        alert = {
+            "alert_name": "checkout 2.4.1 deployed",
+            "status": "firing",
+            "labels": {"change_event": "true", "service": "checkout"},
+            "annotations": {"summary": "checkout 2.4.1 deployed to production"},
+        }
+        self._sns.publish(TopicArn=self._topic, Message=json.dumps({"alert": alert}))
+
+
+def accepted_by_simulator(pagerduty: PagerDuty) -> Callable[[str, str], list[float]]:
+    """Look at what the simulator accepted."""
+
+    def accepted(action: str, dedup_key: str) -> list[float]:
+        return [
+            request.at
+            for request in pagerduty.requests
+            if request.accepted and request.action == action and (request.dedup_key or "") == dedup_key
+        ]
+
+    return accepted
+
+
+def accepted_by_log(emulator: Emulator, stack: RunningStack) -> Callable[[str, str], list[float]]:
+    """Look at what the function's own log says: all that there is to see of the real PagerDuty."""
+    logs = emulator.client("logs")
+    group = f"/aws/lambda/{STACK_NAME}-publisher"
+
+    def accepted(action: str, dedup_key: str) -> list[float]:
+        try:
+            lines = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        records = [json.loads(line) for line in lines if line.startswith('{"level"')]
+        for record in records:
+            if record.get("errors"):
+                raise LocalStackError(f"the function says: {record['errors'][0]['message']}")
+        wanted = "change_event" if action == "change" else action
+        return [
+            datetime.strptime(record["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z").timestamp()
+            for record in records
+            if record.get("outcome") == "accepted"
+            and record["event_type"] == wanted
+            and (action == "change" or record["dedup_key"] == dedup_key)
+        ]
+
+    return accepted
+
+
+def show(pagerduty: PagerDuty, sent: Sequence[Sent]) -> None:
+    """Show what PagerDuty received."""
+    print("\nWhat PagerDuty received\n")
+    for incident in pagerduty.incidents:
+        print(f"  incident #{incident.number}  {incident.state.upper():<9} {incident.severity:<9} {incident.summary}")
+        print(f"               dedup key {incident.dedup_key}")
+        times = iter([said for said in sent if said.dedup_key == incident.dedup_key])
+        for entry in incident.timeline:
+            said = next(times, None)
+            took = f"  {(entry.at - said.at) * 1000:6.0f} ms from alert to acceptance" if said else ""
+            print(f"               {_clock(entry.at)}  {entry.action:<12}{took}")
+        print()
+    for change in pagerduty.changes:
+        print(f"  change                {change.summary}")
+        print(f"               {_clock(change.at)}  accepted\n")
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at).astimezone():%H:%M:%S.%f}"[:-3]
+
+
+def check(pagerduty: PagerDuty, native_key: str) -> None:
+    """Compare what PagerDuty received with what it should have; raise WrongResultError with every difference."""
+    expected = {
+        ALARM_KEY: ("resolved", "error", ["trigger", "resolve"]),
+        native_key: ("resolved", "critical", ["trigger", "acknowledge", "resolve"]),
+    }
+    found = {incident.dedup_key: _summary_of(incident) for incident in pagerduty.incidents}
+    wrong = [
+        f"incident {key}: expected {expected.get(key, 'none')}, found {found.get(key, 'none')}"
+        for key in expected | found
+        if expected.get(key) != found.get(key)
+    ]
+    changes: tuple[Change, ...] = pagerduty.changes
+    if len(changes) != 1:
+        wrong.append(f"expected 1 change event, found {len(changes)}")
+    wrong += [f"dropped: {dropped}" for dropped in pagerduty.dropped]
+    wrong += [
+        f"request {r.action}: answered {r.status} {[*r.errors, *r.warnings]}"
+        for r in pagerduty.requests
+        if not r.accepted or r.warnings
+    ]
+    if wrong:
+        raise WrongResultError("\n  ".join(["PagerDuty did not receive what it should have:", *wrong]))
+
+
+def _summary_of(incident: Incident) -> tuple[str, str, list[str]]:
+    return str(incident.state), incident.severity, [entry.action for entry in incident.timeline]
+
+
+def by_hand(stack: RunningStack) -> str:
+    """Say how to publish to a stack that is left up."""
+    message = '{"alert": {"alert_name": "ByHand", "status": "firing", "labels": {"severity": "warning"}}}'
+    lines = [
+        "",
+        "The stack stays up until you press Ctrl-C. From another terminal:",
+        "",
+        f"  curl -s {stack.endpoint} -d Action=Publish -d TopicArn={stack.outputs['AlertTopicArn']} \\",
+        f"    --data-urlencode 'Message={message}'",
+        "",
+        "or with the AWS CLI:",
+        "",
+        f"  export AWS_ENDPOINT_URL={stack.endpoint} AWS_DEFAULT_REGION={REGION} \\",
+        "    AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
+        f"  aws sns publish --topic-arn {stack.outputs['AlertTopicArn']} \\",
+        f"    --message '{message}'",
+        "",
+        "or any sample event, in a container:  make invoke EVENT=events/native-sns-firing.json",
+    ]
+    if stack.simulator:
+        lines += ["", f"What PagerDuty has:  curl -s {stack.simulator}/simulator/incidents"]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the demo; give the exit status."""
+    routing_key = os.environ.get("ROUTING_KEY", "")
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    if routing_key and len(routing_key) != ROUTING_KEY_CHARACTERS:
+        raise LocalStackError(
+            f"ROUTING_KEY has {len(routing_key)} characters: an Events API v2 integration key has "
+            f"{ROUTING_KEY_CHARACTERS}; leave it out to send to the simulator"
+        )
+    with ExitStack() as resources:
+        print("PagerDuty Publisher, on this machine\n")
+        with progress("starting the AWS emulator"):
+            emulator = resources.enter_context(Emulator())
+        if routing_key:
+            parameters = parameters_for(os.environ.get("BASE_URL") or BASE_URL, routing_key)
+            simulator = None
+        else:
+            simulator = resources.enter_context(SimulatorServer())
+            parameters = parameters_for(simulator.url)
+        with progress("sam deploy of template.yaml"):
+            outputs = deploy(emulator, parameters)
+        stack = RunningStack(emulator.endpoint, simulator.url if simulator else "", outputs)
+        step(f"sending to {stack.simulator or parameters['PagerDutyBaseUrl']}\n")
+        accepted = accepted_by_simulator(simulator.pagerduty) if simulator else accepted_by_log(emulator, stack)
+        demo = Demo(stack, emulator, accepted)
+        demo.run()
+        if simulator:
+            show(simulator.pagerduty, demo.sent)
+            check(simulator.pagerduty, demo.key)
+        print(f"{'' if simulator else chr(10)}All {len(demo.sent)} events accepted, as they should be.")
+        if keep:
+            stack.save()
+            resources.callback(RUNNING.unlink, missing_ok=True)
+            print(by_hand(stack), flush=True)
+            signal.pause()
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nstopped")
+        sys.exit(0 if os.environ.get("KEEP") else 130)
+    except (LocalStackError, WrongResultError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(1)
