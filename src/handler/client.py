@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 
 import urllib3
@@ -45,6 +46,7 @@ _PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 _PATH = "/v2/enqueue"
 _METHODS = {Action.CHANGE: "change"}
 _REDACTED = "[routing key]"
+_NEVER_CONNECTED = urllib3.exceptions.NewConnectionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,9 @@ class PagerDutyClient:
         attempt = 0
         while True:
             attempt += 1
-            timeout = self._attempt_seconds(deadline)
+            self._attempt_seconds(deadline)  # no turn is taken for nothing
             before_attempt()
+            timeout = self._attempt_seconds(deadline)
             started = self._clock()
             try:
                 answer = self._post(url, body, key, timeout)
@@ -229,6 +232,7 @@ class PagerDutyClient:
 
     def _post(self, url: str, body: bytes, key: SecretStr, timeout: float) -> str | None:
         """Make one request; give the dedup key of the answer to a 202, raise for anything else."""
+        until = self._clock() + timeout
         try:
             response = self._pool.request(
                 "POST",
@@ -240,11 +244,12 @@ class PagerDutyClient:
                 redirect=False,
                 preload_content=False,
             )
-        except urllib3.exceptions.TimeoutError:
-            raise ApiTimeoutError(f"no answer from {url} within {timeout:.1f} s") from None
         except urllib3.exceptions.HTTPError as error:
+            # a refused connection is a kind of timeout to urllib3
+            if isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(error, _NEVER_CONNECTED):
+                raise ApiTimeoutError(f"no answer from {url} within {timeout:.1f} s") from None
             raise ApiConnectionError(f"connection to {url} failed: {type(error).__name__}") from None
-        said = self._read(response, until=self._clock() + timeout)
+        said = self._read(response, until)
         if response.status == 202:
             dedup_key = said.get("dedup_key")
             return dedup_key if isinstance(dedup_key, str) else None
@@ -260,7 +265,9 @@ class PagerDutyClient:
         """Give what an answer says; nothing where it is no readable JSON object, for the status alone decides."""
         body = b""
         try:
-            while len(body) <= MAX_ANSWER_BYTES and self._clock() < until:
+            while len(body) <= MAX_ANSWER_BYTES and (left := until - self._clock()) > 0:
+                if sock := getattr(response.connection, "sock", None):
+                    sock.settimeout(left)  # urllib3 would wait for the body as long again as for the head
                 chunk = response.read1(MAX_ANSWER_BYTES)
                 if not chunk:
                     break
@@ -286,9 +293,11 @@ def _retry_after_seconds(header: str | None) -> float | None:
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if isfinite(seconds) else None
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except ValueError:

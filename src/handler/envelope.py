@@ -5,7 +5,7 @@ applied record by record, so that one bad record never fails its siblings.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +21,10 @@ from pydantic import BaseModel, Field
 
 from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
-MAX_NESTING = 6
-"""More wrappings than any road to this function has (SQS, dead letter, on-failure record, SNS, EventBridge)."""
+MAX_NESTING = 20
+"""Five is what a road to this function has; each redrive of a record that still cannot be read adds two."""
+MAX_DEPTH = 100
+"""Of objects and lists in one another; pydantic writes 254 at most, and an event adds some of its own."""
 
 
 class SnsAttribute(BaseModel):
@@ -118,11 +120,11 @@ def unwrap(raw: Any, arrived_at: datetime) -> Record:
         InvalidAlertError: a wrapping is damaged; the message names the field.
         NotAnAlertError: there is nothing inside, or more wrappings than any real road has.
     """
-    record = Record(payload=raw, published_at=arrived_at)
-    for _ in range(MAX_NESTING):
+    record = Record(payload=_well_formed(raw), published_at=arrived_at)
+    for _ in range(MAX_NESTING + 1):
         inner = _unwrap_once(record)
         if inner is None:
-            return replace(record, payload=_well_formed(record.payload))
+            return record
         record = inner
     raise NotAnAlertError(f"more than {MAX_NESTING} envelopes inside one another: send the alert itself")
 
@@ -203,27 +205,48 @@ def _explain(invalid: ValidationError, what: str) -> str:
 
 
 def parse_text(text: str) -> Any:
-    """Give the JSON value in a text, or the text itself where it is none. `NaN` and its like become texts."""
+    """Give the JSON value in a text, well-formed, or the text itself where it is none."""
     try:
-        return json.loads(text, parse_constant=str)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return text
+    return _well_formed(value)
 
 
 def _well_formed(payload: Any) -> Any:
-    """Replace halves of surrogate pairs, which JSON can carry and UTF-8 cannot, by question marks."""
+    """Replace what cannot be sent on: halves of surrogate pairs by question marks, `NaN` and infinities by texts."""
+    if not _is_shallow(payload):
+        raise NotAnAlertError("nested too deeply to be an alert")
     try:
-        text = json.dumps(payload, ensure_ascii=False)
-    except RecursionError:
-        raise NotAnAlertError("nested too deeply to be an alert") from None
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.loads(text.encode(errors="replace"))
+        json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return json.loads(json.dumps(payload, ensure_ascii=False).encode(errors="replace"), parse_constant=str)
     return payload
+
+
+def _is_shallow(payload: Any) -> bool:
+    level = [payload]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()
 
 
 def _utc(instant: datetime | None) -> datetime | None:
     if instant is None:
         return None
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    try:
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except OverflowError:  # in UTC it is outside the years 1 to 9999
+        return None

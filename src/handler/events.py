@@ -6,6 +6,7 @@ https://developer.pagerduty.com/docs/send-change-event. Knows no routing key: th
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,8 @@ from handler.errors import InvalidDedupKeyError
 MAX_SUMMARY_CHARACTERS = 1024
 MAX_DEDUP_KEY_CHARACTERS = 255
 MAX_EVENT_BYTES = 512_000
+MAX_FIELD_CHARACTERS = 1024
+"""Of the payload's short fields, for which PagerDuty names no limit: enough to read, and no event grows by them."""
 ROUTING_KEY_CHARACTERS = 32
 ELLIPSIS = "…"
 
@@ -30,6 +33,8 @@ _IMAGES = {"image_url": "Snapshot", "snapshot_url": "Snapshot", "snapshot": "Sna
 _LOCATION_LABELS = ("instance", "host", "hostname", "node", "pod", "service", "job", "cluster", "namespace")
 _COMPONENT_LABELS = ("component", "service", "job")
 _GROUP_LABELS = ("group", "cluster", "namespace")
+_SUMMARY_ANNOTATIONS = ("summary", "description", "message")
+_NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 class Action(StrEnum):
@@ -93,12 +98,13 @@ class Event(BaseModel):
         """Give the request body without the routing key, cut to the API's size limit.
 
         Raises:
-            InvalidDedupKeyError: empty where it is required, or longer than 255 characters.
+            InvalidDedupKeyError: missing where it is required, blank, or longer than 255 characters.
         """
-        if self.dedup_key is not None and not 0 < len(self.dedup_key) <= MAX_DEDUP_KEY_CHARACTERS:
-            raise InvalidDedupKeyError(
-                f"dedup key of {len(self.dedup_key)} characters: has to have 1 to {MAX_DEDUP_KEY_CHARACTERS}"
-            )
+        if self.dedup_key is not None and not (
+            self.dedup_key.strip() and len(self.dedup_key) <= MAX_DEDUP_KEY_CHARACTERS
+        ):
+            length = len(self.dedup_key) if self.dedup_key.strip() else "only blank"
+            raise InvalidDedupKeyError(f"dedup key of {length} characters: has to have 1 to {MAX_DEDUP_KEY_CHARACTERS}")
         if self.dedup_key is None and self.action in (Action.ACKNOWLEDGE, Action.RESOLVE):
             raise InvalidDedupKeyError(
                 f"{self.action} without a dedup key: PagerDuty cannot tell which incident is meant"
@@ -134,14 +140,14 @@ class Event(BaseModel):
                 source=_location(alert),
                 severity=alert.severity or default_severity,
                 timestamp=alert.starts_at or alert.observed_at,
-                component=alert.component or _first(alert.labels, _COMPONENT_LABELS) or None,
-                group=alert.group or _first(alert.labels, _GROUP_LABELS) or None,
-                class_=alert.class_ or alert.labels.get("class") or alert.name,
+                component=_short(alert.component or _first(alert.labels, _COMPONENT_LABELS)) or None,
+                group=_short(alert.group or _first(alert.labels, _GROUP_LABELS)) or None,
+                class_=_short(alert.class_ or alert.labels.get("class") or alert.name),
                 custom_details=_details(alert) or None,
             ),
             links=_links(alert) or None,
             images=_images(alert) or None,
-            client=alert.client or "PagerDuty Publisher",
+            client=_short(alert.client or "PagerDuty Publisher"),
             client_url=next((url for url in (alert.client_url, alert.generator_url) if _is_url(url)), None),
         )
 
@@ -177,10 +183,9 @@ def truncate_bytes(text: str, limit: int) -> str:
 
 
 def _summary(alert: Alert) -> str:
-    said = alert.summary or next(
-        (alert.annotations[name] for name in ("summary", "description", "message") if alert.annotations.get(name)), ""
+    said = " ".join(
+        (alert.summary if alert.summary.strip() else _first(alert.annotations, _SUMMARY_ANNOTATIONS)).split()
     )
-    said = " ".join(said.split())
     if not said:
         return truncate(alert.name, MAX_SUMMARY_CHARACTERS)
     return truncate(said if alert.name in said else f"{alert.name}: {said}", MAX_SUMMARY_CHARACTERS)
@@ -188,11 +193,16 @@ def _summary(alert: Alert) -> str:
 
 def _location(alert: Alert) -> str:
     host = urlsplit(alert.generator_url).hostname if _is_url(alert.generator_url) else None
-    return alert.location or _first(alert.labels, _LOCATION_LABELS) or host or alert.name
+    told = alert.location if alert.location.strip() else _first(alert.labels, _LOCATION_LABELS)
+    return _short(told or host or alert.name)
 
 
 def _first(labels: Mapping[str, str], names: Iterable[str]) -> str:
-    return next((labels[name] for name in names if labels.get(name)), "")
+    return next((labels[name] for name in names if labels.get(name, "").strip()), "")
+
+
+def _short(text: str) -> str:
+    return truncate(text, MAX_FIELD_CHARACTERS)
 
 
 def _details(alert: Alert) -> dict[str, Any]:
@@ -202,9 +212,10 @@ def _details(alert: Alert) -> dict[str, Any]:
         "starts_at": alert.starts_at.isoformat() if alert.starts_at else None,
         "ends_at": alert.ends_at.isoformat() if alert.ends_at else None,
         "classification": dict(alert.classification) if alert.classification else None,
-        **alert.details,
     }
-    return {name: value for name, value in details.items() if value not in (None, "", {}, [])}
+    details = {name: value for name, value in details.items() if value}
+    rest = {name: value for name, value in alert.details.items() if name not in details}
+    return {**details, **{name: value for name, value in rest.items() if value not in (None, "", {}, [])}}
 
 
 def _named_urls(alert: Alert, names: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -214,23 +225,30 @@ def _named_urls(alert: Alert, names: Mapping[str, str]) -> list[tuple[str, str]]
 
 def _links(alert: Alert) -> list[EventLink]:
     named = [Link(url, text) for url, text in [*_named_urls(alert, _LINKS), (alert.generator_url, "Source")]]
-    links = {link.href: link for link in reversed((*alert.links, *named)) if _is_url(link.href)}
-    return [EventLink(href=link.href, text=link.text or None) for link in reversed(links.values())]
+    links: dict[str, Link] = {}
+    for link in (*alert.links, *named):
+        if _is_url(link.href):
+            links.setdefault(link.href, link)
+    return [EventLink(href=link.href, text=link.text or None) for link in links.values()]
 
 
 def _images(alert: Alert) -> list[EventImage]:
     named = [Image(url, alt=text) for url, text in _named_urls(alert, _IMAGES)]
-    images = {image.src: image for image in reversed((*alert.images, *named)) if _is_url(image.src, "https")}
+    images: dict[tuple[str, str], Image] = {}
+    for image in (*alert.images, *named):
+        if _is_url(image.src, "https"):
+            images.setdefault((image.src, image.href), image)
     return [
         EventImage(src=image.src, href=image.href if _is_url(image.href) else None, alt=image.alt or None)
-        for image in reversed(images.values())
+        for image in images.values()
     ]
 
 
 def _is_url(text: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in (schemes or ("http", "https")) and bool(parts.hostname)
+        is_written_well = not _NOT_IN_A_URL.search(text)
+        return is_written_well and parts.scheme in (schemes or ("http", "https")) and bool(parts.hostname)
     except ValueError:
         return False
 
@@ -260,19 +278,20 @@ def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str,
     details = dict(body.get("payload", {}).get("custom_details") or {})
     labels = details.pop("labels", None)
 
-    def with_details(kept: Mapping[str, Any], kept_labels: Any, **rest: Any) -> dict[str, Any]:
+    def with_details(kept: Mapping[str, Any], kept_labels: Any, event: Mapping[str, Any] = body) -> dict[str, Any]:
         shown = {"truncated": _CUT_NOTE, **({"labels": kept_labels} if kept_labels else {}), **kept}
-        return {**body, **rest, "payload": {**body.get("payload", {}), "custom_details": shown}}
+        shown["truncated"] = _CUT_NOTE  # whatever the details have under that name
+        return {**event, "payload": {**event.get("payload", {}), "custom_details": shown}}
 
     candidates: Sequence[Callable[[int], dict[str, Any]]] = (
         lambda longest: with_details(_shorten(details, longest), labels),
         lambda longest: with_details({}, _shorten(labels, longest)),
-        lambda longest: with_details({}, None, links=[], images=[]),
     )
     for candidate in candidates:
         if size_of(candidate(0)) <= limit:
             return candidate(_largest(lambda longest, make=candidate: size_of(make(longest)) <= limit, limit))  # type: ignore[misc]
-    return with_details({}, None, links=[], images=[])
+    without_urls = {name: value for name, value in body.items() if name not in ("links", "images", "client_url")}
+    return with_details({}, None, without_urls)
 
 
 def _shorten(value: Any, longest: int) -> Any:

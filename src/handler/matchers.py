@@ -34,24 +34,24 @@ def parse_matcher(text: str) -> Matcher:
     """Read one matcher.
 
     Raises:
-        ValueError: it is none; the message says what is wrong with it.
+        ValueError: it is none; the message says what is wrong with it without the text, which may be a secret.
     """
     found = _MATCHER.fullmatch(text)
     if not found:
-        raise ValueError(f'{text!r} is no matcher: write it as name="value", with =, !=, =~ or !~')
+        raise ValueError('not a matcher: write it as name="value", with =, !=, =~ or !~')
     name, operator, value = found.groups()
-    name, value = _unquote(name, text), _unquote(value, text)
+    name, value = _unquote(name), _unquote(value)
     if not operator.endswith("~"):
         return Matcher(name, operator, value)
     try:
         return Matcher(name, operator, value, re.compile(value))
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{text!r}: not a regular expression: {error}") from None
+        raise ValueError(f"not a regular expression: {error}") from None
 
 
-def _unquote(value: str, text: str) -> str:
+def _unquote(value: str) -> str:
     if _QUOTED.fullmatch(value):
         return _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], value[1:-1])
     if '"' in value:
-        raise ValueError(f'{text!r}: a quotation mark that is not closed, or inside a value; write it as \\"')
+        raise ValueError('a quotation mark that is not closed, or inside a value: write it as \\"')
     return value

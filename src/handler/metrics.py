@@ -18,8 +18,9 @@ from handler.report import Report
 NAMESPACE = "PagerDutyPublisher"
 SERVICE = "pagerduty-publisher"
 CACHE_NAME = "dedup_keys"
-MAX_VALUES = 100
-"""Of one metric in one blob: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+MAX_VALUES = 99
+"""Of one metric in one blob. CloudWatch takes 100, at which Powertools would print the blob by itself:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
 
 
 class Metric(StrEnum):

@@ -48,7 +48,7 @@ class Settings(BaseModel):
     PAGERDUTY_BASE_URL: Annotated[str, AfterValidator(_pagerduty_url)] = BASE_URL
     PAGERDUTY_TIMEOUT: Seconds = 10.0
     PAGERDUTY_MAX_RETRIES: Annotated[int, Field(ge=0, le=10)] = 3
-    PAGERDUTY_RATE_LIMIT: Annotated[float, Field(gt=0)] = 120.0
+    PAGERDUTY_RATE_LIMIT: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     PAGERDUTY_CACHE_TTL: Seconds = 86400.0
     PAGERDUTY_REPEAT_AFTER: Seconds = 300.0
     PAGERDUTY_TARGET_PREFIX: Required = "pagerduty/"

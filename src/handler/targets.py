@@ -4,6 +4,7 @@ The routing key is a `SecretStr` from here to the line that builds the request.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,6 +29,8 @@ MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
 """How long the last known targets serve before a failing Secrets Manager is asked again."""
 PAGERDUTY_DOMAIN = "pagerduty.com"
+_AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
+"""Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
 
 
 def _severity(value: Any) -> Any:
@@ -231,7 +234,7 @@ def parse_targets(secrets: Mapping[str, str], base_url: str) -> TargetSet:
         try:
             target = _parse_target(secret_name, text, base_url)
             if target.name in targets:
-                raise InvalidTargetError(f"secret {secret_name}: name: {target.name} is the name of another target too")
+                raise InvalidTargetError(f"secret {secret_name}: name: another target has it too")
             targets[target.name] = target
         except InvalidTargetError as problem:
             problems.append(problem)
@@ -256,6 +259,8 @@ def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
 def _is_allowed_url(url: str, base_url: str) -> bool:
     if url.rstrip("/") == base_url.rstrip("/"):
         return True
+    if _AMBIGUOUS_IN_A_URL.search(url):
+        return False
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

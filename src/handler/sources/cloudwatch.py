@@ -98,7 +98,7 @@ def _from_sns(record: Record) -> Alert | Ignored:
     dimensions = alarm.Trigger.Dimensions or metric.get("Dimensions")
     return _alert(
         name=alarm.AlarmName,
-        arn=alarm.AlarmArn or _arn(record.topic_arn, alarm.AWSAccountId, alarm.Region, alarm.AlarmName),
+        arn=alarm.AlarmArn.strip() or _arn(record.topic_arn, alarm.AWSAccountId, alarm.Region, alarm.AlarmName),
         state=alarm.NewStateValue,
         previous=alarm.OldStateValue,
         reason=alarm.NewStateReason,
@@ -144,11 +144,9 @@ def _named(dimensions: Any) -> dict[str, str]:
     """Give dimensions by name: SNS lists them, EventBridge has an object."""
     if isinstance(dimensions, dict):
         return {str(name): str(value) for name, value in dimensions.items()}
-    if isinstance(dimensions, list):
-        return {
-            str(d["name"]): str(d["value"]) for d in dimensions if isinstance(d, dict) and {"name", "value"} <= d.keys()
-        }
-    return {}
+    listed = [d for d in dimensions if isinstance(d, dict)] if isinstance(dimensions, list) else []
+    lowered = [{str(key).lower(): value for key, value in dimension.items()} for dimension in listed]
+    return {str(d["name"]): str(d["value"]) for d in lowered if {"name", "value"} <= d.keys()}
 
 
 def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
@@ -179,7 +177,7 @@ def _alert(
     details: Mapping[str, Any],
 ) -> Alert:
     if state not in _STATUS:
-        raise InvalidAlertError(f"CloudWatch alarm: state: {state!r} is none of ALARM, OK, INSUFFICIENT_DATA")
+        raise InvalidAlertError("CloudWatch alarm: state: none of ALARM, OK, INSUFFICIENT_DATA")
     _, partition, _, region, account, *_ = [*arn.split(":"), "", "", "", "", ""]
     console = _console(partition, region, name)
     shown = {"state": state, "previous_state": previous, "reason": reason, "description": description}
@@ -199,7 +197,7 @@ def _alert(
             "alertname": name,
         },
         starts_at=observed_at,
-        severity_word="",
+        severity_word=dimensions.get("severity", ""),
         summary=f"{name}: {reason}" if reason else name,
         location=", ".join(dimensions.values()) or arn,
         component=namespace,

@@ -130,7 +130,9 @@ def _alert(message: NativeMessage, published_at: datetime) -> Alert:
     given = message.alert
     classification = message.classification
     return Alert(
-        fingerprint=given.fingerprint or fingerprint_of({"alertname": given.alert_name, **given.labels}),
+        fingerprint=given.fingerprint
+        if given.fingerprint.strip()
+        else fingerprint_of({"alertname": given.alert_name, **given.labels}),
         name=given.alert_name,
         status=_STATUS[given.status],
         observed_at=_observed_at(given, published_at),
@@ -140,7 +142,7 @@ def _alert(message: NativeMessage, published_at: datetime) -> Alert:
         starts_at=given.starts_at,
         ends_at=given.ends_at,
         generator_url=given.generator_url,
-        classification=classification.model_dump(exclude_none=True) if classification else None,
+        classification=(classification.model_dump(exclude_none=True) or None) if classification else None,
         severity_word=(classification and classification.severity)
         or given.severity
         or given.labels.get("severity", ""),
