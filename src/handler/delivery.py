@@ -24,7 +24,8 @@ from handler.targets import Target
 
 THROTTLED_SECONDS = 30.0
 """What PagerDuty advises to wait after a 429 that names no time."""
-SHORTEST_BUSY_SECONDS = 1.0
+BUSY_SECONDS = 2.0
+"""When to look again whether the one that is sending has finished: that mostly takes a fraction of a second."""
 
 
 class ClaimTable(Protocol):
@@ -120,8 +121,7 @@ class Sender:
             if skip := SKIPS.get(claim.verdict):
                 trace.known = True
                 return Skipped(reason=skip)
-            wait = max(SHORTEST_BUSY_SECONDS, claim.busy_until / 1000 - now)
-            return Deferred(reason=DeferReason.BUSY, delay_seconds=wait)
+            return Deferred(reason=DeferReason.BUSY, delay_seconds=BUSY_SECONDS)
         trace.known = claim.known
         result = self._send(delivery, deadline, trace)
         try:
@@ -139,7 +139,8 @@ class Sender:
             trace.errors.append(error)
             return self._send(delivery, deadline, trace)
         if error.retryable:
-            return self._defer_failed(error, delivery, DeferReason.TABLE_UNAVAILABLE)
+            reason = DeferReason.TABLE_UNAVAILABLE
+            return self.defer(error, reason, delivery.failures, delivery.failing_since)
         return Rejected(error=error)
 
     def _send(self, delivery: Delivery, deadline: float, trace: Trace) -> Result:
@@ -165,14 +166,13 @@ class Sender:
             return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, error=error)
         if not error.retryable:
             return Rejected(error=error)
-        return self._defer_failed(error, delivery, DeferReason.FAILED)
+        return self.defer(error, DeferReason.FAILED, delivery.failures, delivery.failing_since)
 
-    def _defer_failed(self, error: PublishError, delivery: Delivery, reason: DeferReason) -> Result:
-        failing_seconds = self._clock() - delivery.failing_since.timestamp() if delivery.failing_since else 0.0
+    def defer(self, error: PublishError, reason: DeferReason, failures: int, failing_since: datetime | None) -> Result:
+        """Say how long a delivery waits that has failed once more, or that it has failed for too long."""
+        failing_seconds = self._clock() - failing_since.timestamp() if failing_since else 0.0
         if failing_seconds > self._give_up_after_seconds:
             hours = failing_seconds / 3600
-            return Rejected(
-                error=ExhaustedError(f"given up after {delivery.failures} failures in {hours:.0f} h: {error}")
-            )
-        delay = deferral_seconds(delivery.failures + 1, self._random)
+            return Rejected(error=ExhaustedError(f"given up after {failures} failures in {hours:.0f} h: {error}"))
+        delay = deferral_seconds(failures + 1, self._random)
         return Deferred(reason=reason, delay_seconds=delay, error=error)

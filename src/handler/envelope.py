@@ -172,6 +172,20 @@ def _unwrap_once(record: Record) -> Record | None:
             return None
 
 
+def without_dead_letters(raw: Any) -> Any:
+    """Take off what earlier stays in the dead-letter queue have put around a record, so that they do not pile up."""
+    match raw:
+        case {"eventSource": "aws:sqs", "body": str(body)}:
+            letter = parse_text(body)
+        case _:
+            letter = raw
+    match letter:
+        case {"error": _, "record": inner}:
+            return without_dead_letters(inner)
+        case _:
+            return raw
+
+
 def _open_sns(record: Record, notification: Any) -> Record:
     if not isinstance(notification, Mapping):
         raise InvalidAlertError("SNS record: Sns: not an object")

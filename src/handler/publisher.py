@@ -8,12 +8,11 @@ from typing import Any
 from handler import sources
 from handler.alert import Alert, Ignored
 from handler.delivery import Delivery, Sender, Trace, action_of
-from handler.envelope import unwrap
+from handler.envelope import unwrap, without_dead_letters
 from handler.errors import PagerDutyApiError, PublishError, QueueUnavailableError
 from handler.outcome import DeferReason, Deferred, Rejected, Result
 from handler.queues import Hop, Queues, hop_of
 from handler.report import Report
-from handler.retry import FIRST_DEFERRAL_SECONDS
 from handler.targets import Target, Targets
 
 
@@ -44,6 +43,7 @@ class Publisher:
 
     def reject(self, raw: Any, error: PublishError) -> Report:
         """Keep a record that cannot be published on the dead-letter queue."""
+        raw = without_dead_letters(raw)
         return Report(result=Rejected(error=error), lost=_lost(lambda: self.queues.bury_record(raw, error)))
 
     def _publish_alert(self, alert: Alert, hop: Hop, deadline: float) -> list[Report]:
@@ -51,7 +51,7 @@ class Publisher:
             targets = self._targets_of(alert, hop)
         except PublishError as error:
             result = (
-                Deferred(reason=DeferReason.FAILED, delay_seconds=FIRST_DEFERRAL_SECONDS, error=error)
+                self.sender.defer(error, DeferReason.TARGETS_UNAVAILABLE, hop.failures, hop.failing_since)
                 if error.retryable
                 else Rejected(error=error)
             )

@@ -1,6 +1,7 @@
 """The retry queue and the dead-letter queue: what is put there, in the native format, and how it is read back."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 MAX_DELAY_SECONDS = 900
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
-_COUNTED = {DeferReason.FAILED, DeferReason.TABLE_UNAVAILABLE}
+_NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
+_COUNTED = {DeferReason.FAILED, DeferReason.TARGETS_UNAVAILABLE, DeferReason.TABLE_UNAVAILABLE}
 
 
 class Hop(BaseModel):
@@ -85,7 +87,7 @@ class Queues:
         delay_seconds: int = 0,
         attributes: Mapping[str, str] | None = None,
     ) -> None:
-        # ASCII: SQS refuses some characters that JSON text can carry
+        # ASCII: SQS refuses some characters that JSON text, and what PagerDuty says, can carry
         text = json.dumps(body, separators=(",", ":"))
         try:
             self.client.send_message(
@@ -93,7 +95,7 @@ class Queues:
                 MessageBody=text,
                 DelaySeconds=delay_seconds,
                 MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value.encode("ascii", "replace").decode()}
+                    name: {"DataType": "String", "StringValue": _NOT_PLAIN.sub("?", value)}
                     for name, value in (attributes or {}).items()
                 },
             )

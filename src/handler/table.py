@@ -62,10 +62,9 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No right to send: nothing to do, or somebody else is at it until `busy_until` (epoch milliseconds)."""
+    """No right to send: nothing to do, or somebody else is at it."""
 
     verdict: Verdict
-    busy_until: int = 0
 
 
 class DedupTable:
@@ -105,8 +104,8 @@ class DedupTable:
                     continue
                 case Verdict.BUSY_WITH_OLDER if not self._remember(observation, now_ms):
                     continue
-            return Refused(verdict, record.lease_until if record else 0)
-        return Refused(Verdict.BUSY, now_ms)
+            return Refused(verdict)
+        return Refused(Verdict.BUSY)
 
     def settle(self, observation: Observation, claimed: Claimed, now: float) -> None:
         """Record that PagerDuty accepted the observation, and give the claim back.
