@@ -1,0 +1,106 @@
+"""What the tests of the handler make alerts of: one to vary, and any that Hypothesis can think of."""
+
+import json
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from handler import sources
+from handler.alert import Alert, Image, Link, Severity, Status
+from handler.envelope import split, unwrap
+
+EVENTS = Path(__file__).parents[1] / "events"
+ARRIVED_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+AN_ALERT = Alert(
+    fingerprint="checkout-error-rate",
+    name="CheckoutErrorRate",
+    status=Status.FIRING,
+    observed_at=datetime(2026, 11, 23, 3, 40, 1, tzinfo=UTC),
+    origin="native",
+)
+"""With all that is required and nothing else: vary it with `dataclasses.replace`."""
+
+
+def parse(event: Any) -> sources.Parsed:
+    """Unwrap and parse a whole invocation that arrived at ARRIVED_AT."""
+    return [found for record in split(event) for found in sources.parse(unwrap(record, ARRIVED_AT))]
+
+
+def parse_alert(event: Any) -> Alert:
+    """Give the one alert of an invocation."""
+    (found,) = parse(event)
+    assert isinstance(found, Alert)
+    return found
+
+
+def sample(name: str) -> Any:
+    """Read a sample invocation of `events/`."""
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def shown(error: BaseException) -> str:
+    """Give everything that a log could show of an error: text, representation, traceback with its chain."""
+    return "\n".join([str(error), repr(error), *traceback.format_exception(error)])
+
+
+# --- What Hypothesis makes --------------------------------------------------------------------------------------------
+
+text = st.text(st.characters(codec="utf-8"), max_size=40)
+filled = text.map(str.strip).filter(bool)
+instants = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=12,
+)
+urls = st.one_of(
+    text,
+    st.builds("{}://{}/{}".format, st.sampled_from(["http", "https", "ftp"]), filled, text),
+    st.just("https://grafana.lamplight.example/d/checkout"),
+)
+words = st.sampled_from(["", "critical", "P1", "warn", "purple"])
+label_names = st.sampled_from(
+    ["severity", "service", "instance", "cluster", "class", "change_event", "runbook_url", "image_url", "summary"]
+)
+labels = st.dictionaries(label_names | text, text | urls | st.just("true"), max_size=5)
+
+
+@st.composite
+def alerts(draw: st.DrawFn) -> Alert:
+    """Any alert that a source may give: its severity is the classification's, else its own, else the label's."""
+    its_labels = draw(labels)
+    word = draw(words) or its_labels.get("severity", "")
+    classified = draw(st.dictionaries(text.filter(lambda name: name != "severity"), json_values, max_size=3))
+    classification = {name: value for name, value in classified.items() if value is not None}
+    if classification and word:
+        classification["severity"] = word
+    return Alert(
+        fingerprint=draw(filled | st.text("ab", min_size=250, max_size=300)),
+        name=draw(filled),
+        status=draw(st.sampled_from(Status)),
+        observed_at=draw(instants),
+        origin=draw(filled),
+        labels=its_labels,
+        annotations=draw(labels),
+        starts_at=draw(st.none() | instants),
+        ends_at=draw(st.none() | instants),
+        generator_url=draw(urls),
+        classification=classification or None,
+        severity_word=word,
+        summary=draw(text),
+        location=draw(text),
+        component=draw(text),
+        group=draw(text),
+        class_=draw(text),
+        client=draw(text),
+        client_url=draw(urls),
+        links=tuple(draw(st.lists(st.builds(Link, urls, text), max_size=3))),
+        images=tuple(draw(st.lists(st.builds(Image, urls, urls, text), max_size=3))),
+        details=draw(st.dictionaries(text | label_names | st.just("labels"), json_values, max_size=4)),
+    )
+
+
+severities = st.sampled_from(Severity)

@@ -1,0 +1,35 @@
+"""The DynamoDB APIs that the table's contract is held on."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from handler.table import KEY
+from local.stack import Emulator
+from tests.fakes import FakeDynamoDB
+
+
+@pytest.fixture
+def table_name() -> str:
+    """A table of each test's own."""
+    return f"dedup-{uuid4().hex}"
+
+
+@pytest.fixture(params=["fake", "emulator"])
+def dynamodb(request: pytest.FixtureRequest, table_name: str) -> Iterator[object]:
+    """A client of the fake, and one of a real DynamoDB API, with an empty table."""
+    if request.param == "fake":
+        yield FakeDynamoDB(table_name)
+        return
+    emulator: Emulator = request.getfixturevalue("emulator")
+    client = emulator.client("dynamodb")
+    client.create_table(
+        TableName=table_name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+    )
+    yield client
+    client.delete_table(TableName=table_name)
+    client.close()

@@ -1,0 +1,316 @@
+"""The Lambda function, imported as Lambda would; only its publisher is replaced, by one on fakes."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from handler.errors import QueueUnavailableError, SettingsError
+from handler.metrics import SERVICE
+from local.simulator.faults import Fault, FaultKind
+from tests.fakes import ROUTING_KEY, World, make_world, native, target_secret
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "DEDUP_TABLE_NAME": "dedup",
+    "RETRY_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/retry",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/dead-letter",
+}
+
+
+@dataclass
+class Context:
+    """What Lambda says of an invocation."""
+
+    function_name: str = "publisher"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:publisher"
+    aws_request_id: str = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def import_app(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> ModuleType:
+    """Import the function anew in an environment."""
+    for name, value in {**ENVIRONMENT, **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, "handler.app", raising=False)
+    return importlib.import_module("handler.app")
+
+
+@dataclass
+class Function:
+    """The function with its publisher on fakes."""
+
+    app: ModuleType
+    world: World
+    read: Callable[[], str]
+    output: str = ""
+
+    def invoke(self, event: Any) -> Any:
+        self.app.logger.registered_handler.stream = sys.stdout  # Powertools keeps that of the first import
+        try:
+            return self.app.lambda_handler(event, Context())
+        finally:
+            self.output += self.read()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log lines; metrics are not among them."""
+        return [line for line in map(json.loads, self.output.splitlines()) if "_aws" not in line]
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, self.output.splitlines()) if "_aws" in line]
+
+
+@pytest.fixture
+def function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Function]:
+    app = import_app(monkeypatch, {})
+    world = make_world()
+    monkeypatch.setattr(app, "publisher", world.publisher)
+    # deadlines come from the real clock
+    world.clock.now = app.time.time()
+    yield Function(app, world, lambda: capsys.readouterr().out)
+    sys.modules.pop("handler.app", None)
+
+
+def sns(*messages: Any) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "EventSource": "aws:sns",
+                "EventVersion": "1.0",
+                "EventSubscriptionArn": "arn",
+                "Sns": {"MessageId": str(number), "TopicArn": "arn", "Message": json.dumps(message)},
+            }
+            for number, message in enumerate(messages)
+        ]
+    }
+
+
+def sqs(*messages: Any) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "messageId": f"m-{number}",
+                "receiptHandle": "r",
+                "body": json.dumps(message),
+                "attributes": {"SentTimestamp": "1795405200000"},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:retry",
+            }
+            for number, message in enumerate(messages)
+        ]
+    }
+
+
+def eventbridge(detail: Any, detail_type: str = "Alert") -> dict[str, Any]:
+    return {
+        "version": "0",
+        "id": "e-1",
+        "source": "my.app",
+        "account": "000000000000",
+        "region": "us-east-1",
+        "time": "2026-11-23T03:40:01Z",
+        "resources": [],
+        "detail-type": detail_type,
+        "detail": detail,
+    }
+
+
+@pytest.mark.parametrize(
+    "event",
+    [sns(native()), eventbridge(native()), native(), sns(eventbridge(native())), sqs(native()), sqs(sns(native()))],
+    ids=["sns", "eventbridge", "direct", "eventbridge in sns", "sqs", "sns in sqs"],
+)
+def test_every_road_leads_to_pagerduty(function: Function, event: Any) -> None:
+    """The alert is the same, whatever it was wrapped in."""
+    answer = function.invoke(event)
+    assert function.world.states == {"f-1": "triggered"}
+    if "batchItemFailures" in answer:
+        assert answer == {"batchItemFailures": []}
+    else:
+        assert [result["outcome"] for result in answer["results"]] == ["accepted"]
+
+
+def test_every_record_of_a_batch_is_published(function: Function) -> None:
+    """Not only the first, and not only the last."""
+    function.invoke(sns(*(native(f"f-{number}") for number in range(5))))
+    assert len(function.world.pagerduty.incidents) == 5
+
+
+def test_a_bad_record_does_not_harm_its_siblings(function: Function) -> None:
+    """It goes to the dead letters, and the invocation succeeds."""
+    answer = function.invoke(sns(native("f-1"), {"alert": {}}, native("f-2")))
+    assert [result["outcome"] for result in answer["results"]] == ["accepted", "rejected", "accepted"]
+    assert len(function.world.sqs.dead_letters) == 1
+
+
+def test_no_records_are_no_error(function: Function) -> None:
+    """There is nothing to do."""
+    assert function.invoke({"Records": []}) == {"results": []}
+
+
+def test_an_invocation_fails_if_an_alert_would_be_lost(function: Function) -> None:
+    """After every record has been tried; Lambda invokes it again, and duplicates are skipped then."""
+    function.world.sqs.fail("InternalError")
+    function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key="f-1"))
+    with pytest.raises(ExceptionGroup, match="neither be sent nor kept") as raised:
+        function.invoke(sns(native("f-1"), native("f-2")))
+    assert [type(error) for error in raised.value.exceptions] == [QueueUnavailableError]
+    assert function.world.states == {"f-2": "triggered"}
+
+
+def test_of_a_queues_batch_only_what_would_be_lost_comes_back(function: Function) -> None:
+    """A partial batch response: the others are done."""
+    function.world.sqs.fail("InternalError")
+    function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key="f-1"))
+    answer = function.invoke(sqs(native("f-0"), native("f-1"), native("f-2")))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+    assert function.world.states == {"f-0": "triggered", "f-2": "triggered"}
+
+
+def test_a_whole_batch_that_would_be_lost_comes_back(function: Function) -> None:
+    """Without an error of the invocation: that would be retried as a whole, whatever the answer says."""
+    function.world.sqs.fail("InternalError")
+    function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=None))
+    answer = function.invoke(sqs(native("f-0"), native("f-1")))
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["m-0", "m-1"]
+
+
+@pytest.mark.parametrize("wrap", [sns, sqs])
+def test_a_mistake_of_ours_is_a_dead_letter(function: Function, wrap: Callable[..., Any]) -> None:
+    """Its siblings are delivered, and the log has the traceback without the routing key."""
+    broken = function.world.pagerduty.handle
+
+    def fail_on_the_first(*request: Any) -> Any:
+        function.world.pagerduty.handle = broken  # type: ignore[method-assign]
+        raise ZeroDivisionError(f"a bug of a library, on {request[0]}")
+
+    function.world.pagerduty.handle = fail_on_the_first  # type: ignore[method-assign,assignment]
+    function.invoke(wrap(native("f-1"), native("f-2")))
+    assert function.world.states == {"f-2": "triggered"}
+    [letter] = function.world.sqs.dead_letters
+    assert letter.attributes["error_type"] == "internal"
+    assert "ZeroDivisionError" in letter.content["error"]
+    assert "native" not in letter.content["error"]
+    assert any("Traceback" in line.get("exception", "") for line in function.lines)
+    assert ROUTING_KEY not in function.output
+    # the claim of it is still held; when its lease has ended, the dead letter can be put back
+    function.world.clock.advance(60)
+    function.world.publish(letter.as_record())
+    assert function.world.states == {"f-1": "triggered", "f-2": "triggered"}
+
+
+def test_a_delivery_is_one_log_line(function: Function) -> None:
+    """JSON, with what an operator asks for, and with the request's id."""
+    function.invoke(sns(native()))
+    [line] = function.lines
+    assert line["level"] == "INFO"
+    assert line["message"] == "accepted"
+    assert line["service"] == "pagerduty-publisher"
+    assert line["function_request_id"] == "request-1"
+    assert {name: line[name] for name in ("outcome", "event_type", "target", "dedup_key", "severity", "status")} == {
+        "outcome": "accepted",
+        "event_type": "trigger",
+        "target": "production",
+        "dedup_key": "f-1",
+        "severity": "critical",
+        "status": "202",
+    }
+
+
+@pytest.mark.parametrize(
+    ("faults", "outcome"),
+    [
+        ([], "accepted"),
+        ([Fault(FaultKind.STATUS, status=400, body={"message": f"bad key {ROUTING_KEY}"})], "rejected"),
+        ([Fault(FaultKind.STATUS, status=503, count=None, body={"errors": [ROUTING_KEY]})], "deferred"),
+        ([Fault(FaultKind.RESET, count=None)], "deferred"),
+        ([Fault(FaultKind.STATUS, status=429)], "deferred"),
+    ],
+    ids=["accepted", "400", "503", "reset", "429"],
+)
+def test_the_routing_key_is_nowhere_but_in_the_request(function: Function, faults: list[Fault], outcome: str) -> None:
+    """Not in the log, the metrics, the answer, the queues or the table."""
+    function.world.pagerduty.set_faults(*faults)
+    answer = function.invoke(sns(native()))
+    assert [line["outcome"] for line in function.lines] == [outcome]
+    queues = [message.body + str(message.attributes) for each in function.world.sqs.queues.values() for message in each]
+    assert ROUTING_KEY not in function.output + json.dumps(answer) + str(function.world.dynamodb.tables) + str(queues)
+
+
+def test_an_error_is_logged_as_one(function: Function) -> None:
+    """With its type, for the log's queries."""
+    function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=401))
+    function.invoke(sns(native()))
+    [line] = function.lines
+    assert line["level"] == "ERROR"
+    assert [error["type"] for error in line["errors"]] == ["unauthorized"]
+
+
+def test_metrics_are_written_once_an_invocation(function: Function) -> None:
+    """Gathered over its records, also when it fails."""
+    function.invoke(sns(native("f-1"), native("f-2")))
+    published = [blob["EventsPublished"] for blob in function.metrics if "EventsPublished" in blob]
+    assert published == [[1.0, 1.0]]
+    function.output = ""
+    function.world.sqs.fail("InternalError")
+    with pytest.raises(ExceptionGroup):
+        function.invoke(sns({"alert": {}}))
+    errors = {blob["error_type"] for blob in function.metrics if "PublishErrors" in blob}
+    assert errors == {"invalid_alert", "queue_unavailable"}
+
+
+def test_what_is_wrong_with_a_target_is_logged_and_counted(
+    function: Function, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its secret's name and without its key."""
+    app = function.app
+    world = make_world({"pagerduty/bad": target_secret("bad", "short-key"), "pagerduty/good": target_secret("good")})
+    world.clock.now = function.world.clock.now
+    monkeypatch.setattr(app, "publisher", world.publisher)
+    function.invoke(sns(native()))
+    [problem] = world.problems
+    app.report_problem(problem)
+    app.metrics.flush()
+    function.output += capsys.readouterr().out
+    line = next(line for line in function.lines if line["level"] == "ERROR")
+    assert "pagerduty/bad" in line["message"]
+    assert "short-key" not in function.output
+    assert [blob["error_type"] for blob in function.metrics if "PublishErrors" in blob] == ["invalid_target"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAGERDUTY_TIMEOUT", "soon"),
+        ("PAGERDUTY_MAX_RETRIES", "-1"),
+        ("PAGERDUTY_RATE_LIMIT", "0"),
+        ("PAGERDUTY_BASE_URL", "http://example.org"),
+        ("PAGERDUTY_CACHE_TTL", "24 hours"),
+        ("DEDUP_TABLE_NAME", ""),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_bad_setting_stops_the_import(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """And the error names it."""
+    with pytest.raises(SettingsError, match=f"setting: {name}"):
+        import_app(monkeypatch, {name: value})
+
+
+def test_the_import_asks_aws_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes the clients, and connects to nobody: the endpoint of this test is not there."""
+    app = import_app(monkeypatch, {"PAGERDUTY_BASE_URL": "http://127.0.0.1:9"})
+    assert app.publisher
+    assert app.logger.service == SERVICE

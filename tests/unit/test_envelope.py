@@ -1,0 +1,405 @@
+"""The envelope: every wrapping comes off, a damaged one is named, and nothing but a PublishError is ever raised."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler import sources
+from handler.alert import Alert, Ignored
+from handler.envelope import MAX_NESTING, Record, parse_text, split, unwrap
+from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
+from tests.alerts import ARRIVED_AT, json_values, sample, shown
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
+SENT_AT = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+PAYLOAD: dict[str, Any] = {"alert": {"alert_name": "Slow", "status": "firing"}}
+
+
+def opened(raw: Any) -> Record:
+    return unwrap(raw, ARRIVED_AT)
+
+
+def sns(message: Any = None, **fields: Any) -> dict[str, Any]:
+    """Make an SNS record of the least that SNS ever sends."""
+    text = message if isinstance(message, str) else json.dumps(PAYLOAD if message is None else message)
+    return {"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": text, **fields}}
+
+
+def sqs(body: Any = None, **fields: Any) -> dict[str, Any]:
+    text = body if isinstance(body, str) else json.dumps(PAYLOAD if body is None else body)
+    return {"eventSource": "aws:sqs", "messageId": "m-1", "body": text, **fields}
+
+
+def event(detail: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"detail-type": "Alert", "source": "lamplight", "detail": PAYLOAD if detail is None else detail, **fields}
+
+
+def on_failure(payload: Any) -> dict[str, Any]:
+    """Make the record of Lambda's on-failure destination."""
+    return {
+        "version": "1.0",
+        "timestamp": "2026-11-23T07:00:00.000Z",
+        "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestPayload": payload,
+        "responseContext": {"statusCode": 200},
+        "responsePayload": {"errorMessage": "queue out of reach"},
+    }
+
+
+def dead_letter(record: Any) -> dict[str, Any]:
+    return {"record": record, "error": "not an alert"}
+
+
+def notification() -> dict[str, Any]:
+    return {"Type": "Notification", **sns()["Sns"]}
+
+
+# --- Splitting --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("invocation", "records"),
+    [
+        ({"Records": [1, 2]}, [1, 2]),
+        ({"Records": []}, []),
+        ({"Records": "none"}, [{"Records": "none"}]),
+        (PAYLOAD, [PAYLOAD]),
+        (None, [None]),
+        ([1, 2], [[1, 2]]),
+    ],
+)
+def test_an_invocation_that_is_no_batch_is_one_record(invocation: Any, records: list[Any]) -> None:
+    assert split(invocation) == records
+
+
+# --- Unwrapping -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PAYLOAD,
+        sns(),
+        event(),
+        sns(event()),
+        sqs(),
+        sqs(sns()),
+        sqs({"Records": [sns()]}),
+        sqs(notification()),
+        sqs(event()),
+        sqs(on_failure({"Records": [sns()]})),
+        sqs(on_failure({"Records": [sns(event())]})),
+        sqs(on_failure(event())),
+        sqs(dead_letter(sns())),
+        sqs(dead_letter(sqs())),
+        sqs(dead_letter(PAYLOAD)),
+    ],
+    ids=[
+        "direct",
+        "sns",
+        "eventbridge",
+        "eventbridge in sns",
+        "sqs, raw delivery",
+        "sns record in sqs",
+        "sns invocation in sqs",
+        "sns notification in sqs",
+        "eventbridge in sqs",
+        "sns in on-failure in sqs",
+        "eventbridge in sns in on-failure in sqs",
+        "eventbridge in on-failure in sqs",
+        "sns in dead letter",
+        "sqs in dead letter",
+        "direct in dead letter",
+    ],
+)
+def test_every_nesting_comes_off(raw: Any) -> None:
+    assert opened(raw).payload == PAYLOAD
+
+
+def test_what_sns_says_is_kept() -> None:
+    record = opened(
+        sns(
+            MessageId="m-2",
+            Subject="Slow",
+            Timestamp="2026-11-23T07:00:00.000Z",
+            MessageAttributes={
+                "severity": {"Type": "String", "Value": "critical"},
+                "count": {"Type": "Number", "Value": 3},
+            },
+        )
+    )
+
+    assert (record.topic_arn, record.subject, record.message_id) == (TOPIC, "Slow", "m-2")
+    assert record.published_at == SENT_AT
+    assert record.attributes == {"severity": "critical", "count": "3"}
+
+
+def test_what_eventbridge_says_is_kept() -> None:
+    record = opened(
+        event(id="e-1", account="123456789012", region="eu-west-1", time="2026-11-23T07:00:00Z", resources=["arn:x"])
+    )
+
+    assert (record.detail_type, record.event_source, record.message_id) == ("Alert", "lamplight", "e-1")
+    assert (record.account, record.region, record.resources) == ("123456789012", "eu-west-1", ("arn:x",))
+    assert record.published_at == SENT_AT
+
+
+def test_what_the_queue_says_is_kept_until_something_inside_knows_better() -> None:
+    """A message may wait in a queue for hours: the time that counts is the one inside."""
+    raw = sqs(attributes={"SentTimestamp": "1795417200000"})
+    late = sqs(sns(Timestamp="2026-11-23T07:00:00.000Z"), attributes={"SentTimestamp": "1795449600000"})
+
+    assert opened(raw).published_at == SENT_AT
+    assert opened(raw).message_id == "m-1"
+    assert opened(late).published_at == SENT_AT
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [PAYLOAD, sns(), sns(Timestamp=None), sns(TimeStamp="2026-11-23T07:00:00Z"), event(), sqs(), event(time=None)],
+)
+def test_without_a_time_the_arrival_counts(raw: Any) -> None:
+    assert opened(raw).published_at == ARRIVED_AT
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-23T07:00:00", "2026-11-23T08:00:00+01:00", "2026-11-23T07:00:00.000000Z", 1795417200]
+)
+def test_times_become_utc(time: Any) -> None:
+    assert opened(sns(Timestamp=time)).published_at == SENT_AT
+    assert opened(event(time=time)).published_at == SENT_AT
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_utc_cannot_tell_counts_as_none(time: str) -> None:
+    assert opened(sns(Timestamp=time)).published_at == ARRIVED_AT
+
+
+def test_the_urls_of_sam_local_generate_event_are_no_hindrance() -> None:
+    """`sam local generate-event sns notification` says EXAMPLE where a URL belongs."""
+    record = opened(sns(SigningCertUrl="EXAMPLE", UnsubscribeUrl="EXAMPLE", Signature="EXAMPLE", Subject=None))
+
+    assert (record.payload, record.subject) == (PAYLOAD, "")
+
+
+def test_an_eventbridge_event_may_have_no_version() -> None:
+    """`sam local generate-event cloudwatch scheduled-event` leaves it out."""
+    assert "version" not in event()
+    assert opened(event()).payload == PAYLOAD
+
+
+def test_unwrapping_changes_nothing_of_the_record() -> None:
+    """The record goes to the dead-letter queue as it came."""
+    for name in ("native-sns-firing", "native-sqs-sns", "native-eventbridge-firing"):
+        (record,) = split(sample(name))
+        opened(record)
+
+        assert split(sample(name)) == [record]
+
+    bare, kept = (json.loads(sample("native-sqs-sns")["Records"][0]["body"]) for _ in range(2))
+    opened(bare)
+    assert bare == kept
+
+
+# --- Texts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ("[1]", [1]),
+        ("12", 12),
+        ("null", None),
+        ("", ""),
+        ("Good morning", "Good morning"),
+        ('{"a": 1', '{"a": 1'),
+        ("{'a': 1}", "{'a': 1}"),
+        ('{"a": NaN, "b": [Infinity, -Infinity]}', {"a": "NaN", "b": ["Infinity", "-Infinity"]}),
+        ('{"a": 1e999}', {"a": "Infinity"}),
+        (r'{"a": "half \ud83d of a pair"}', {"a": "half ? of a pair"}),
+        (r'{"a\udd25": "\ud83d\udd25"}', {"a?": "🔥"}),
+        ("half \ud83d", "half \ud83d"),
+    ],
+)
+def test_a_text_is_its_json_or_itself(text: str, value: Any) -> None:
+    """What comes out can be sent on: Python's NaN is no JSON, and half a surrogate pair is no UTF-8."""
+    assert parse_text(text) == value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"a": float("nan"), "b": "\ud83d"},
+        {"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": '{"a": NaN, "b": "\\ud83d"}'}},
+        {"detail-type": "x\ud83d", "source": "\ud83d", "detail": {"a": float("nan"), "b": "\ud83d"}},
+        sqs(r'{"Type": "Notification", "TopicArn": "\ud83d", "Message": "{\"a\": NaN, \"b\": \"\\ud83d\"}"}'),
+    ],
+    ids=["direct", "sns", "eventbridge", "sqs"],
+)
+def test_nothing_of_a_record_is_beyond_utf8_or_json(raw: Any) -> None:
+    record = opened(raw)
+
+    assert record.payload == {"a": "NaN", "b": "?"}
+    for said in (record.topic_arn, record.detail_type, record.event_source):
+        said.encode()
+
+
+# --- What is damaged --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ({"EventSource": "aws:sns"}, "Sns"),
+        ({"EventSource": "aws:sns", "Sns": "text"}, "Sns"),
+        ({"EventSource": "aws:sns", "Sns": {"Message": "x"}}, "TopicArn"),
+        ({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC}}, "Message"),
+        (sns(Message=["hunter2"]), "Message"),
+        (sns(Timestamp="hunter2"), "Timestamp"),
+        (sns(MessageAttributes="hunter2"), "MessageAttributes"),
+        ({"eventSource": "aws:sqs"}, "body"),
+        ({"eventSource": "aws:sqs", "body": {"hunter2": 1}}, "body"),
+        (event(time="hunter2"), "time"),
+        (event(resources="hunter2"), "resources"),
+    ],
+)
+def test_a_damaged_wrapping_is_named_without_its_values(raw: Any, field: str) -> None:
+    with pytest.raises(InvalidAlertError, match=field) as refused:
+        opened(raw)
+
+    assert "hunter2" not in shown(refused.value)
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("raw", [nested(101), sns(nested(101)), sqs(sns(nested(500))), [[nested(100)]]])
+def test_what_is_nested_too_deeply_is_no_alert(raw: Any) -> None:
+    """Pydantic writes no more than 254 levels, so an event of it could not be sent."""
+    with pytest.raises(NotAnAlertError, match="nested too deeply"):
+        opened(raw)
+
+
+def test_what_json_itself_cannot_read_for_its_depth_is_a_text() -> None:
+    assert isinstance(opened(sns("[" * 100_000 + "]" * 100_000)).payload, str)
+
+
+def test_envelopes_inside_one_another_come_off_up_to_a_bound() -> None:
+    """Each redrive of a record that cannot be read yet adds two: a fixed function has to read it still."""
+    raw: Any = PAYLOAD
+    for _ in range(MAX_NESTING):
+        raw = dead_letter(raw)
+
+    assert opened(raw).payload == PAYLOAD
+    with pytest.raises(NotAnAlertError, match=f"more than {MAX_NESTING} envelopes"):
+        opened(dead_letter(raw))
+
+
+def test_several_records_in_one_message_are_refused() -> None:
+    with pytest.raises(NotAnAlertError, match="several records"):
+        opened(sqs({"Records": [sns(), sns()]}))
+
+
+@pytest.mark.parametrize(
+    ("raw", "shape"),
+    [
+        (None, "a JSON NoneType"),
+        (12, "a JSON int"),
+        ([PAYLOAD], "a JSON list"),
+        ({}, "the keys (none)"),
+        ({"Records": []}, "the keys Records"),
+        ({"user": "hunter2", "password": "hunter2"}, "the keys password, user"),
+        (sns("hunter2"), "a text that is not JSON"),
+        (sns('{"alert": {"hunter2"'), "a text that is not JSON"),
+        (sns(""), "an empty message"),
+        (sqs(" \n"), "an empty message"),
+        (event(**{"detail-type": "Parcel Delivered"}), "EventBridge detail-type 'Parcel Delivered'"),
+    ],
+)
+def test_what_no_source_knows_is_told_by_its_shape_alone(raw: Any, shape: str) -> None:
+    """The dead-letter queue has the record; the log gets no values, for those may be secrets."""
+    with pytest.raises(NotAnAlertError) as refused:
+        sources.parse(opened(raw))
+
+    assert shape in str(refused.value)
+    assert "hunter2" not in shown(refused.value)
+
+
+# --- Any JSON at all --------------------------------------------------------------------------------------------------
+
+ENVELOPE_KEYS = st.sampled_from(
+    [
+        *("EventSource", "Sns", "TopicArn", "Message", "Timestamp", "MessageAttributes", "Type"),
+        *("eventSource", "body", "attributes", "Records", "requestContext", "requestPayload", "error", "record"),
+        *("detail-type", "detail", "source", "time", "resources", "alarmName", "state", "value", "configuration"),
+        *("AlarmName", "NewStateValue", "AlarmArn", "StateChangeTime", "Trigger", "Metrics"),
+        *("alert", "classification", "alert_name", "status", "labels", "starts_at", "links", "details"),
+    ]
+)
+ENVELOPE_WORDS = st.sampled_from(
+    ["aws:sns", "aws:sqs", "Notification", "Alert", "CloudWatch Alarm State Change", "firing", "ALARM", "OK"]
+)
+anything = st.recursive(
+    json_values | ENVELOPE_WORDS | st.text(max_size=5) | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(ENVELOPE_KEYS, inner, max_size=6)
+        | inner.map(lambda value: json.dumps(value))
+    ),
+    max_leaves=20,
+)
+wrapped = st.recursive(
+    anything | st.fixed_dictionaries({"alert": st.dictionaries(ENVELOPE_KEYS, anything)}),
+    lambda inner: st.one_of(inner.map(sns), inner.map(sqs), inner.map(event), inner.map(dead_letter)),
+    max_leaves=3,
+)
+
+
+def assert_published_or_refused(raw: Any) -> None:
+    """Let only a PublishError be raised."""
+    found: sources.Parsed = []
+    with suppress(PublishError):
+        found = sources.parse(opened(raw))
+    assert all(isinstance(each, Alert | Ignored) for each in found)
+
+
+@given(wrapped)
+def test_any_record_gives_alerts_or_a_publish_error(raw: Any) -> None:
+    """Nothing else is ever raised, so that a record ends published, ignored or on the dead-letter queue."""
+    assert_published_or_refused(raw)
+
+
+SAMPLES = st.sampled_from(
+    [
+        *("native-sns-firing", "native-sqs-sns", "native-eventbridge-resolved", "cloudwatch-sns-alarm"),
+        *("cloudwatch-sns-composite", "cloudwatch-eventbridge-alarm", "cloudwatch-sns-metric-math"),
+    ]
+)
+
+
+def damage(value: Any, data: st.DataObject) -> Any:
+    """Put something else in one place of a JSON value, inside its texts too."""
+    if isinstance(value, str) and value.startswith("{"):
+        return json.dumps(damage(json.loads(value), data))
+    if isinstance(value, dict) and value and data.draw(st.integers(0, 4)):
+        key = data.draw(st.sampled_from(sorted(value)))
+        return {**value, key: damage(value[key], data)}
+    if isinstance(value, list) and value and data.draw(st.integers(0, 4)):
+        return [damage(value[0], data), *value[1:]]
+    return data.draw(anything)
+
+
+@given(SAMPLES, st.data())
+def test_a_sample_damaged_anywhere_gives_alerts_or_a_publish_error(name: str, data: st.DataObject) -> None:
+    for record in split(damage(sample(name), data)):
+        assert_published_or_refused(record)

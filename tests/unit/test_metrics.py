@@ -1,0 +1,205 @@
+"""The metrics, as CloudWatch would read them from standard output."""
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from handler.alert import Alert, Ignored, Status
+from handler.errors import (
+    InvalidTargetError,
+    NotAnAlertError,
+    PagerDutyApiError,
+    QueueUnavailableError,
+    TableUnavailableError,
+)
+from handler.events import Action
+from handler.metrics import MAX_VALUES, Metric, MetricsRecorder
+from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from handler.report import Report
+
+ALERT = Alert(
+    fingerprint="f-1", name="CPU", status=Status.FIRING, observed_at=datetime.fromtimestamp(1000, UTC), origin="native"
+)
+# DESIGN, section 7
+DIMENSION = {
+    "EventsPublished": {"event_type"},
+    "PublishErrors": {"error_type"},
+    "ApiRequestDuration": {"status_code"},
+    "CacheHits": {"cache_name"},
+    "CacheMisses": {"cache_name"},
+    "CacheSize": {"cache_name"},
+    "RateLimitHits": set(),
+    "ApiCalls": {"method"},
+    "AlertsSkipped": {"reason"},
+    "AlertsDeferred": {"reason"},
+    "AlertsRejected": {"reason"},
+    "TimeToPage": set(),
+    "Healthy": {"target"},
+}
+MILLISECONDS = {"ApiRequestDuration", "TimeToPage"}
+
+type Emitted = dict[tuple[str, str], list[float]]
+
+
+def emitted(output: str) -> Emitted:
+    """Read every blob, holding each to the format; give the values by metric and label."""
+    found: Emitted = defaultdict(list)
+    for line in output.splitlines():
+        blob: dict[str, Any] = json.loads(line)
+        [directive] = blob["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "PagerDutyPublisher"
+        [dimensions] = directive["Dimensions"]
+        assert blob["service"] == "pagerduty-publisher"
+        assert isinstance(blob["_aws"]["Timestamp"], int)
+        for metric in directive["Metrics"]:
+            name = metric["Name"]
+            assert set(dimensions) == {"service"} | DIMENSION[name]
+            assert metric["Unit"] == ("Milliseconds" if name in MILLISECONDS else "Count")
+            label = "".join(blob[dimension] for dimension in DIMENSION[name])
+            assert 0 < len(blob[name]) <= 100
+            found[name, label] += blob[name]
+    return dict(found)
+
+
+def record(capsys: pytest.CaptureFixture[str], *reports: Report) -> Emitted:
+    """Give what reports are counted as."""
+    recorder = MetricsRecorder()
+    for report in reports:
+        recorder.record(report)
+    recorder.flush()
+    said = capsys.readouterr()
+    assert said.err == ""
+    return emitted(said.out)
+
+
+@pytest.mark.parametrize(
+    ("action", "event_type", "method"),
+    [
+        (Action.TRIGGER, "trigger", "trigger"),
+        (Action.ACKNOWLEDGE, "acknowledge", "acknowledge"),
+        (Action.RESOLVE, "resolve", "resolve"),
+        (Action.CHANGE, "change_event", "change"),
+    ],
+)
+def test_an_accepted_delivery(capsys: pytest.CaptureFixture[str], action: Action, event_type: str, method: str) -> None:
+    """Every attempt is a call with a duration; a trigger has a time to page."""
+    attempts = [Attempt(method, "503", 12.5), Attempt(method, "202", 80.0)]
+    result = Accepted(dedup_key="f-1", at=1002.5)
+    said = record(capsys, Report(result=result, alert=ALERT, action=action, attempts=attempts, known=False))
+    expected: Emitted = {
+        ("EventsPublished", event_type): [1],
+        ("ApiCalls", method): [1, 1],
+        ("ApiRequestDuration", "503"): [12.5],
+        ("ApiRequestDuration", "202"): [80.0],
+        ("CacheMisses", "dedup_keys"): [1],
+    }
+    if action is Action.TRIGGER:
+        expected["TimeToPage", ""] = [2500.0]
+    assert said == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (
+            Report(result=Skipped(reason=SkipReason.DUPLICATE), alert=ALERT, known=True),
+            {("AlertsSkipped", "duplicate"): [1], ("CacheHits", "dedup_keys"): [1]},
+        ),
+        (
+            Report(result=Ignored(SkipReason.INSUFFICIENT_DATA, "CPU")),
+            {("AlertsSkipped", "insufficient_data"): [1]},
+        ),
+        (
+            Report(result=Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=9), alert=ALERT),
+            {("AlertsDeferred", "rate_limit"): [1], ("RateLimitHits", ""): [1]},
+        ),
+        (
+            Report(result=Deferred(reason=DeferReason.FAILED, delay_seconds=9, error=PagerDutyApiError(503))),
+            {("AlertsDeferred", "failed"): [1], ("PublishErrors", "server_error"): [1]},
+        ),
+        (
+            Report(result=Rejected(error=NotAnAlertError("no")), lost=QueueUnavailableError("gone")),
+            {
+                ("AlertsRejected", "not_an_alert"): [1],
+                ("PublishErrors", "not_an_alert"): [1],
+                ("PublishErrors", "queue_unavailable"): [1],
+            },
+        ),
+        (
+            Report(
+                result=Accepted(dedup_key="f-1", at=1000.0),
+                alert=ALERT,
+                action=Action.RESOLVE,
+                errors=[TableUnavailableError("slow")],
+            ),
+            {("EventsPublished", "resolve"): [1], ("PublishErrors", "table_unavailable"): [1]},
+        ),
+    ],
+    ids=["skipped", "ignored", "rate limit", "failed", "rejected", "accepted with an error"],
+)
+def test_every_other_end(capsys: pytest.CaptureFixture[str], report: Report, expected: Emitted) -> None:
+    """Counted by its reason, and its errors by their type."""
+    assert record(capsys, report) == expected
+
+
+def test_errors_outside_a_delivery_are_counted_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A target that cannot be read, for one."""
+    recorder = MetricsRecorder()
+    recorder.record_error(InvalidTargetError("secret x: not JSON"))
+    recorder.flush()
+    assert emitted(capsys.readouterr().out) == {("PublishErrors", "invalid_target"): [1]}
+
+
+def test_the_values_of_an_invocation_are_gathered(capsys: pytest.CaptureFixture[str]) -> None:
+    """One blob for each set of dimensions, not one for each value."""
+    recorder = MetricsRecorder()
+    for number in range(20):
+        recorder.add(Metric.API_CALLS, 1, method="trigger")
+        recorder.add(Metric.API_REQUEST_DURATION, number, status_code="202")
+        recorder.add(Metric.TIME_TO_PAGE, number)
+        recorder.add(Metric.RATE_LIMIT_HITS, 1)
+    recorder.flush()
+    output = capsys.readouterr().out
+    assert len(output.splitlines()) == 3
+    assert emitted(output)["ApiRequestDuration", "202"] == [float(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("number", [MAX_VALUES, MAX_VALUES + 1, 100, 101, 198, 200, 250, 1000])
+def test_any_number_of_values_is_written(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    """A blob takes a hundred of each metric; none is lost, none doubled, and nobody warns of an empty one."""
+    recorder = MetricsRecorder()
+    for value in range(number):
+        recorder.add(Metric.TIME_TO_PAGE, value)
+    for _ in range(100):
+        recorder.add(Metric.RATE_LIMIT_HITS, 1)
+    recorder.flush()
+    said = capsys.readouterr()
+    assert said.err == ""
+    found = emitted(said.out)
+    assert found["TimeToPage", ""] == [float(value) for value in range(number)]
+    assert found["RateLimitHits", ""] == [1.0] * 100
+
+
+def test_a_flush_forgets(capsys: pytest.CaptureFixture[str]) -> None:
+    """The next invocation begins with nothing, and an empty flush writes nothing."""
+    recorder = MetricsRecorder()
+    recorder.add(Metric.TIME_TO_PAGE, 1)
+    recorder.flush()
+    capsys.readouterr()
+    recorder.flush()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+def test_every_metric_is_in_the_design() -> None:
+    """With its dimension."""
+    assert {str(metric) for metric in Metric} <= DIMENSION.keys()
+
+
+def test_an_unknown_dimension_is_refused() -> None:
+    """Dimensions are a closed set."""
+    with pytest.raises(ValueError, match="alert_name"):
+        MetricsRecorder().add(Metric.TIME_TO_PAGE, 1, alert_name="CPU")

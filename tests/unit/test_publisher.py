@@ -1,0 +1,387 @@
+"""The whole flow, from a record as it came to PagerDuty and the queues, on fakes and the simulator."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from handler.errors import ErrorReason, NoTargetError, TableMissingError
+from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from local.simulator.faults import Fault, FaultKind
+from tests.fakes import NOW, OTHER_KEY, ROUTING_KEY, TABLE, Message, World, make_world, native, target_secret
+
+ID = "production#f-1"
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+def sns(message: Any) -> dict[str, Any]:
+    """Wrap a message as SNS would."""
+    text = message if isinstance(message, str) else json.dumps(message)
+    return {
+        "EventSource": "aws:sns",
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": "arn:aws:sns:us-east-1:000000000000:alerts:1",
+        "Sns": {"MessageId": "m-1", "TopicArn": "arn:aws:sns:us-east-1:000000000000:alerts", "Message": text},
+    }
+
+
+def drain(world: World, *, at_most: int = 200) -> list[Any]:
+    """Take retries, each after its delay, until none is left."""
+    results: list[Any] = []
+    while world.sqs.retries:
+        assert len(results) < at_most
+        results += [report.result for report in world.publish(world.take_retry())]
+    return results
+
+
+# --- The happy road ---
+
+
+def test_an_alert_becomes_an_incident(world: World) -> None:
+    """The report tells all about it; nothing is left on a queue."""
+    report = world.publish_one(sns(native()))
+    assert report.result == Accepted(dedup_key="f-1", at=NOW)
+    assert (report.target, report.known, len(report.attempts), report.lost) == ("production", False, 1, None)
+    assert world.states == {"f-1": "triggered"}
+    assert (world.sqs.retries, world.sqs.dead_letters) == ([], [])
+
+
+def test_a_warm_happy_trigger_costs_two_calls_and_one_request(world: World) -> None:
+    """No Secrets Manager, no SQS."""
+    world.publish(native("warm-up"))
+    world.dynamodb.calls.clear()
+    reads = world.secrets.reads
+    world.publish(native("f-1"))
+    assert world.dynamodb.calls == ["UpdateItem", "UpdateItem"]
+    assert world.secrets.reads == reads
+    assert world.requests == [("trigger", "warm-up"), ("trigger", "f-1")]
+
+
+def test_duplicates_and_late_comers_are_skipped(world: World) -> None:
+    """In any order: the newest wins, and each is sent once."""
+    steps = [("firing", 0), ("firing", 0), ("resolved", 5), ("firing", 0), ("acknowledged", 3), ("resolved", 5)]
+    results = [world.publish_one(native("f-1", status, minute)).result for status, minute in steps]
+    reasons = [result.reason if isinstance(result, Skipped) else None for result in results]
+    late, copy = SkipReason.SUPERSEDED, SkipReason.DUPLICATE
+    assert reasons == [None, copy, None, late, late, copy]
+    assert world.requests == [("trigger", "f-1"), ("resolve", "f-1")]
+    assert world.states == {"f-1": "resolved"}
+
+
+def test_a_redelivery_after_a_crash_before_settling_is_sent_again_and_folded(world: World) -> None:
+    """At least once, and PagerDuty's dedup key makes it one incident."""
+    world.dynamodb.fail("InternalServerError", after=1, times=1)
+    report = world.publish_one(native())
+    assert isinstance(report.result, Accepted)
+    assert [error.reason for error in report.errors] == [ErrorReason.TABLE_UNAVAILABLE]
+    assert isinstance(world.publish_one(native()).result, Deferred)
+    *waited, last = drain(world)
+    assert {result.reason for result in waited} == {DeferReason.BUSY}  # until the lease of the dead one ends
+    assert isinstance(last, Accepted)
+    assert len(world.pagerduty.incidents) == 1
+
+
+# --- Several targets ---
+
+
+TWO = {
+    "pagerduty/one": target_secret("one", ROUTING_KEY),
+    "pagerduty/two": target_secret("two", OTHER_KEY, auto_resolve=False),
+}
+
+
+def test_an_alert_goes_to_every_target_that_takes_it() -> None:
+    """Each with a record, a key and an end of its own."""
+    world = make_world(TWO)
+    assert [report.target for report in world.publish(native())] == ["one", "two"]
+    reports = world.publish(native("f-1", "resolved", 5))
+    assert isinstance(reports[0].result, Accepted)
+    assert reports[1].result == Skipped(reason=SkipReason.AUTO_RESOLVE_OFF)
+    assert {str(incident.state) for incident in world.pagerduty.incidents} == {"resolved", "triggered"}
+    assert set(world.dynamodb.tables[TABLE]) == {"one#f-1", "two#f-1"}
+
+
+def test_a_target_that_fails_does_not_disturb_the_other() -> None:
+    """Only the failed delivery comes back, for its own target."""
+    world = make_world(TWO)
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4, routing_key=OTHER_KEY))
+    assert [report.outcome for report in world.publish(native())] == ["accepted", "deferred"]
+    assert [message.content["delivery"]["target"] for message in world.sqs.retries] == ["two"]
+    assert [type(result) for result in drain(world)] == [Accepted]
+    assert len(world.pagerduty.incidents) == 2
+
+
+def test_a_retry_whose_target_has_gone_goes_to_those_that_take_it_now() -> None:
+    """Renaming a target loses no page."""
+    world = make_world()
+    record = native() | {"delivery": {"target": "renamed", "failures": 3, "failing_since": "2026-11-23T03:00:00Z"}}
+    assert world.publish_one(record).target == "production"
+    assert world.states == {"f-1": "triggered"}
+
+
+def test_no_target_is_an_error_and_a_dead_letter() -> None:
+    """Not silence."""
+    world = make_world({})
+    report = world.publish_one(native())
+    assert isinstance(report.result, Rejected)
+    assert isinstance(report.result.error, NoTargetError)
+    [letter] = world.sqs.dead_letters
+    assert letter.attributes["error_type"] == "no_target"
+    assert "delivery" not in letter.content
+
+
+def test_without_secrets_manager_at_the_start_the_alert_waits() -> None:
+    """Once it is back the alert goes to every target."""
+    world = make_world(TWO)
+    world.secrets.failures.error = "InternalServiceError"
+    report = world.publish_one(native())
+    assert isinstance(report.result, Deferred)
+    assert (report.result.reason, report.target) == (DeferReason.TARGETS_UNAVAILABLE, "")
+    world.secrets.failures.error = None
+    assert [type(result) for result in drain(world)] == [Accepted, Accepted]
+
+
+# --- PagerDuty fails ---
+
+
+def test_an_outage_of_hours_is_survived_without_a_lost_or_doubled_page(world: World) -> None:
+    """The delay grows, the failures are counted, and the resolve comes after its trigger."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None, until_at=NOW + 4 * 3600))
+    world.publish(native())
+    delays, failures = [], []
+    for _ in range(10):
+        delays.append(world.sqs.retries[0].delay_seconds)
+        failures.append(world.sqs.retries[0].content["delivery"]["failures"])
+        world.publish(world.take_retry())
+    assert delays == [12, 23, 45, 90, 180, 360, 675, 675, 675, 675]
+    assert failures == list(range(1, 11))
+    assert "2026-11-23T03:40:0" in world.sqs.retries[0].content["delivery"]["failing_since"]
+    world.publish(native("f-1", "resolved", 30))
+    drain(world)
+    assert world.sqs.dead_letters == []
+    assert [incident.state for incident in world.pagerduty.incidents if incident.state != "resolved"] == []
+
+
+def test_after_a_day_of_failing_it_is_a_dead_letter(world: World) -> None:
+    """With what PagerDuty said last, and how often it was tried."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+    world.publish(native())
+    *earlier, last = drain(world)
+    assert all(isinstance(result, Deferred) for result in earlier)
+    assert isinstance(last, Rejected)
+    assert 86_400 < world.clock() - NOW < 86_400 + 1000
+    [letter] = world.sqs.dead_letters
+    assert letter.attributes["error_type"] == "exhausted"
+    assert letter.attributes["attempts"] == str(len(earlier) + 2)
+    assert "503" in letter.content["error"]
+
+
+def test_a_429_is_deferred_without_counting_as_a_failure(world: World) -> None:
+    """It waits as long as PagerDuty says, however often."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=50, retry_after=45))
+    world.publish(native())
+    for _ in range(49):
+        [message] = world.sqs.retries
+        assert message.delay_seconds == 45
+        assert message.content["delivery"] == {"target": "production"}
+        world.publish(world.take_retry())
+    assert [type(result) for result in drain(world)] == [Accepted]
+    assert world.sqs.dead_letters == []
+
+
+@pytest.mark.parametrize("retry_after", ["inf", "1e400", "nan", "-1", "never", "0"])
+def test_a_429_with_a_strange_retry_after_is_still_deferred(world: World, retry_after: str) -> None:
+    """What is no time is none."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after=retry_after))
+    world.publish(native())
+    assert [message.delay_seconds for message in world.sqs.retries] == [30]
+
+
+def test_a_400_is_a_dead_letter_with_its_error_that_can_be_put_back(world: World) -> None:
+    """Readable, with the alert as it came; delivered when it is redriven."""
+    said = {"message": "Event object is invalid", "errors": ["too odd\x00"]}
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, body=said))
+    report = world.publish_one(sns(native()))
+    assert isinstance(report.result, Rejected)
+    [letter] = world.sqs.dead_letters
+    assert letter.content["error"] == "PagerDuty answered 400: Event object is invalid: too odd\x00"
+    assert letter.content["alert"]["labels"] == {"severity": "critical"}
+    assert letter.attributes["error_type"] == "bad_request"
+    assert letter.attributes["attempts"] == "1"
+
+    assert isinstance(world.publish_one(letter.as_record()).result, Accepted)
+    assert world.states == {"f-1": "triggered"}
+
+
+def test_a_dead_letter_that_was_overtaken_is_not_delivered(world: World) -> None:
+    """A redrive days later opens nothing that has ended since."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
+    world.publish(native())
+    world.publish(native("f-1", "resolved", 20))
+    report = world.publish_one(world.sqs.dead_letters[0].as_record())
+    assert report.result == Skipped(reason=SkipReason.SUPERSEDED)
+
+
+# --- The routing key is changed ---
+
+
+def test_a_new_routing_key_is_found_when_pagerduty_refuses_the_old_one(world: World) -> None:
+    """The secrets are read again, once, and the alert is delivered at once."""
+    world.publish(native("warm-up"))
+    world.pagerduty.set_known_keys([OTHER_KEY])
+    world.secrets.secrets["pagerduty/production"] = target_secret("production", OTHER_KEY)
+    report = world.publish_one(native())
+    assert isinstance(report.result, Accepted)
+    assert [attempt.status for attempt in report.attempts] == ["400", "202"]
+    assert world.secrets.reads == 2
+    world.publish(native("f-2"))
+    assert world.secrets.reads == 2
+    assert len(world.pagerduty.requests) == 4
+    assert world.sqs.dead_letters == []
+
+
+def test_a_routing_key_that_is_simply_wrong_is_a_dead_letter(world: World) -> None:
+    """After one reading of the secrets, and without a second request."""
+    world.publish(native("warm-up"))
+    world.pagerduty.set_known_keys([OTHER_KEY])
+    report = world.publish_one(native())
+    assert isinstance(report.result, Rejected)
+    assert world.secrets.reads == 2
+    assert len(world.pagerduty.requests) == 2
+    [letter] = world.sqs.dead_letters
+    assert "Invalid routing key" in letter.attributes["error"]
+    assert ROUTING_KEY not in letter.body
+
+
+def test_secrets_manager_failing_then_takes_nothing_away(world: World) -> None:
+    """The refusal is what is told, and the old targets serve on."""
+    world.publish(native("warm-up"))
+    world.pagerduty.set_known_keys([OTHER_KEY])
+    world.secrets.failures.error = "InternalServiceError"
+    report = world.publish_one(native())
+    assert isinstance(report.result, Rejected)
+    assert report.result.error.reason is ErrorReason.BAD_REQUEST
+    world.pagerduty.set_known_keys(None)
+    assert isinstance(world.publish_one(native("f-2")).result, Accepted)
+
+
+@pytest.mark.parametrize(("status", "message"), [(400, "Event object is invalid"), (403, "Invalid routing key")])
+def test_another_refusal_reads_no_secrets(world: World, status: int, message: str) -> None:
+    """Only a 400 that blames the routing key does."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=status, body={"message": message}))
+    world.publish(native())
+    assert world.secrets.reads == 1
+
+
+# --- AWS fails ---
+
+
+def test_without_the_table_a_trigger_is_sent_and_a_resolve_waits(world: World) -> None:
+    """When the table is back the resolve follows."""
+    world.dynamodb.fail("ThrottlingException")
+    first, second = world.publish_one(native()), world.publish_one(native("f-1", "resolved", 5))
+    assert isinstance(first.result, Accepted)
+    assert [error.reason for error in first.all_errors] == [ErrorReason.TABLE_UNAVAILABLE]
+    assert isinstance(second.result, Deferred)
+    assert second.result.reason is DeferReason.TABLE_UNAVAILABLE
+    assert world.sqs.retries[0].content["delivery"]["failures"] == 1
+    world.dynamodb.heal()
+    assert [type(result) for result in drain(world)] == [Accepted]
+    assert world.states == {"f-1": "resolved"}
+
+
+def test_with_a_missing_table_a_trigger_is_sent_and_a_resolve_is_a_dead_letter(world: World) -> None:
+    """Both say which table."""
+    world.dynamodb.tables.clear()
+    first, second = world.publish_one(native()), world.publish_one(native("f-1", "resolved", 5))
+    assert isinstance(first.result, Accepted)
+    assert isinstance(first.errors[0], TableMissingError)
+    assert isinstance(second.result, Rejected)
+    [letter] = world.sqs.dead_letters
+    assert f"DynamoDB table {TABLE} does not exist" in letter.attributes["error"]
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(FaultKind.STATUS, status=503, count=None), Fault(FaultKind.STATUS, status=400)]
+)
+def test_what_can_neither_be_sent_nor_kept_is_reported_as_lost(world: World, fault: Fault) -> None:
+    """The invocation has to fail then, so that it stays where it came from."""
+    world.pagerduty.set_faults(fault)
+    world.sqs.fail("InternalError")
+    report = world.publish_one(native())
+    assert report.lost
+    assert report.lost in report.all_errors
+
+
+def test_without_sqs_what_can_be_delivered_is(world: World) -> None:
+    """The queues are for what is left over."""
+    world.sqs.fail("InternalError")
+    assert world.publish_one(native()).lost is None
+
+
+def test_a_record_that_can_neither_be_read_nor_kept_is_reported_as_lost(world: World) -> None:
+    """It is an alert all the same, perhaps."""
+    world.sqs.fail("InternalError")
+    assert world.publish_one({"alert": {}}).lost
+
+
+# --- Records that are no alerts ---
+
+
+def test_a_damaged_alert_is_a_dead_letter_that_names_the_field(world: World) -> None:
+    """As it came; mended by hand it can be put back."""
+    raw = sns({"alert": {"status": "firing"}})
+    report = world.publish_one(raw)
+    assert isinstance(report.result, Rejected)
+    [letter] = world.sqs.dead_letters
+    assert "alert.alert_name" in letter.attributes["error"]
+    assert letter.content["record"] == raw
+    assert world.requests == []
+
+
+def test_a_damaged_hop_is_a_dead_letter(world: World) -> None:
+    """Nothing is sent for it."""
+    assert isinstance(world.publish_one(native() | {"delivery": {"failures": "x"}}).result, Rejected)
+    assert "delivery" in world.sqs.dead_letters[0].attributes["error"]
+
+
+def test_a_dead_letter_of_an_unreadable_record_is_delivered_once_it_can_be_read() -> None:
+    """Here because a target was missing from a release that could not read the source: the record is whole."""
+    world = make_world()
+    letter = Message(json.dumps({"record": sns(native()), "error": "not an alert"}), 0, {})
+    assert isinstance(world.publish_one(letter.as_record()).result, Accepted)
+
+
+def test_the_time_of_an_alert_survives_the_queue(world: World) -> None:
+    """A retry is not newer than what it was."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429))
+    message = {"alert": {"fingerprint": "f-1", "alert_name": "CPU", "status": "firing"}}
+    world.publish(message)
+    observed = world.item(ID)["observed_at"]
+    assert observed == datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    world.publish(native("f-1", "resolved", 30, observed_at="2026-11-23T03:40:05Z"))
+    assert drain(world) == [Skipped(reason=SkipReason.SUPERSEDED)]
+
+
+def test_targets_out_of_reach_for_a_day_are_given_up(world: World) -> None:
+    """The alert is then in the dead-letter queue: a Secrets Manager that never answers is for a person to look at."""
+    world.secrets.failures.error = "InternalServiceError"
+    world.publish(native())
+    *waited, last = drain(world)
+    assert {result.reason for result in waited} == {DeferReason.TARGETS_UNAVAILABLE}
+    assert isinstance(last, Rejected)
+    assert last.error.reason is ErrorReason.EXHAUSTED
+    assert len(world.sqs.dead_letters) == 1
+
+
+def test_a_record_that_is_redriven_in_vain_does_not_grow(world: World) -> None:
+    """Each stay in the dead-letter queue leaves it as it came first."""
+    world.publish({"no": "alert"})
+    for _ in range(8):
+        world.publish(world.sqs.dead_letters[-1].as_record())
+    assert [letter.content["record"] for letter in world.sqs.dead_letters] == [{"no": "alert"}] * 9

@@ -1,0 +1,93 @@
+"""Settings: read once from the environment, and what cannot be read stops the function with its name."""
+
+import pytest
+
+from handler.errors import ErrorReason, SettingsError
+from handler.settings import Settings
+
+REQUIRED = {
+    "DEDUP_TABLE_NAME": "dedup",
+    "RETRY_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/retry",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
+}
+
+
+def read(**environment: str) -> Settings:
+    return Settings.from_environment({**REQUIRED, **environment})
+
+
+def test_everything_but_the_table_and_the_queues_has_a_default() -> None:
+    settings = read()
+
+    assert settings.PAGERDUTY_BASE_URL == "https://events.pagerduty.com"
+    assert settings.PAGERDUTY_TIMEOUT == 10
+    assert settings.PAGERDUTY_MAX_RETRIES == 3
+    assert settings.PAGERDUTY_RATE_LIMIT == 120.0
+    assert settings.PAGERDUTY_CACHE_TTL == 24 * 3600
+    assert settings.PAGERDUTY_REPEAT_AFTER == 300
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10s", 10), ("5m", 300), ("24h", 86400), ("1d", 86400), ("250ms", 0.25), ("1.5s", 1.5), ("1h30m", 5400)],
+)
+def test_durations_carry_their_unit(text: str, seconds: float) -> None:
+    timeout_seconds = read(PAGERDUTY_TIMEOUT=text).PAGERDUTY_TIMEOUT
+
+    assert timeout_seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAGERDUTY_TIMEOUT", "10"),
+        ("PAGERDUTY_TIMEOUT", ""),
+        ("PAGERDUTY_TIMEOUT", "0s"),
+        ("PAGERDUTY_TIMEOUT", "-1s"),
+        ("PAGERDUTY_TIMEOUT", "10s or so"),
+        ("PAGERDUTY_TIMEOUT", "ten seconds"),
+        ("PAGERDUTY_CACHE_TTL", "400d"),
+        ("PAGERDUTY_MAX_RETRIES", "-1"),
+        ("PAGERDUTY_MAX_RETRIES", "many"),
+        ("PAGERDUTY_MAX_RETRIES", "1.5"),
+        ("PAGERDUTY_RATE_LIMIT", "0"),
+        ("PAGERDUTY_RATE_LIMIT", "nan"),
+        ("PAGERDUTY_RATE_LIMIT", "inf"),
+        ("PAGERDUTY_BASE_URL", "http://events.pagerduty.com"),
+        ("PAGERDUTY_BASE_URL", "events.pagerduty.com"),
+        ("PAGERDUTY_BASE_URL", "https://"),
+        ("PAGERDUTY_BASE_URL", "https://[::1"),
+        ("PAGERDUTY_TARGET_PREFIX", ""),
+        ("DEDUP_TABLE_NAME", ""),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as stopped:
+        read(**{name: value})
+
+    assert stopped.value.reason is ErrorReason.INVALID_SETTINGS
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"PAGERDUTY_TIMEOUT.*; .*DEAD_LETTER_QUEUE_URL"):
+        Settings.from_environment({"DEDUP_TABLE_NAME": "t", "RETRY_QUEUE_URL": "u", "PAGERDUTY_TIMEOUT": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://events.eu.pagerduty.com/", "https://events.eu.pagerduty.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost:8080/", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_http_is_for_loopback_alone(given: str, kept: str) -> None:
+    url = read(PAGERDUTY_BASE_URL=given).PAGERDUTY_BASE_URL
+
+    assert url == kept
+
+
+def test_other_variables_are_none_of_our_business() -> None:
+    assert read(PATH="/bin", AWS_SECRET_ACCESS_KEY="x") == read()

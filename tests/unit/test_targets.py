@@ -1,0 +1,448 @@
+"""Targets: a bad secret disturbs no other, no key is ever told, and the last known targets serve through an outage."""
+
+import json
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from aws_lambda_powertools.utilities.parameters.base import BaseProvider
+
+from handler.alert import Alert, Severity, Status
+from handler.errors import InvalidTargetError, NoTargetError, PublishError, TargetsUnavailableError
+from handler.outcome import SkipReason
+from handler.targets import MAX_AGE_SECONDS, RETRY_SECONDS, SecretsByPrefix, Target, Targets, TargetSet, parse_targets
+from tests.alerts import AN_ALERT, shown
+
+KEY = "0123456789abcdef0123456789abcdef"
+BASE_URL = "https://events.pagerduty.com"
+
+
+def secret(**fields: Any) -> str:
+    """Make the text of a secret; a field of None is left out."""
+    content = {"name": "production", "type": "pagerduty", "headers": {"routing_key": KEY}, **fields}
+    return json.dumps({name: value for name, value in content.items() if value is not None})
+
+
+def read(*texts: str, base_url: str = BASE_URL) -> TargetSet:
+    return parse_targets({f"pagerduty/{n}": text for n, text in enumerate(texts)}, base_url)
+
+
+def target(**fields: Any) -> Target:
+    known = read(secret(**fields))
+    assert not known.problems
+    return known.targets[0]
+
+
+def alert(**labels: str) -> Alert:
+    return replace(AN_ALERT, labels=labels, severity_word=labels.get("severity", ""))
+
+
+# --- Reading a secret -------------------------------------------------------------------------------------------------
+
+
+def test_a_name_a_type_and_a_key_are_enough() -> None:
+    it = target()
+
+    assert (it.name, it.url, it.enabled, it.match) == ("production", None, True, ())
+    assert (it.default_severity, it.severity_threshold, it.auto_resolve) == (Severity.ERROR, None, True)
+    assert it.routing_key.get_secret_value() == KEY
+
+
+def test_severities_may_be_any_word_for_one() -> None:
+    it = target(default_severity="P4", severity_threshold="warn")
+
+    assert (it.default_severity, it.severity_threshold) == (Severity.INFO, Severity.WARNING)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://events.pagerduty.com",
+        "https://events.eu.pagerduty.com/",
+        "https://pagerduty.com",
+        "https://EVENTS.PAGERDUTY.COM",
+        "http://127.0.0.1:8080",
+        "http://127.0.0.1:8080/",
+    ],
+)
+def test_a_url_is_pagerdutys_or_the_one_in_the_settings(url: str) -> None:
+    assert read(secret(url=url), base_url="http://127.0.0.1:8080").targets[0].url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://events.pagerduty.com",
+        "https://events.pagerduty.com.evil.example",
+        "https://evilpagerduty.com",
+        "https://evil.example/events.pagerduty.com",
+        "https://events.pagerduty.com@evil.example",
+        "https://evil.example\\@events.pagerduty.com",
+        "https://evil.example#@events.pagerduty.com",
+        "https://evil.example?.pagerduty.com",
+        "https://events.pagerduty.com /",
+        "https://events.pagerduty.com\n",
+        "http://127.0.0.1:8081",
+        "http://127.0.0.1:8080@evil.example",
+        "//events.pagerduty.com",
+        "https://[::1",
+        "ftp://events.pagerduty.com",
+    ],
+)
+def test_a_key_is_sent_nowhere_else(url: str) -> None:
+    """Nor where Python's parser and urllib3's read different hosts: a backslash ends one for urllib3 alone."""
+    known = read(secret(url=url), base_url="http://127.0.0.1:8080")
+
+    assert not known.targets
+    assert "secret pagerduty/0: url: " in str(known.problems[0])
+
+
+BROKEN = {
+    "empty": ("", "not JSON"),
+    "no JSON": (f"routing_key={KEY}", "not JSON"),
+    "cut JSON": (secret()[:-2], "not JSON"),
+    "too deep": ("[" * 100_000, "not JSON"),
+    "a list": (json.dumps([KEY]), "has to be a JSON object"),
+    "a text": (json.dumps(KEY), "has to be a JSON object"),
+    "no name": (secret(name=None), "name: "),
+    "blank name": (secret(name=" "), "name: "),
+    "name with a hash": (secret(name=f"{KEY}#1"), "name: "),
+    "no type": (secret(type=None), "type: "),
+    "wrong type": (secret(type=f"slack {KEY}"), "type: "),
+    "wrong format": (secret(format=KEY), "format: "),
+    "no headers": (secret(headers=None), "headers: "),
+    "key as headers": (secret(headers=KEY), "headers: "),
+    "key in a list": (secret(headers=[KEY]), "headers: "),
+    "no key": (secret(headers={}), "headers.routing_key: "),
+    "null key": (secret(headers={"routing_key": None}), "headers.routing_key: "),
+    "empty key": (secret(headers={"routing_key": ""}), "headers.routing_key: .*0 characters"),
+    "short key": (secret(headers={"routing_key": KEY[:31]}), "headers.routing_key: .*31 characters"),
+    "key and a blank": (secret(headers={"routing_key": KEY + "\n"}), "headers.routing_key: .*33 characters"),
+    "key twice": (secret(headers={"routing_key": KEY + KEY}), "headers.routing_key: .*64 characters"),
+    "list of keys": (secret(headers={"routing_key": [KEY]}), "headers.routing_key: "),
+    "object as key": (secret(headers={"routing_key": {KEY: KEY}}), "headers.routing_key: "),
+    "key elsewhere": (secret(headers=None, routing_key=KEY), "headers: "),
+    "wrong enabled": (secret(enabled=KEY), "enabled: "),
+    "url of another": (secret(url=f"https://example.com/{KEY}"), "url: "),
+    "url a list": (secret(url=[KEY]), "url: "),
+    "match a text": (secret(match=KEY), "match: "),
+    "match no matcher": (secret(match=['a="b"', KEY]), "match.1: "),
+    "match unclosed": (secret(match=[f'key="{KEY}']), "match.0: "),
+    "match no regex": (secret(match=[f'key=~"({KEY}"']), "match.0: .*not a regular expression"),
+    "match a number": (secret(match=[3]), "match.0: "),
+    "wrong severity": (secret(default_severity=KEY), "default_severity: "),
+    "wrong threshold": (secret(severity_threshold=KEY), "severity_threshold: "),
+    "severity a number": (secret(default_severity=1), "default_severity: "),
+    "wrong auto_resolve": (secret(auto_resolve=KEY), "auto_resolve: "),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_secret_is_named_with_its_field_and_its_key_is_not_told(text: str, says: str) -> None:
+    (problem,) = read(text).problems
+
+    with pytest.raises(InvalidTargetError, match=f"^secret pagerduty/0: {says}") as raised:
+        raise problem
+    assert KEY not in shown(raised.value)
+    assert KEY[:31] not in shown(raised.value)
+
+
+@pytest.mark.parametrize("text", [broken for broken, _ in BROKEN.values()], ids=BROKEN.keys())
+def test_a_broken_target_does_not_disturb_the_others(text: str) -> None:
+    known = read(secret(name="a"), text, secret(name="b"))
+
+    assert [it.name for it in known.targets] == ["a", "b"]
+    assert len(known.problems) == 1
+    assert [it.name for it in known.taking(alert())] == ["a", "b"]
+
+
+def test_of_two_targets_with_one_name_the_second_is_a_problem() -> None:
+    """Their records would fall together in the dedup table."""
+    known = read(secret(name=KEY), secret(name=KEY))
+
+    assert len(known.targets) == 1
+    assert str(known.problems[0]) == "secret pagerduty/1: name: another target has it too"
+
+
+def test_a_key_is_shown_in_no_representation_of_a_target() -> None:
+    known = read(secret(match=['a="b"']))
+
+    for said in (repr(known), str(known), repr(known.targets[0].model_dump()), known.targets[0].model_dump_json()):
+        assert KEY not in said
+
+
+# --- Which targets take an alert --------------------------------------------------------------------------------------
+
+CRITICAL = secret(name="critical", match=['severity=~"critical|error"', 'cluster="prod"'])
+PROD = secret(name="prod", match=['cluster="prod"'])
+REST = secret(name="rest")
+OFF = secret(name="off", enabled=False)
+OFF_PROD = secret(name="off-prod", match=['cluster="prod"'], enabled=False)
+EMPTY = secret(name="empty", match=[])
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({"severity": "P1", "cluster": "prod"}, ["critical", "prod"]),
+        ({"severity": "warning", "cluster": "prod"}, ["prod"]),
+        ({"severity": "critical", "cluster": "dev"}, ["rest", "empty"]),
+        ({}, ["rest", "empty"]),
+    ],
+)
+def test_an_alert_goes_to_every_target_that_matches_else_to_those_that_ask_for_nothing(
+    labels: dict[str, str], names: list[str]
+) -> None:
+    known = read(CRITICAL, PROD, REST, OFF, OFF_PROD, EMPTY)
+
+    assert [it.name for it in known.taking(alert(**labels))] == names
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ([], "there is none"),
+        ([OFF], "there is none"),
+        ([PROD], "1 enabled, none matches"),
+        ([PROD, ""], "1 enabled, none matches.*; secret pagerduty/1: not JSON"),
+        ([secret(headers={"routing_key": KEY[1:]})], "there is none; secret pagerduty/0: .*31 characters"),
+    ],
+)
+def test_no_target_at_all_is_an_error_that_says_why(texts: list[str], says: str) -> None:
+    with pytest.raises(NoTargetError, match=f"no target takes this alert: {says}") as raised:
+        read(*texts).taking(alert(cluster="dev"))
+
+    assert KEY[1:] not in shown(raised.value)
+
+
+def test_a_target_is_found_by_name_while_it_is_enabled() -> None:
+    known = read(PROD, OFF)
+
+    assert known.named("prod") is known.targets[0]
+    assert known.named("off") is None
+    assert known.named("gone") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "labels", "reason"),
+    [
+        ({"severity_threshold": "error"}, Status.FIRING, {"severity": "warning"}, SkipReason.BELOW_THRESHOLD),
+        ({"severity_threshold": "error"}, Status.FIRING, {"severity": "error"}, None),
+        ({"severity_threshold": "error"}, Status.FIRING, {"severity": "critical"}, None),
+        ({"severity_threshold": "error"}, Status.FIRING, {}, None),
+        ({"severity_threshold": "error", "default_severity": "info"}, Status.FIRING, {}, SkipReason.BELOW_THRESHOLD),
+        ({"severity_threshold": "error"}, Status.RESOLVED, {"severity": "warning"}, None),
+        ({"severity_threshold": "error"}, Status.ACKNOWLEDGED, {"severity": "warning"}, None),
+        ({"severity_threshold": "error"}, Status.FIRING, {"severity": "info", "change_event": "true"}, None),
+        ({"auto_resolve": False}, Status.RESOLVED, {}, SkipReason.AUTO_RESOLVE_OFF),
+        ({"auto_resolve": False}, Status.FIRING, {}, None),
+        ({"auto_resolve": False}, Status.RESOLVED, {"change_event": "true"}, None),
+        ({}, Status.RESOLVED, {}, None),
+    ],
+)
+def test_a_target_skips_what_is_below_its_threshold_and_resolves_it_does_not_want(
+    fields: dict[str, Any], status: Status, labels: dict[str, str], reason: SkipReason | None
+) -> None:
+    """A resolve is never below a threshold: it may end an incident from when the alert was worse."""
+    assert target(**fields).skip_reason(replace(alert(**labels), status=status)) is reason
+
+
+def test_an_orchestrations_key_takes_no_change_events() -> None:
+    key = "R" + KEY[1:]
+    it = target(headers={"routing_key": key})
+
+    it.check(alert())
+    with pytest.raises(InvalidTargetError, match=r"target production: .*takes no change events") as refused:
+        it.check(alert(change_event="true"))
+    assert key not in shown(refused.value)
+    assert key[1:] not in shown(refused.value)
+    target().check(alert(change_event="true"))
+
+
+# --- Reading them all -------------------------------------------------------------------------------------------------
+
+
+class Secrets(BaseProvider):
+    """Secrets Manager as Powertools' providers see it, up or down."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.secrets = {"pagerduty/a": secret(name="a")}
+        self.is_down = False
+        self.reads = 0
+
+    def _get(self, name: str, **sdk_options: Any) -> str:
+        return self.secrets[name]
+
+    def _get_multiple(self, path: str, **sdk_options: Any) -> dict[str, str]:
+        self.reads += 1
+        if self.is_down:
+            raise ConnectionError("Secrets Manager is out of reach")
+        return dict(self.secrets)
+
+
+class World:
+    """Targets over secrets, at a time of the test's own."""
+
+    def __init__(self) -> None:
+        self.secrets = Secrets()
+        self.now = 1_000_000.0
+        self.problems: list[PublishError] = []
+        self.targets = Targets(
+            self.secrets,
+            prefix="pagerduty/",
+            base_url=BASE_URL,
+            clock=lambda: self.now,
+            report=self.problems.append,
+        )
+
+    def expire(self) -> None:
+        """Let Powertools forget what it keeps, as it does after MAX_AGE_SECONDS of its own clock."""
+        self.secrets.clear_cache()  # type: ignore[no-untyped-call]
+        self.now += MAX_AGE_SECONDS
+
+    @property
+    def names(self) -> list[str]:
+        return [it.name for it in self.targets.read().targets]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_secrets_are_read_once_and_kept(world: World) -> None:
+    assert [world.names, world.names, world.names] == [["a"]] * 3
+    assert world.secrets.reads == 1
+
+
+def test_secrets_are_read_anew_when_they_are_old_or_when_asked(world: World) -> None:
+    assert world.names == ["a"]
+    world.secrets.secrets["pagerduty/b"] = secret(name="b")
+
+    assert world.names == ["a"]
+    assert [it.name for it in world.targets.read(anew=True).targets] == ["a", "b"]
+    assert world.names == ["a", "b"]
+
+    del world.secrets.secrets["pagerduty/a"]
+    world.expire()
+    assert world.names == ["b"]
+    assert world.secrets.reads == 3
+
+
+def test_while_there_is_no_target_every_read_asks_again(world: World) -> None:
+    """The first target is not waited five minutes for."""
+    world.secrets.secrets = {}
+    assert world.names == []
+
+    world.secrets.secrets = {"pagerduty/a": ""}
+    assert world.names == []
+
+    world.secrets.secrets = {"pagerduty/a": secret(name="a")}
+    assert world.names == ["a"]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_last_known_targets_serve_while_secrets_manager_is_down(world: World, anew: bool) -> None:
+    assert world.names == ["a"]
+    world.secrets.is_down = True
+    if not anew:
+        world.expire()
+
+    assert [it.name for it in world.targets.read(anew=anew).targets] == ["a"]
+
+    (problem,) = world.problems
+    assert isinstance(problem, TargetsUnavailableError)
+    assert "Secrets Manager is out of reach" in str(problem)
+
+
+def test_a_secrets_manager_that_is_down_is_not_asked_for_every_alert(world: World) -> None:
+    assert world.names == ["a"]
+    world.secrets.is_down = True
+    world.expire()
+    assert [world.names for _ in range(10)] == [["a"]] * 10
+    assert world.secrets.reads == 2
+
+    world.now += RETRY_SECONDS
+    assert world.names == ["a"]
+    assert world.secrets.reads == 3
+
+    world.secrets.is_down = False
+    world.secrets.secrets = {"pagerduty/b": secret(name="b")}
+    world.now += RETRY_SECONDS
+    assert world.names == ["b"]
+
+
+@pytest.mark.parametrize("known", [{}, None], ids=["none known", "never read"])
+def test_without_known_targets_an_outage_is_an_error_that_a_retry_can_mend(
+    world: World, known: dict[str, str] | None
+) -> None:
+    if known is not None:
+        world.secrets.secrets = known
+        assert world.names == []
+    world.secrets.is_down = True
+
+    with pytest.raises(TargetsUnavailableError, match="secrets under pagerduty/ could not be read") as raised:
+        world.targets.read()
+    assert raised.value.retryable
+
+
+def test_an_outage_tells_no_key(world: World) -> None:
+    """Nor does the chain of its causes, which the log shows too."""
+    assert world.names == ["a"]
+    world.secrets.is_down = True
+    world.targets.read(anew=True)
+
+    assert KEY not in shown(world.problems[0])
+
+
+def test_a_problem_is_reported_once_each_time_the_secrets_are_read(world: World) -> None:
+    world.secrets.secrets["pagerduty/bad"] = secret(headers={})
+
+    for _ in range(5):
+        assert world.names == ["a"]
+    assert len(world.problems) == 1
+    assert "pagerduty/bad" in str(world.problems[0])
+
+    world.expire()
+    assert world.names == ["a"]
+    assert len(world.problems) == 2
+
+
+# --- Secrets Manager itself -------------------------------------------------------------------------------------------
+
+
+class Pages:
+    """A client of Secrets Manager that answers page by page."""
+
+    def __init__(self, *pages: dict[str, Any]) -> None:
+        self.pages = pages
+        self.asked: list[dict[str, Any]] = []
+
+    def batch_get_secret_value(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        return self.pages[len(self.asked) - 1]
+
+
+def test_all_pages_are_read_and_what_could_not_be_read_is_named() -> None:
+    """A secret that the role may not decrypt is in `Errors`, by its ARN: it is reported, not missed silently."""
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:pagerduty/b-AbCdEf"
+    client = Pages(
+        {"SecretValues": [{"Name": "pagerduty/a", "SecretString": secret(name="a")}], "NextToken": "more"},
+        {"SecretValues": [{"Name": "pagerduty/c", "SecretBinary": b"x"}], "Errors": [{"SecretId": arn}]},
+    )
+    secrets = SecretsByPrefix(cast(Any, client)).get_multiple("pagerduty/")
+    known = parse_targets(cast(dict[str, str], secrets), BASE_URL)
+
+    assert [it.name for it in known.targets] == ["a"]
+    assert [str(problem).split(":")[0] for problem in known.problems] == [
+        "secret pagerduty/b-AbCdEf",
+        "secret pagerduty/c",
+    ]
+    assert [request.get("NextToken") for request in client.asked] == [None, "more"]
+    assert client.asked[0]["Filters"] == [
+        {"Key": "name", "Values": ["pagerduty/"]},
+        {"Key": "tag-key", "Values": ["publishing-target"]},
+        {"Key": "tag-value", "Values": ["true"]},
+    ]
