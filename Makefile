@@ -16,6 +16,11 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run_sam := PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam
 
+# overrides on the command line replace those of samconfig.toml: pass both
+configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
+  given = tomllib.load(open("samconfig.toml", "rb"))[sys.argv[1]]["deploy"]["parameters"].get("parameter_overrides", []); \
+  print(given if isinstance(given, str) else " ".join(given))' $(1))
+
 .DEFAULT_GOAL := help
 .PHONY: help run test unit lint format build invoke deploy lock clean
 
@@ -49,7 +54,7 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
 deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
-	$(run_sam) deploy --config-env $(ENVIRONMENT) $(if $(filter command% environment%,$(origin ARCHITECTURE)),--parameter-overrides Architecture=$(ARCHITECTURE))
+	$(run_sam) deploy --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
 
 lock: ## pin the newest versions that fit, with their hashes
 	$(PYTHON) -m venv --clear .tools/lock
