@@ -20,12 +20,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mypy_boto3_dynamodb.client import DynamoDBClient
 from mypy_boto3_secretsmanager.client import SecretsManagerClient
 from mypy_boto3_sqs.client import SQSClient
+from pydantic import SecretStr
 
 from handler.client import PagerDutyClient
-from handler.delivery import Sender
+from handler.delivery import Sender, TurnTaker
 from handler.errors import PublishError
+from handler.limiter import RateLimiter
 from handler.publisher import Publisher
 from handler.queues import Queues
+from handler.rate import Priority
 from handler.report import Report
 from handler.table import DedupTable
 from handler.targets import SecretsByPrefix, Targets
@@ -571,18 +574,37 @@ def make_client(pool: urllib3.PoolManager, clock: Clock, **settings: Any) -> Pag
     return PagerDutyClient(pool=pool, **arguments)
 
 
+class FreeTurns:
+    """A limiter that knows no limit and makes no calls."""
+
+    def take(self, routing_key: SecretStr, priority: Priority, now: float, turn_at: float | None = None) -> None:
+        """Give a turn."""
+
+    def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
+        """Hold nobody back."""
+
+
+def make_limiter(
+    dynamodb: FakeDynamoDB | DynamoDBClient, requests_a_minute: float = 120, *, name: str = TABLE
+) -> RateLimiter:
+    """Give the rate limiter on a client, fake or real."""
+    return RateLimiter(cast(DynamoDBClient, dynamodb), name, requests_a_minute)
+
+
 def make_sender(
     client: PagerDutyClient,
     table: DedupTable,
     clock: Clock,
     *,
+    limiter: TurnTaker | None = None,
     new_owner: Callable[[], str] | None = None,
     give_up_after_seconds: float = 86400,
 ) -> Sender:
-    """Give a sender: the one place in the tests that makes one."""
+    """Give a sender: the one place in the tests that makes one. There is no limit unless a limiter is given."""
     return Sender(
         client,
         table,
+        limiter or FreeTurns(),
         clock=clock,
         random=half,
         new_owner=new_owner or make_owners(),
@@ -639,6 +661,7 @@ def make_world(
     *,
     clock: Clock | None = None,
     give_up_after_seconds: float = 86400,
+    rate_limit: float | None = None,
     **client_settings: Any,
 ) -> World:
     """Make a publisher with one target `production`, unless given other secrets, and everything around it."""
@@ -648,7 +671,9 @@ def make_world(
     fake_secrets = FakeSecrets({"pagerduty/production": target_secret()} if secrets is None else secrets)
     problems: list[PublishError] = []
     client = make_client(DirectPool(pagerduty, clock), clock, **client_settings)
-    sender = make_sender(client, make_table(dynamodb), clock, give_up_after_seconds=give_up_after_seconds)
+    limiter = make_limiter(dynamodb, rate_limit) if rate_limit else None
+    table = make_table(dynamodb)
+    sender = make_sender(client, table, clock, limiter=limiter, give_up_after_seconds=give_up_after_seconds)
     targets = Targets(
         SecretsByPrefix(cast(SecretsManagerClient, fake_secrets)),
         prefix="pagerduty/",

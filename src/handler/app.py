@@ -19,6 +19,7 @@ from handler import envelope
 from handler.client import PagerDutyClient
 from handler.delivery import Sender
 from handler.errors import ErrorReason, PublishError, QueueUnavailableError
+from handler.limiter import RateLimiter
 from handler.metrics import SERVICE, MetricsRecorder
 from handler.publisher import Publisher
 from handler.queues import Queues
@@ -73,6 +74,7 @@ def wire(settings: Settings) -> Publisher:
     sender = Sender(
         client,
         table,
+        RateLimiter(dynamodb, settings.DEDUP_TABLE_NAME, settings.PAGERDUTY_RATE_LIMIT),
         clock=time.time,
         random=random.random,
         new_owner=lambda: uuid4().hex,

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from handler.alert import Alert
+from pydantic import SecretStr
+
+from handler.alert import Alert, Severity
 from handler.claims import SKIPS, Observation
 from handler.client import PagerDutyClient
 from handler.errors import (
@@ -18,6 +20,7 @@ from handler.errors import (
 )
 from handler.events import ACTION_OF_STATUS, Action, Event, dedup_key_of
 from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Result, Skipped
+from handler.rate import Priority
 from handler.retry import deferral_seconds
 from handler.table import Claimed, Refused
 from handler.targets import Target
@@ -51,12 +54,14 @@ class Delivery:
     Attributes:
         failures: how many deliveries of it have failed before this one; waiting for a turn is none.
         failing_since: when the first of them did.
+        turn_at: its place in the rate limiter's line, where it has waited for a turn before.
     """
 
     alert: Alert
     target: Target
     failures: int = 0
     failing_since: datetime | None = None
+    turn_at: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,12 +78,33 @@ def action_of(alert: Alert) -> Action:
     return Action.CHANGE if alert.is_change else ACTION_OF_STATUS[alert.status]
 
 
+class TurnTaker(Protocol):
+    """What a delivery needs of the rate limiter."""
+
+    def take(self, routing_key: SecretStr, priority: Priority, now: float, turn_at: float | None = None) -> None:
+        """Take a turn, or raise RateLimitExceededError."""
+        ...
+
+    def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
+        """Let nobody take a turn for so long."""
+        ...
+
+
+def priority_of(alert: Alert, target: Target) -> Priority:
+    """Give who goes first: critical triggers, then triggers, then the rest."""
+    if action_of(alert) is not Action.TRIGGER:
+        return Priority.LATER
+    is_critical = (alert.severity or target.default_severity) is Severity.CRITICAL
+    return Priority.CRITICAL if is_critical else Priority.TRIGGER
+
+
 class Sender:
     """Delivers, one at a time and in order per identity, however many executions try at once.
 
     Args:
         client: sends events.
         table: keeps the claims.
+        limiter: gives turns, one for each request.
         clock: epoch seconds; the client's clock too.
         random: uniform in [0, 1).
         new_owner: a name for each claim, never given twice.
@@ -89,6 +115,7 @@ class Sender:
         self,
         client: PagerDutyClient,
         table: ClaimTable,
+        limiter: TurnTaker,
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -97,6 +124,7 @@ class Sender:
     ) -> None:
         self._client = client
         self._table = table
+        self._limiter = limiter
         self._clock = clock
         self._random = random
         self._new_owner = new_owner
@@ -123,7 +151,7 @@ class Sender:
                 return Skipped(reason=skip)
             return Deferred(reason=DeferReason.BUSY, delay_seconds=BUSY_SECONDS)
         trace.known = claim.known
-        result = self._send(delivery, deadline, trace)
+        result = self._send(delivery, deadline, trace, take_turn=lambda: self._take_turn(delivery, trace))
         try:
             if isinstance(result, Accepted):
                 self._table.settle(observation, claim, result.at)
@@ -137,13 +165,27 @@ class Sender:
         """Fail open: without the table a page is still sent, for PagerDuty folds repeats; what needs order waits."""
         if action_of(delivery.alert) in (Action.TRIGGER, Action.CHANGE):
             trace.errors.append(error)
-            return self._send(delivery, deadline, trace)
+            return self._send(delivery, deadline, trace, take_turn=lambda: None)
         if error.retryable:
             reason = DeferReason.TABLE_UNAVAILABLE
             return self.defer(error, reason, delivery.failures, delivery.failing_since)
         return Rejected(error=error)
 
-    def _send(self, delivery: Delivery, deadline: float, trace: Trace) -> Result:
+    def _take_turn(self, delivery: Delivery, trace: Trace) -> None:
+        """Take a turn for one request; without the table a page is still sent, as it is without a claim."""
+        priority = priority_of(delivery.alert, delivery.target)
+        try:
+            self._limiter.take(delivery.target.routing_key, priority, self._clock(), delivery.turn_at)
+        except (TableUnavailableError, TableMissingError) as error:
+            trace.errors.append(error)
+
+    def _push_back(self, delivery: Delivery, seconds: float, trace: Trace) -> None:
+        try:
+            self._limiter.push_back(delivery.target.routing_key, self._clock(), seconds)
+        except (TableUnavailableError, TableMissingError) as error:
+            trace.errors.append(error)
+
+    def _send(self, delivery: Delivery, deadline: float, trace: Trace, *, take_turn: Callable[[], None]) -> Result:
         event = Event.of(delivery.alert, delivery.target.default_severity)
         try:
             answer = self._client.send(
@@ -151,18 +193,21 @@ class Sender:
                 delivery.target.routing_key,
                 base_url=delivery.target.url,
                 deadline=deadline,
+                before_attempt=take_turn,
                 on_attempt=trace.attempts.append,
             )
         except PublishError as error:
-            return self._after(error, delivery)
+            return self._after(error, delivery, trace)
         return Accepted(dedup_key=answer.dedup_key or dedup_key_of(delivery.alert), at=self._clock())
 
-    def _after(self, error: PublishError, delivery: Delivery) -> Result:
+    def _after(self, error: PublishError, delivery: Delivery, trace: Trace) -> Result:
         """Say what becomes of a delivery that was not accepted."""
         if isinstance(error, RateLimitExceededError):
-            return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=error.retry_after_seconds)
+            wait, turn_at = error.retry_after_seconds, error.turn_at
+            return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, turn_at=turn_at)
         if isinstance(error, PagerDutyApiError) and error.status_code == 429:
             wait = error.retry_after_seconds or THROTTLED_SECONDS
+            self._push_back(delivery, wait, trace)
             return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, error=error)
         if not error.retryable:
             return Rejected(error=error)

@@ -97,14 +97,20 @@ class InvalidDedupKeyError(PublishError):
 
 
 class RateLimitExceededError(PublishError):
-    """No turn is left in the routing key's minute; nothing was sent."""
+    """No turn is left in the routing key's minute; nothing was sent.
+
+    Attributes:
+        retry_after_seconds: when to look again.
+        turn_at: the place in the line, in epoch seconds: to be brought along then.
+    """
 
     reason = ErrorReason.RATE_LIMIT_EXCEEDED
     retryable = True
 
-    def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__(f"PagerDuty's limit for this routing key is reached; next turn in {retry_after_seconds:.1f} s")
+    def __init__(self, retry_after_seconds: float, turn_at: float | None = None) -> None:
+        super().__init__(f"the limit for this routing key is reached; look again in {retry_after_seconds:.1f} s")
         self.retry_after_seconds = retry_after_seconds
+        self.turn_at = turn_at
 
 
 class ApiError(PublishError):

@@ -73,11 +73,13 @@ class Deferred:
     Attributes:
         delay_seconds: how long to wait before the next try.
         error: what went wrong, where something did; waiting for a turn is no failure and has none.
+        turn_at: the place in the rate limiter's line, to be brought along at the next try.
     """
 
     reason: DeferReason
     delay_seconds: float
     error: PublishError | None = None
+    turn_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

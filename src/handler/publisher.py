@@ -103,7 +103,9 @@ class Publisher:
 
 
 def _delivery(alert: Alert, target: Target, hop: Hop) -> Delivery:
-    return Delivery(alert=alert, target=target, failures=hop.failures, failing_since=hop.failing_since)
+    return Delivery(
+        alert=alert, target=target, failures=hop.failures, failing_since=hop.failing_since, turn_at=hop.turn_at
+    )
 
 
 def _blames_routing_key(result: Result) -> bool:

@@ -34,11 +34,13 @@ class Hop(BaseModel):
         target: the target's name; empty where the alert has not been given one yet.
         failures: how many deliveries have failed so far.
         failing_since: when the first of them did.
+        turn_at: its place in the rate limiter's line, in epoch seconds.
     """
 
     target: str = ""
     failures: int = Field(0, ge=0)
     failing_since: Instant = None
+    turn_at: float | None = None
 
 
 def hop_of(payload: Any) -> Hop:
@@ -62,6 +64,7 @@ class Queues:
         if deferred.reason in _COUNTED:
             since = hop.failing_since or datetime.fromtimestamp(now, UTC)
             hop = Hop(target=hop.target, failures=hop.failures + 1, failing_since=since)
+        hop = hop.model_copy(update={"turn_at": deferred.turn_at})
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(deferred.delay_seconds)))
         body = {**native.dump(alert), "delivery": hop.model_dump(mode="json", exclude_defaults=True)}
         self._send(self.retry_url, body, delay_seconds=delay)

@@ -12,28 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from handler.alert import Status
 from handler.claims import ClaimRecord, Observation, Verdict, decide
-from handler.errors import PublishError, TableMissingError, TableUnavailableError
+from handler.dynamodb import KEY, TTL_ATTRIBUTE, number, update_if
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-KEY = "id"
-TTL_ATTRIBUTE = "expires_at"
-"""Epoch seconds; named as the table's TimeToLiveSpecification in the template."""
-
 MAX_ROUNDS = 4
 """How often a refused write is looked at again: the record can change between two writes only so often."""
-
-_NEEDS_A_PERSON = {
-    "ResourceNotFoundException": "does not exist",
-    "AccessDeniedException": "may not be used by this function",
-    "ValidationException": "has not the key this function writes",
-    "UnrecognizedClientException": "refuses this function's credentials",
-}
 
 # The conditions of a claim, by name. `decide` is the same in Python.
 _ABSENT = f"attribute_not_exists(#{KEY}) OR #{TTL_ATTRIBUTE} <= :now_seconds"
@@ -203,28 +190,15 @@ class DedupTable:
         assignments = ", ".join(f"#{name} = :set_{name}" for name in changes)
         expression = f"SET {assignments}" + (f" REMOVE {', '.join(f'#{name}' for name in remove)}" if remove else "")
         used = expression + condition
-        try:
-            old: Any = self._client.update_item(
-                TableName=self._name,
-                Key={KEY: {"S": identity}},
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in _ATTRIBUTES if f"#{name}" in used},
-                ExpressionAttributeValues={
-                    **{f":set_{name}": _attribute(value) for name, value in changes.items()},
-                    **{name: _attribute(value) for name, value in values.items()},
-                },
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except self._client.exceptions.ConditionalCheckFailedException as refused:
-            item: Any = refused.response.get("Item")
-            return False, item
-        except ClientError as error:
-            raise _table_error(self._name, error.response["Error"].get("Code", "")) from error
-        except BotoCoreError as error:
-            raise TableUnavailableError(f"DynamoDB table {self._name}: {type(error).__name__}") from error
-        return True, old.get("Attributes")
+        return update_if(
+            self._client,
+            self._name,
+            identity,
+            update=expression,
+            condition=condition,
+            names={f"#{name}": name for name in _ATTRIBUTES if f"#{name}" in used},
+            values={**{f":set_{name}": value for name, value in changes.items()}, **values},
+        )
 
 
 _ATTRIBUTES = (
@@ -240,39 +214,17 @@ _ATTRIBUTES = (
 )
 
 
-def _table_error(name: str, code: str) -> PublishError:
-    if code in _NEEDS_A_PERSON:
-        return TableMissingError(
-            f"DynamoDB table {name} {_NEEDS_A_PERSON[code]} ({code}): check the setting DEDUP_TABLE_NAME, the table "
-            "and the function's role"
-        )
-    return TableUnavailableError(f"DynamoDB table {name}: {code}")
-
-
-def _attribute(value: Any) -> Any:
-    match value:
-        case bool():
-            return {"BOOL": value}
-        case int():
-            return {"N": str(value)}
-        case _:
-            return {"S": value}
-
-
 def _record(item: Mapping[str, Any] | None) -> ClaimRecord | None:
     """Read an item; None where there was none."""
     if not item:
         return None
 
-    def number(name: str) -> int | None:
-        return int(item[name]["N"]) if name in item else None
-
     return ClaimRecord(
         status=Status(item["status"]["S"]),
         version=item["version"]["S"],
         attempted=item["attempted"]["BOOL"],
-        expires_at=number(TTL_ATTRIBUTE) or 0,
+        expires_at=number(item, TTL_ATTRIBUTE) or 0,
         owner=item["owner"]["S"] if "owner" in item else None,
-        lease_until=number("lease_until") or 0,
-        delivered_at=number("delivered_at"),
+        lease_until=number(item, "lease_until") or 0,
+        delivered_at=number(item, "delivered_at"),
     )

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from handler.table import KEY
+from handler.dynamodb import KEY
 from local.stack import Emulator
 from tests.fakes import FakeDynamoDB
 

@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
+from handler.dynamodb import KEY, TTL_ATTRIBUTE
 from handler.settings import Settings
-from handler.table import KEY, TTL_ATTRIBUTE
 from handler.targets import TAG
 from local.stack import REGION, ROOT, SAM
 
