@@ -23,7 +23,7 @@ from mypy_boto3_sqs.client import SQSClient
 from pydantic import SecretStr
 
 from handler.client import PagerDutyClient
-from handler.delivery import Sender, TurnTaker
+from handler.delivery import Guard, Sender, TurnTaker, unguarded
 from handler.errors import PublishError
 from handler.limiter import RateLimiter
 from handler.publisher import Publisher
@@ -599,6 +599,7 @@ def make_sender(
     limiter: TurnTaker | None = None,
     new_owner: Callable[[], str] | None = None,
     give_up_after_seconds: float = 86400,
+    guard: Guard = unguarded,
 ) -> Sender:
     """Give a sender: the one place in the tests that makes one. There is no limit unless a limiter is given."""
     return Sender(
@@ -609,6 +610,7 @@ def make_sender(
         random=half,
         new_owner=new_owner or make_owners(),
         give_up_after_seconds=give_up_after_seconds,
+        guard=guard,
     )
 
 
@@ -662,6 +664,7 @@ def make_world(
     clock: Clock | None = None,
     give_up_after_seconds: float = 86400,
     rate_limit: float | None = None,
+    guard: Guard = unguarded,
     **client_settings: Any,
 ) -> World:
     """Make a publisher with one target `production`, unless given other secrets, and everything around it."""
@@ -673,7 +676,9 @@ def make_world(
     client = make_client(DirectPool(pagerduty, clock), clock, **client_settings)
     limiter = make_limiter(dynamodb, rate_limit) if rate_limit else None
     table = make_table(dynamodb)
-    sender = make_sender(client, table, clock, limiter=limiter, give_up_after_seconds=give_up_after_seconds)
+    sender = make_sender(
+        client, table, clock, limiter=limiter, give_up_after_seconds=give_up_after_seconds, guard=guard
+    )
     targets = Targets(
         SecretsByPrefix(cast(SecretsManagerClient, fake_secrets)),
         prefix="pagerduty/",

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from handler import envelope
+from handler.circuit import Circuit
 from handler.client import PagerDutyClient
 from handler.delivery import Sender
 from handler.errors import ErrorReason, PublishError, QueueUnavailableError
@@ -79,6 +80,7 @@ def wire(settings: Settings) -> Publisher:
         random=random.random,
         new_owner=lambda: uuid4().hex,
         give_up_after_seconds=settings.PAGERDUTY_CACHE_TTL,
+        guard=Circuit(dynamodb, settings.DEDUP_TABLE_NAME).call,
     )
     targets = Targets(
         SecretsByPrefix(secrets),

@@ -25,6 +25,7 @@ from handler.errors import (
     ApiError,
     ApiTimeoutError,
     MissingRoutingKeyError,
+    OutOfTimeError,
     PagerDutyApiError,
     PublishError,
 )
@@ -220,7 +221,7 @@ class PagerDutyClient:
             return self._timeout_seconds
         left = deadline - self._clock()
         if left < SHORTEST_ATTEMPT_SECONDS:
-            raise ApiTimeoutError("no time left in this invocation to send an event")
+            raise OutOfTimeError("no time left in this invocation to send an event")
         return min(self._timeout_seconds, left)
 
     def _worth_retrying(self, error: ApiError, attempt: int, pause: float, deadline: float | None) -> bool:

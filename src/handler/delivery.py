@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from handler.alert import Alert, Severity
 from handler.claims import SKIPS, Observation
-from handler.client import PagerDutyClient
+from handler.client import Answer, PagerDutyClient
 from handler.errors import (
+    CircuitOpenError,
     ExhaustedError,
     PagerDutyApiError,
     PublishError,
@@ -98,6 +99,14 @@ def priority_of(alert: Alert, target: Target) -> Priority:
     return Priority.CRITICAL if is_critical else Priority.TRIGGER
 
 
+type Guard = Callable[[str, Callable[[], Answer]], Answer]
+
+
+def unguarded(_: str, send: Callable[[], Answer]) -> Answer:
+    """Call what sends."""
+    return send()
+
+
 class Sender:
     """Delivers, one at a time and in order per identity, however many executions try at once.
 
@@ -109,6 +118,7 @@ class Sender:
         random: uniform in [0, 1).
         new_owner: a name for each claim, never given twice.
         give_up_after_seconds: how long a delivery may fail before it is put aside.
+        guard: calls what sends to a URL, or raises CircuitOpenError instead.
     """
 
     def __init__(
@@ -121,6 +131,7 @@ class Sender:
         random: Callable[[], float],
         new_owner: Callable[[], str],
         give_up_after_seconds: float,
+        guard: Guard = unguarded,
     ) -> None:
         self._client = client
         self._table = table
@@ -129,6 +140,7 @@ class Sender:
         self._random = random
         self._new_owner = new_owner
         self._give_up_after_seconds = give_up_after_seconds
+        self._guard = guard
 
     def deliver(self, delivery: Delivery, deadline: float, trace: Trace) -> Result:
         """Claim, send, settle; never raises a PublishError. `deadline` is when the invocation must have ended."""
@@ -151,7 +163,7 @@ class Sender:
                 return Skipped(reason=skip)
             return Deferred(reason=DeferReason.BUSY, delay_seconds=BUSY_SECONDS)
         trace.known = claim.known
-        result = self._send(delivery, deadline, trace, take_turn=lambda: self._take_turn(delivery, trace))
+        result = self._send(delivery, deadline, trace, has_table=True)
         try:
             if isinstance(result, Accepted):
                 self._table.settle(observation, claim, result.at)
@@ -165,7 +177,7 @@ class Sender:
         """Fail open: without the table a page is still sent, for PagerDuty folds repeats; what needs order waits."""
         if action_of(delivery.alert) in (Action.TRIGGER, Action.CHANGE):
             trace.errors.append(error)
-            return self._send(delivery, deadline, trace, take_turn=lambda: None)
+            return self._send(delivery, deadline, trace, has_table=False)
         if error.retryable:
             reason = DeferReason.TABLE_UNAVAILABLE
             return self.defer(error, reason, delivery.failures, delivery.failing_since)
@@ -185,17 +197,22 @@ class Sender:
         except (TableUnavailableError, TableMissingError) as error:
             trace.errors.append(error)
 
-    def _send(self, delivery: Delivery, deadline: float, trace: Trace, *, take_turn: Callable[[], None]) -> Result:
+    def _send(self, delivery: Delivery, deadline: float, trace: Trace, *, has_table: bool) -> Result:
+        """Send the event; without the table a page takes no turn and asks no circuit."""
         event = Event.of(delivery.alert, delivery.target.default_severity)
-        try:
-            answer = self._client.send(
+
+        def send() -> Answer:
+            return self._client.send(
                 event,
                 delivery.target.routing_key,
                 base_url=delivery.target.url,
                 deadline=deadline,
-                before_attempt=take_turn,
+                before_attempt=(lambda: self._take_turn(delivery, trace)) if has_table else lambda: None,
                 on_attempt=trace.attempts.append,
             )
+
+        try:
+            answer = self._guard(delivery.target.url or "default", send) if has_table else send()
         except PublishError as error:
             return self._after(error, delivery, trace)
         return Accepted(dedup_key=answer.dedup_key or dedup_key_of(delivery.alert), at=self._clock())
@@ -211,7 +228,8 @@ class Sender:
             return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, error=error)
         if not error.retryable:
             return Rejected(error=error)
-        return self.defer(error, DeferReason.FAILED, delivery.failures, delivery.failing_since)
+        reason = DeferReason.CIRCUIT_OPEN if isinstance(error, CircuitOpenError) else DeferReason.FAILED
+        return self.defer(error, reason, delivery.failures, delivery.failing_since)
 
     def defer(self, error: PublishError, reason: DeferReason, failures: int, failing_since: datetime | None) -> Result:
         """Say how long a delivery waits that has failed once more, or that it has failed for too long."""

@@ -28,6 +28,7 @@ class ErrorReason(StrEnum):
     RATE_LIMIT = "rate_limit"
     SERVER_ERROR = "server_error"
     UNKNOWN = "unknown"
+    CIRCUIT_OPEN = "circuit_open"
     TABLE_MISSING = "table_missing"
     TABLE_UNAVAILABLE = "table_unavailable"
     QUEUE_UNAVAILABLE = "queue_unavailable"
@@ -113,6 +114,13 @@ class RateLimitExceededError(PublishError):
         self.turn_at = turn_at
 
 
+class CircuitOpenError(PublishError):
+    """PagerDuty was out of reach a moment ago; nothing was sent."""
+
+    reason = ErrorReason.CIRCUIT_OPEN
+    retryable = True
+
+
 class ApiError(PublishError):
     """PagerDuty did not accept a request."""
 
@@ -122,6 +130,10 @@ class ApiTimeoutError(ApiError):
 
     reason = ErrorReason.TIMEOUT
     retryable = True
+
+
+class OutOfTimeError(ApiTimeoutError):
+    """The invocation had no time left for another request."""
 
 
 class ApiConnectionError(ApiError):

@@ -24,6 +24,7 @@ class DeferReason(StrEnum):
     BUSY = "busy"
     RATE_LIMIT = "rate_limit"
     FAILED = "failed"
+    CIRCUIT_OPEN = "circuit_open"
     TARGETS_UNAVAILABLE = "targets_unavailable"
     TABLE_UNAVAILABLE = "table_unavailable"
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 MAX_DELAY_SECONDS = 900
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
-_COUNTED = {DeferReason.FAILED, DeferReason.TARGETS_UNAVAILABLE, DeferReason.TABLE_UNAVAILABLE}
+_COUNTED = {
+    DeferReason.FAILED,
+    DeferReason.CIRCUIT_OPEN,
+    DeferReason.TARGETS_UNAVAILABLE,
+    DeferReason.TABLE_UNAVAILABLE,
+}
 
 
 class Hop(BaseModel):

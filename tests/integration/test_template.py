@@ -43,6 +43,10 @@ PARAMETERS = {
     "LogLevel": "LOG_LEVEL",
 }
 PLATFORM_ACTIONS = {
+    # what Powertools' circuit breaker calls beside UpdateItem
+    # (https://docs.powertools.aws.dev/lambda/python/latest/utilities/circuit_breaker/)
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
     # what Lambda does in the function's name: write its log, and poll the retry queue
     # (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)
     "logs:CreateLogStream",

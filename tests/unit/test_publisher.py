@@ -1,12 +1,14 @@
 """The whole flow, from a record as it came to PagerDuty and the queues, on fakes and the simulator."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from handler.errors import ErrorReason, NoTargetError, TableMissingError
+from handler.client import Answer
+from handler.errors import CircuitOpenError, ErrorReason, NoTargetError, TableMissingError
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
 from local.simulator.faults import Fault, FaultKind
 from tests.fakes import NOW, OTHER_KEY, ROUTING_KEY, TABLE, Message, World, make_world, native, target_secret
@@ -385,3 +387,35 @@ def test_a_record_that_is_redriven_in_vain_does_not_grow(world: World) -> None:
     for _ in range(8):
         world.publish(world.sqs.dead_letters[-1].as_record())
     assert [letter.content["record"] for letter in world.sqs.dead_letters] == [{"no": "alert"}] * 9
+
+
+def test_while_the_circuit_is_open_nothing_is_sent_and_the_alert_waits() -> None:
+    """Nothing was attempted, so its resolve need not be sent either; the wait grows as after a failure."""
+
+    def is_open(_: str, __: Callable[[], Answer]) -> Answer:
+        raise CircuitOpenError("PagerDuty is out of reach")
+
+    world = make_world(guard=is_open)
+    result = world.publish_one(native("a")).result
+    assert isinstance(result, Deferred)
+    assert result.reason is DeferReason.CIRCUIT_OPEN
+    assert world.sqs.retries[0].content["delivery"]["failures"] == 1
+    assert world.publish_one(native("a", "resolved", 5)).result == Skipped(reason=SkipReason.NEVER_OPENED)
+    assert world.requests == []
+
+
+def test_without_the_table_the_circuit_is_not_asked() -> None:
+    """Its state is in that very table."""
+    asked: list[str] = []
+
+    def guard(url: str, send: Callable[[], Answer]) -> Answer:
+        asked.append(url)
+        return send()
+
+    world = make_world(guard=guard)
+    world.dynamodb.fail("InternalServerError")
+    assert isinstance(world.publish_one(native()).result, Accepted)
+    assert asked == []
+    world.dynamodb.heal()
+    world.publish(native("other"))
+    assert asked == ["default"]
