@@ -20,7 +20,6 @@ from handler.errors import (
     ApiConnectionError,
     ApiTimeoutError,
     CircuitOpenError,
-    OutOfTimeError,
     PagerDutyApiError,
     PublishError,
 )
@@ -96,4 +95,4 @@ def _is_out_of_reach(error: PublishError) -> bool:
     """Whether it is PagerDuty that fails: a refusal, or a limit, is an answer."""
     if isinstance(error, PagerDutyApiError):
         return error.status_code >= 500
-    return isinstance(error, ApiTimeoutError | ApiConnectionError) and not isinstance(error, OutOfTimeError)
+    return isinstance(error, ApiTimeoutError | ApiConnectionError)

@@ -20,6 +20,7 @@ class ErrorReason(StrEnum):
     INVALID_DEDUP_KEY = "invalid_dedup_key"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     TIMEOUT = "timeout"
+    OUT_OF_TIME = "out_of_time"
     CONNECTION = "connection"
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"
@@ -132,8 +133,11 @@ class ApiTimeoutError(ApiError):
     retryable = True
 
 
-class OutOfTimeError(ApiTimeoutError):
+class OutOfTimeError(ApiError):
     """The invocation had no time left for another request."""
+
+    reason = ErrorReason.OUT_OF_TIME
+    retryable = True
 
 
 class ApiConnectionError(ApiError):

@@ -94,12 +94,14 @@ class Window:
         line. Who is more than a period away looks earlier, half-way: those ahead may have lost interest meanwhile.
         """
         ahead = max(0, ceil((turn_at - now) / interval_ms(limit)) - 1)
-        freed = [taken + SEGMENTS for taken in sorted(self.counts) for _ in range(self.counts[taken])]
-        rounds, place = divmod(ahead, max(1, len(freed)))
-        free_at = freed[place] * SEGMENT_MS + rounds * PERIOD_MS if freed else turn_at
+        begins_at = max(now, self.blocked_until)
+        freed = [begins_at] * (limit.lesser - self.used)
+        freed += [(taken + SEGMENTS) * SEGMENT_MS for taken in sorted(self.counts) for _ in range(self.counts[taken])]
+        rounds, place = divmod(ahead, len(freed))
+        free_at = freed[place] + rounds * PERIOD_MS
         if free_at - now > PERIOD_MS:
             free_at = now + max(PERIOD_MS, (free_at - now) // 2)
-        return max(free_at, self.blocked_until, now + SEGMENT_MS)
+        return max(free_at, begins_at, now + SEGMENT_MS)
 
 
 def segment_of(now: int) -> int:

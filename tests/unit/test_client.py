@@ -17,10 +17,10 @@ from pydantic import SecretStr, ValidationError
 from handler.client import HEALTH_DEDUP_KEY, MAX_ANSWER_BYTES, Answer, PagerDutyClient
 from handler.errors import (
     ApiConnectionError,
-    ApiTimeoutError,
     ErrorReason,
     InvalidDedupKeyError,
     MissingRoutingKeyError,
+    OutOfTimeError,
     PagerDutyApiError,
     PublishError,
     RateLimitExceededError,
@@ -367,7 +367,7 @@ def test_nothing_listening_is_a_connection_error(pool: urllib3.PoolManager, cloc
 def test_no_attempt_begins_when_no_time_is_left(client: PagerDutyClient, server: SimulatorServer, clock: Clock) -> None:
     """Nothing is sent, no turn is taken, and the error says that it was time."""
     turns: list[str] = []
-    with pytest.raises(ApiTimeoutError, match="no time left"):
+    with pytest.raises(OutOfTimeError, match="no time left"):
         client.send(RESOLVE, ROUTING_KEY, deadline=clock() + 0.4, before_attempt=lambda: turns.append("turn"))
     assert server.pagerduty.requests == ()
     assert turns == []
@@ -406,7 +406,7 @@ def test_an_attempt_may_take_its_timeout_or_what_is_left(clock: Clock) -> None:
 def test_a_turn_that_came_too_late_is_not_used(clock: Clock) -> None:
     """Nothing may be sent after the deadline: by then another execution may have taken over."""
     pool = TimeoutsPool()
-    with pytest.raises(ApiTimeoutError, match="no time left"):
+    with pytest.raises(OutOfTimeError, match="no time left"):
         make_client(pool, clock).send(
             RESOLVE, ROUTING_KEY, deadline=clock() + 5, before_attempt=lambda: clock.advance(4.8)
         )

@@ -18,6 +18,8 @@ def descendants(kind: type[PublishError]) -> Iterator[type[PublishError]]:
 ABSTRACT = {errors.ApiError, PagerDutyApiError}
 KINDS = [kind for kind in descendants(PublishError) if kind not in ABSTRACT]
 RETRYABLE = {
+    "CircuitOpenError",
+    "OutOfTimeError",
     "ApiConnectionError",
     "ApiTimeoutError",
     "QueueUnavailableError",
