@@ -22,7 +22,7 @@ configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
   print(given if isinstance(given, str) else " ".join(given))' $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build invoke deploy lock clean
+.PHONY: help run test unit lint format build invoke deploy redrive lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,6 +55,9 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 
 deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
 	$(run_sam) deploy --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
+
+redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
+	@$(VENV)/bin/python -m local.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
 lock: ## pin the newest versions that fit, with their hashes
 	$(PYTHON) -m venv --clear .tools/lock

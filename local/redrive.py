@@ -1,0 +1,341 @@
+"""`make redrive`: sends what is in the dead-letter queue through again, by the retry queue. Reads bodies for show only.
+
+A message is deleted only after the retry queue has it: an interruption in between repeats one, which the function
+folds, and never loses one. Talks to the AWS that the environment names, as the AWS CLI does.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.client import CloudFormationClient
+    from mypy_boto3_sqs.client import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+STACK_NAME = "pagerduty-publisher"
+NO_ERROR_TYPE = "none"
+"""The error_type of what Lambda, SNS, EventBridge or SQS itself has put into the queue."""
+BATCH = 10
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
+VISIBILITY_SECONDS = 120
+"""For how long a received message is nobody else's; an interrupted run gives it back at once where it can."""
+WAIT_SECONDS = 2
+"""Any wait makes SQS ask all of its servers: without one, an empty answer does not mean an empty queue."""
+_MAX_NESTING = 20
+_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
+
+
+class RedriveError(RuntimeError):
+    """Nothing can be sent through; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message of the dead-letter queue.
+
+    Attributes:
+        sent_at: when it was put there.
+        error_type: of the function's own dead letters; `none` for what others have put there.
+        what: the alert's name, or else what kind of thing it is.
+    """
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    sent_at: datetime
+    error_type: str
+    error: str
+    what: str
+
+    def __str__(self) -> str:
+        """Give one line to show, with no more of the body than the alert's name and the error."""
+        what, error = _one_line(self.what, 40), _one_line(self.error, 120)
+        return f"{self.sent_at:%Y-%m-%dT%H:%M:%SZ}  {_one_line(self.error_type, 20):<14}  {what:<28}  {error}"
+
+
+def read_letter(message: "MessageTypeDef") -> DeadLetter:
+    """Give a received message as a dead letter."""
+    attributes = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
+    body = _parse(message["Body"])
+    return DeadLetter(
+        message_id=message["MessageId"],
+        receipt_handle=message["ReceiptHandle"],
+        body=message["Body"],
+        sent_at=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
+        error_type=attributes.get("error_type") or NO_ERROR_TYPE,
+        error=_error_of(body, attributes),
+        what=_what_is(body),
+    )
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _error_of(body: Any, attributes: dict[str, str]) -> str:
+    match body:
+        case {"error": str(error)}:
+            return error
+        case {"responsePayload": {"errorMessage": str(error)}} | {"requestContext": {"condition": str(error)}}:
+            return error
+    # EventBridge says ERROR_MESSAGE and ERROR_CODE, SNS says ErrorMessage and ErrorCode
+    said = {name.replace("_", "").lower(): value for name, value in attributes.items()}
+    return said.get("errormessage") or said.get("errorcode") or "no error is recorded with it"
+
+
+def _what_is(body: Any) -> str:
+    """Look inside the wrappings for a name; give what the innermost wrapping is where there is none."""
+    kind = "a message"
+    for _ in range(_MAX_NESTING):
+        match body:
+            case {"alert": {"alert_name": str(name)}} | {"AlarmName": str(name)} | {"alarmName": str(name)}:
+                return name
+            case {"TopicArn": str(), "Message": str(text), **rest}:
+                kind, body = str(rest.get("Subject") or "an SNS notification"), _parse(text)
+            case {"detail-type": str(detail_type), "detail": inner}:
+                kind, body = detail_type or "an EventBridge event", inner
+            case {"requestPayload": inner} | {"record": inner} | {"Records": [inner]} | {"Sns": inner}:
+                kind, body = "a record", inner
+            case {"body": str(text)}:
+                kind, body = "a record", _parse(text)
+            case _:
+                break
+    return kind
+
+
+def _one_line(text: str, length: int) -> str:
+    """Make a text that came from outside fit to be shown in a terminal."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many messages were sent (or would be), were left for their error_type, and could not be moved."""
+
+    sent: int
+    other: int
+    failed: int
+
+
+class Redrive:
+    """One run over the dead-letter queue.
+
+    Args:
+        client: of SQS.
+        retry_url: where messages go.
+        dead_letter_url: where they are.
+        say: shows a line.
+        error_type: takes these only, where it is not empty.
+        at_most: takes so many at most.
+        dry_run: shows them, and changes nothing.
+    """
+
+    def __init__(
+        self,
+        client: "SQSClient",
+        retry_url: str,
+        dead_letter_url: str,
+        say: Callable[[str], None],
+        *,
+        error_type: str = "",
+        at_most: int | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self._client = client
+        self._retry_url = retry_url
+        self._dead_letter_url = dead_letter_url
+        self._say = say
+        self._error_type = error_type
+        self._at_most = at_most
+        self._dry_run = dry_run
+        # ids of messages
+        self._sent: set[str] = set()
+        self._not_sent: set[str] = set()
+        self._other: set[str] = set()
+        self._held: dict[str, str] = {}  # to their receipt handles
+
+    def run(self) -> Tally:
+        """Send the messages through; raise RedriveError where the dead-letter queue cannot be read."""
+        try:
+            self._run()
+        except (ClientError, BotoCoreError) as error:
+            raise RedriveError(f"dead-letter queue {self._dead_letter_url}: {error}") from error
+        finally:
+            self._give_back(list(self._held.values()))
+        twice = set() if self._dry_run else self._sent & self._held.keys()
+        return Tally(len(self._sent), len(self._other), len(self._not_sent) + len(twice))
+
+    def _run(self) -> None:
+        # no more than there were at the start: what the function refuses again comes back with a new id. The count is
+        # an approximate one, so look at least once
+        left = max(1, self._count())
+        while left > 0:
+            size = min(BATCH, left, self._may_take())
+            if size == 0:
+                return
+            batch = self._receive(size)
+            if not batch:
+                return
+            left -= len(batch)
+            self._held |= {letter.message_id: letter.receipt_handle for letter in batch}
+            for letter in batch:
+                self._handle(letter)
+        if self._receive(1, visibility_seconds=0):
+            self._say("There is more in the queue: it came, or came back, meanwhile. Run this again to send it, too.")
+
+    def _may_take(self) -> int:
+        return BATCH if self._at_most is None else self._at_most - len(self._sent) - len(self._not_sent)
+
+    def _count(self) -> int:
+        answer = self._client.get_queue_attributes(
+            QueueUrl=self._dead_letter_url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+    def _receive(self, size: int, *, visibility_seconds: int = VISIBILITY_SECONDS) -> list[DeadLetter]:
+        answer = self._client.receive_message(
+            QueueUrl=self._dead_letter_url,
+            MaxNumberOfMessages=size,
+            VisibilityTimeout=visibility_seconds,
+            WaitTimeSeconds=WAIT_SECONDS,
+            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageAttributeNames=["All"],
+        )
+        return [read_letter(message) for message in answer.get("Messages", [])]
+
+    def _handle(self, letter: DeadLetter) -> None:
+        if letter.message_id in self._sent:
+            if not self._dry_run:  # SQS may give out a message once more, even a deleted one
+                self._delete(letter)
+        elif letter.message_id in self._not_sent | self._other:
+            return
+        elif self._error_type not in ("", letter.error_type):
+            self._other.add(letter.message_id)
+        else:
+            self._say(str(letter))
+            if self._dry_run:
+                self._sent.add(letter.message_id)
+            else:
+                self._move(letter)
+
+    def _move(self, letter: DeadLetter) -> None:
+        try:
+            self._client.send_message(QueueUrl=self._retry_url, MessageBody=letter.body)
+        except (ClientError, BotoCoreError) as error:
+            self._not_sent.add(letter.message_id)
+            self._say(f"  not sent, and left where it is: {error}")
+        else:
+            self._sent.add(letter.message_id)
+            self._delete(letter)
+
+    def _delete(self, letter: DeadLetter) -> None:
+        try:
+            self._client.delete_message(QueueUrl=self._dead_letter_url, ReceiptHandle=letter.receipt_handle)
+        except (ClientError, BotoCoreError) as error:
+            self._say(f"  sent, but still in the dead-letter queue, too: {error}")
+        else:
+            del self._held[letter.message_id]
+
+    def _give_back(self, receipt_handles: Sequence[str]) -> None:
+        """Let others see the messages at once; where that fails, they do so when the visibility timeout is over."""
+        for start in range(0, len(receipt_handles), BATCH):
+            with suppress(ClientError, BotoCoreError):
+                self._client.change_message_visibility_batch(
+                    QueueUrl=self._dead_letter_url,
+                    Entries=[
+                        {"Id": str(number), "ReceiptHandle": receipt_handle, "VisibilityTimeout": 0}
+                        for number, receipt_handle in enumerate(receipt_handles[start : start + BATCH])
+                    ],
+                )
+
+
+def find_queues(client: "CloudFormationClient", stack_name: str) -> tuple[str, str]:
+    """Give the URLs of a stack's retry queue and dead-letter queue; raise RedriveError where it has none."""
+    try:
+        stack = client.describe_stacks(StackName=stack_name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            raise RedriveError(f"no stack {stack_name} in this account and region: name yours, STACK=...") from error
+        raise RedriveError(str(error)) from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    try:
+        return outputs["RetryQueueUrl"], outputs["DeadLetterQueueUrl"]
+    except KeyError as missing:
+        raise RedriveError(f"stack {stack_name} has no output {missing}: it is no PagerDuty Publisher") from missing
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _connect(service: str) -> Any:
+    return boto3.client(service, config=_CONFIG)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: has to be a number above 0")
+    return int(text)
+
+
+def main(arguments: Sequence[str], connect: Callable[[str], Any] = _connect, say: Callable[[str], None] = _say) -> int:
+    """Redrive a stack's dead-letter queue; give the exit status."""
+    parser = argparse.ArgumentParser("redrive", description="send what is in the dead-letter queue through again")
+    parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
+    parser.add_argument("--error-type", default="", help=f"take these only; `{NO_ERROR_TYPE}`: those that have none")
+    parser.add_argument("--max", type=_positive, help="take so many at most")
+    parser.add_argument("--dry-run", action="store_true", help="show them, and change nothing")
+    given = parser.parse_args(arguments)
+    try:
+        retry_url, dead_letter_url = find_queues(connect("cloudformation"), given.stack)
+        sqs = connect("sqs")
+    except (
+        BotoCoreError,
+        ValueError,
+    ) as error:  # no credentials, region, profile or answer; an endpoint that is no URL
+        raise RedriveError(str(error)) from error
+    tally = Redrive(
+        sqs,
+        retry_url,
+        dead_letter_url,
+        say,
+        error_type=given.error_type,
+        at_most=given.max,
+        dry_run=given.dry_run,
+    ).run()
+    say(_summary(tally, given.error_type, dry_run=given.dry_run))
+    return 1 if tally.failed else 0
+
+
+def _summary(tally: Tally, error_type: str, *, dry_run: bool) -> str:
+    parts = [
+        f"{tally.sent} {'to send, nothing changed' if dry_run else 'sent to the retry queue'}",
+        *([f"{tally.other} not of error_type {error_type}, left"] if tally.other else []),
+        *([f"{tally.failed} failed"] if tally.failed else []),
+    ]
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nstopped: what was not sent is still in the dead-letter queue", file=sys.stderr)
+        sys.exit(130)
+    except RedriveError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
