@@ -22,7 +22,7 @@ configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
   print(given if isinstance(given, str) else " ".join(given))' $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build invoke deploy redrive lock clean
+.PHONY: help run test unit lint format build invoke deploy bench mutants redrive lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,7 +39,7 @@ unit: $(VENV)/.installed ## the unit tests alone, in seconds
 lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate --lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy src/handler local tests
+	$(VENV)/bin/mypy src/handler local tests benchmarks
 	$(run_sam) validate --lint --region us-east-1 --template template.yaml
 
 format: $(VENV)/.installed ## let ruff mend what it can
@@ -55,6 +55,12 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 
 deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
 	$(run_sam) deploy --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
+
+bench: $(VENV)/.installed ## storms on virtual time: this publisher, a naive one, an ideal queue
+	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks.storm
+
+mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, and see a test fail
+	@$(VENV)/bin/python tests/proofs/mutants.py
 
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
 	@$(VENV)/bin/python -m local.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")

@@ -1,7 +1,7 @@
 """One delivery: one alert to one target, claimed, sent, settled. Knows no queue and no wrapping."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -56,6 +56,8 @@ class Delivery:
         failures: how many deliveries of it have failed before this one; waiting for a turn is none.
         failing_since: when the first of them did.
         turn_at: its place in the rate limiter's line, where it has waited for a turn before.
+        was_sent_unclaimed: PagerDuty took it in while the table was out, and this is the copy that tells the table.
+        was_never_attempted: it waits, and the table says that there is no incident of it.
     """
 
     alert: Alert
@@ -63,6 +65,8 @@ class Delivery:
     failures: int = 0
     failing_since: datetime | None = None
     turn_at: float | None = None
+    was_sent_unclaimed: bool = False
+    was_never_attempted: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,13 +175,24 @@ class Sender:
                 self._table.release(observation, claim, attempted=bool(trace.attempts))
         except (TableUnavailableError, TableMissingError) as error:
             trace.errors.append(error)  # the lease ends by itself; a repeat folds at PagerDuty by its dedup key
+            return result
+        if isinstance(result, Deferred) and not (trace.attempts or claim.attempted_before):
+            return replace(result, was_never_attempted=True)
         return result
 
     def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: Trace, error: PublishError) -> Result:
-        """Fail open: without the table a page is still sent, for PagerDuty folds repeats; what needs order waits."""
-        if action_of(delivery.alert) in (Action.TRIGGER, Action.CHANGE):
+        """Fail open: without the table a page is still sent, for PagerDuty folds repeats; what needs order waits.
+
+        So does a page that the table knows to have been waiting: its resolve would be left out as never opened.
+        """
+        action = action_of(delivery.alert)
+        needs_table = delivery.was_sent_unclaimed or delivery.was_never_attempted
+        if action in (Action.TRIGGER, Action.CHANGE) and not needs_table:
             trace.errors.append(error)
-            return self._send(delivery, deadline, trace, has_table=False)
+            result = self._send(delivery, deadline, trace, has_table=False)
+            if isinstance(result, Accepted) and action is Action.TRIGGER and error.retryable:
+                return replace(result, is_unclaimed=True)
+            return result
         if error.retryable:
             reason = DeferReason.TABLE_UNAVAILABLE
             return self.defer(error, reason, delivery.failures, delivery.failing_since)

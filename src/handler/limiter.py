@@ -1,7 +1,7 @@
 """The rate limit of a routing key, shared by all executions through one item of the table. Arithmetic is in `rate`.
 
 Taking a turn is one conditional increment; only the first turn of a segment rewrites the window, by compare-and-set on
-what was read. Who gets no turn is told once when to come, by a place in the line, so that N who wait cost N writes.
+what was read. Who gets no turn is told when to come, by a place in the line, so that N who wait do not cost N² writes.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from handler.dynamodb import KEY, TTL_ATTRIBUTE, number, update_if
 from handler.errors import RateLimitExceededError
-from handler.rate import SEGMENT_MS, SEGMENTS, Limit, Priority, Window, interval_ms, segment_of
+from handler.rate import PERIOD_MS, SEGMENT_MS, SEGMENTS, Limit, Priority, Window, interval_ms, segment_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -62,7 +62,7 @@ class RateLimiter:
             window = _window(item)
             current = window.at(segment) if window else Window(segment)
             if not current.has_turn(self._limit, priority, now_ms, has_place=has_place):
-                raise self._refusal(identity, current, now_ms, turn_at)
+                raise self._refusal(identity, current, priority, now_ms, turn_at)
             if (window is None or window.segment < segment) and self._roll(identity, window, current):
                 return
         raise RateLimitExceededError(1.0, turn_at)
@@ -142,12 +142,14 @@ class RateLimiter:
             values=values,
         )[0]
 
-    def _refusal(self, identity: str, window: Window, now_ms: int, turn_at: float | None) -> RateLimitExceededError:
-        """Make the error that says when to look again; who has no place in the line, or has passed it, gets one."""
+    def _refusal(
+        self, identity: str, window: Window, priority: Priority, now_ms: int, turn_at: float | None
+    ) -> RateLimitExceededError:
+        """Make the error that says when to look again; who has no place in the line, or long passed it, gets one."""
         place = round(turn_at * 1000) if turn_at is not None else 0
-        if place <= now_ms:
+        if place <= now_ms - PERIOD_MS:
             place = self._stand_in_line(identity, max(now_ms, window.blocked_until))
-        looks_at = window.looks_at(self._limit, place, now_ms)
+        looks_at = window.looks_at(self._limit, priority, place, now_ms)
         return RateLimitExceededError((looks_at - now_ms) / 1000, place / 1000)
 
     def _stand_in_line(self, identity: str, begins_at: int) -> int:

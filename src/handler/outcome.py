@@ -54,10 +54,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """PagerDuty took the event in."""
+    """PagerDuty took the event in.
+
+    Attributes:
+        at: when, in epoch seconds.
+        is_unclaimed: the dedup table was out and does not know of it: a copy has to be recorded when it is back.
+    """
 
     dedup_key: str
     at: float
+    is_unclaimed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +81,14 @@ class Deferred:
         delay_seconds: how long to wait before the next try.
         error: what went wrong, where something did; waiting for a turn is no failure and has none.
         turn_at: the place in the rate limiter's line, to be brought along at the next try.
+        was_never_attempted: the dedup table says now that PagerDuty has no incident of it.
     """
 
     reason: DeferReason
     delay_seconds: float
     error: PublishError | None = None
     turn_at: float | None = None
+    was_never_attempted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

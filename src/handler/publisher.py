@@ -10,9 +10,10 @@ from handler.alert import Alert, Ignored
 from handler.delivery import Delivery, Sender, Trace, action_of
 from handler.envelope import unwrap, without_dead_letters
 from handler.errors import PagerDutyApiError, PublishError, QueueUnavailableError
-from handler.outcome import DeferReason, Deferred, Rejected, Result
+from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result
 from handler.queues import Hop, Queues, hop_of
 from handler.report import Report
+from handler.retry import FIRST_DEFERRAL_SECONDS
 from handler.targets import Target, Targets
 
 
@@ -85,7 +86,11 @@ class Publisher:
     def _keep(self, alert: Alert, target: Target | None, hop: Hop, result: Result, trace: Trace) -> Report:
         """Put what was not delivered on its queue."""
         lost = None
-        if isinstance(result, Deferred):
+        if isinstance(result, Accepted) and result.is_unclaimed:
+            copy = hop.model_copy(update={"was_sent_unclaimed": True})
+            deferred = Deferred(reason=DeferReason.TABLE_UNAVAILABLE, delay_seconds=FIRST_DEFERRAL_SECONDS)
+            lost = _lost(lambda: self.queues.defer(alert, copy, deferred, self.clock()))
+        elif isinstance(result, Deferred):
             lost = _lost(lambda: self.queues.defer(alert, hop, result, self.clock()))
         elif isinstance(result, Rejected):
             lost = _lost(lambda: self.queues.bury(alert, hop, result.error))
@@ -104,7 +109,13 @@ class Publisher:
 
 def _delivery(alert: Alert, target: Target, hop: Hop) -> Delivery:
     return Delivery(
-        alert=alert, target=target, failures=hop.failures, failing_since=hop.failing_since, turn_at=hop.turn_at
+        alert=alert,
+        target=target,
+        failures=hop.failures,
+        failing_since=hop.failing_since,
+        turn_at=hop.turn_at,
+        was_sent_unclaimed=hop.was_sent_unclaimed,
+        was_never_attempted=hop.was_never_attempted,
     )
 
 

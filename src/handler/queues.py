@@ -40,12 +40,16 @@ class Hop(BaseModel):
         failures: how many deliveries have failed so far.
         failing_since: when the first of them did.
         turn_at: its place in the rate limiter's line, in epoch seconds.
+        was_sent_unclaimed: PagerDuty has it, and the dedup table is to know.
+        was_never_attempted: PagerDuty has it not, and the dedup table knows.
     """
 
     target: str = ""
     failures: int = Field(0, ge=0)
     failing_since: Instant = None
     turn_at: float | None = None
+    was_sent_unclaimed: bool = False
+    was_never_attempted: bool = False
 
 
 def hop_of(payload: Any) -> Hop:
@@ -68,8 +72,13 @@ class Queues:
         """Put a delivery on the retry queue, to come back after its delay."""
         if deferred.reason in _COUNTED:
             since = hop.failing_since or datetime.fromtimestamp(now, UTC)
-            hop = Hop(target=hop.target, failures=hop.failures + 1, failing_since=since)
-        hop = hop.model_copy(update={"turn_at": deferred.turn_at})
+            hop = hop.model_copy(update={"failures": hop.failures + 1, "failing_since": since})
+        known = (
+            hop.was_never_attempted
+            if deferred.reason is DeferReason.TABLE_UNAVAILABLE
+            else deferred.was_never_attempted
+        )
+        hop = hop.model_copy(update={"turn_at": deferred.turn_at, "was_never_attempted": known})
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(deferred.delay_seconds)))
         body = {**native.dump(alert), "delivery": hop.model_dump(mode="json", exclude_defaults=True)}
         self._send(self.retry_url, body, delay_seconds=delay)

@@ -16,6 +16,8 @@ SEGMENT_MS = 500
 SEGMENTS = WINDOW_MS // SEGMENT_MS + 2
 """In how many segments a turn counts: its own, those of a minute, and one."""
 PERIOD_MS = SEGMENTS * SEGMENT_MS
+AFTER_YOU_MS = 1000
+"""How long those in front have to take their turns: what SQS rounds a delay to."""
 _HEAD_ROOM = 12
 """One turn in so many is kept for critical triggers."""
 
@@ -87,20 +89,23 @@ class Window:
             return False
         return priority is not Priority.LATER or has_place or self.line_until <= now
 
-    def looks_at(self, limit: Limit, turn_at: int, now: int) -> int:
+    def looks_at(self, limit: Limit, priority: Priority, turn_at: int, now: int) -> int:
         """Give when to look again for somebody whose turn, in the line, comes at `turn_at`.
 
-        Turns come free as they were taken, in bursts: this is when so many will have come free as are ahead in the
-        line. Who is more than a period away looks earlier, half-way: those ahead may have lost interest meanwhile.
+        Turns come free as they were taken, in bursts: this is when as many will have come free as are ahead in the
+        line. Who is a period or more behind them looks with an earlier burst, half-way, and a moment after those whose
+        burst it is: of those ahead many may have lost interest meanwhile, and turns would be left over. Critical
+        triggers look with the next burst wherever they stand.
         """
-        ahead = max(0, ceil((turn_at - now) / interval_ms(limit)) - 1)
+        freed = [(taken + SEGMENTS) * SEGMENT_MS for taken in sorted(self.counts) for _ in range(self.counts[taken])]
+        idle = limit.of_priority(priority) - len(freed)
         begins_at = max(now, self.blocked_until)
-        freed = [begins_at] * (limit.lesser - self.used)
-        freed += [(taken + SEGMENTS) * SEGMENT_MS for taken in sorted(self.counts) for _ in range(self.counts[taken])]
-        rounds, place = divmod(ahead, len(freed))
-        free_at = freed[place] + rounds * PERIOD_MS
-        if free_at - now > PERIOD_MS:
-            free_at = now + max(PERIOD_MS, (free_at - now) // 2)
+        turns = [begins_at] * idle + freed[max(0, -idle) :]
+        ahead = max(0, ceil((turn_at - now) / interval_ms(limit)) - 1)
+        periods, place = divmod(ahead, len(turns))
+        free_at = turns[place]
+        if periods and priority is not Priority.CRITICAL:
+            free_at += periods // 2 * PERIOD_MS + AFTER_YOU_MS
         return max(free_at, begins_at, now + SEGMENT_MS)
 
 

@@ -19,7 +19,7 @@ from handler.dynamodb import KEY, TTL_ATTRIBUTE, number, update_if
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-MAX_ROUNDS = 4
+MAX_ROUNDS = 8
 """How often a refused write is looked at again: the record can change between two writes only so often."""
 
 # The conditions of a claim, by name. `decide` is the same in Python.
@@ -74,15 +74,18 @@ class DedupTable:
 
     def claim(self, observation: Observation, *, owner: str, now: float, lease_until: float) -> Claimed | Refused:
         """Claim the right to send an observation until `lease_until`; times are epoch seconds."""
-        now_ms = round(now * 1000)
+        now_ms, lease_until_ms = round(now * 1000), round(lease_until * 1000)
         for _ in range(MAX_ROUNDS):
-            taken, old = self._try_claim(observation, owner, now_ms, round(lease_until * 1000))
+            taken, old = self._try_claim(observation, owner, now_ms, lease_until_ms)
             record = _record(old)
             if taken:
                 known = record is not None and record.expires_at * 1000 > now_ms
-                # before a resolve or an acknowledge of something unknown there may be an incident older than the record
-                attempted = record.attempted if record and known else observation.status is not Status.FIRING
-                return Claimed(owner, known, attempted)
+                # an incident may be older than the record: an expired one may tell, or a resolve of something unknown
+                attempted = record is not None and record.attempted
+                return Claimed(owner, known, attempted or (not known and observation.status is not Status.FIRING))
+            if record and (record.owner, record.lease_until) == (owner, lease_until_ms):
+                # it was taken, the answer was lost, and boto3 asked again: what was known before, nobody can tell
+                return Claimed(owner, known=True, attempted_before=True)
             verdict = decide(observation, record, now_ms, self._repeat_after)
             match verdict:
                 case Verdict.CLAIM:

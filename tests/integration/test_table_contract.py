@@ -108,7 +108,7 @@ def test_a_lost_claim_changes_nothing(table: DedupTable, read: Reader) -> None:
 def test_an_expired_record_is_absent(table: DedupTable) -> None:
     """Though it is still there."""
     table.settle(seen("firing", NEWER), claimed(table, seen("firing", NEWER)), NOW)
-    assert claim(table, seen(), now=NOW + DAY) == Claimed("me", known=False, attempted_before=False)
+    assert claim(table, seen(), now=NOW + DAY) == Claimed("me", known=False, attempted_before=True)
 
 
 def test_a_missing_table_is_named(dynamodb: Any) -> None:

@@ -291,10 +291,10 @@ def test_without_the_table_a_trigger_is_sent_and_a_resolve_waits(world: World) -
     assert [error.reason for error in first.all_errors] == [ErrorReason.TABLE_UNAVAILABLE]
     assert isinstance(second.result, Deferred)
     assert second.result.reason is DeferReason.TABLE_UNAVAILABLE
-    assert world.sqs.retries[0].content["delivery"]["failures"] == 1
+    assert [message.content["delivery"]["failures"] for message in world.sqs.retries] == [1, 1]
     world.dynamodb.heal()
-    assert [type(result) for result in drain(world)] == [Accepted]
-    assert world.states == {"f-1": "resolved"}
+    assert [type(result) for result in drain(world)] == [Accepted, Accepted]  # the trigger's copy, and the resolve
+    assert [str(incident.state) for incident in world.pagerduty.incidents] == ["resolved"]
 
 
 def test_with_a_missing_table_a_trigger_is_sent_and_a_resolve_is_a_dead_letter(world: World) -> None:
@@ -419,3 +419,35 @@ def test_without_the_table_the_circuit_is_not_asked() -> None:
     world.dynamodb.heal()
     world.publish(native("other"))
     assert asked == ["default"]
+
+
+def test_a_page_sent_without_the_table_is_made_known_to_it_later() -> None:
+    """A copy waits while the table is out, is not sent again meanwhile, and is recorded when the table is back."""
+    world = make_world()
+    world.dynamodb.fail("InternalServerError")
+    assert isinstance(world.publish_one(native("a")).result, Accepted)
+    for _ in range(2):
+        result = world.publish_one(world.take_retry()).result
+        assert isinstance(result, Deferred)
+        assert result.reason is DeferReason.TABLE_UNAVAILABLE
+    assert world.requests == [("trigger", "a")]
+    world.dynamodb.heal()
+    assert isinstance(world.publish_one(world.take_retry()).result, Accepted)
+    assert world.item("production#a")["status"] == "firing"
+    assert (world.sqs.retries, len(world.pagerduty.incidents)) == ([], 1)
+
+
+def test_a_page_that_waits_for_its_turn_waits_for_the_table_too() -> None:
+    """The record says that it was never attempted: were it sent unclaimed, its resolve would be left out."""
+    world = make_world(rate_limit=1)
+    world.publish(native("other"))
+    world.publish(native("a"))
+    world.dynamodb.fail("InternalServerError")
+    for _ in range(2):
+        result = world.publish_one(world.take_retry()).result
+        assert isinstance(result, Deferred)
+        assert result.reason is DeferReason.TABLE_UNAVAILABLE
+    world.dynamodb.heal()
+    assert world.publish_one(native("a", "resolved", 5)).result == Skipped(reason=SkipReason.NEVER_OPENED)
+    assert [type(result) for result in drain(world)] == [Skipped]
+    assert world.requests == [("trigger", "other")]

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.rate import PERIOD_MS, SEGMENT_MS, SEGMENTS, WINDOW_MS, Limit, Priority, Window, interval_ms, segment_of
+from handler.rate import (
+    AFTER_YOU_MS,
+    PERIOD_MS,
+    SEGMENT_MS,
+    SEGMENTS,
+    WINDOW_MS,
+    Limit,
+    Priority,
+    Window,
+    interval_ms,
+    segment_of,
+)
 
 NOW = 1_795_405_200_000
 LIMIT = Limit.of(120)
@@ -71,22 +82,56 @@ def test_nobody_has_a_turn_while_pagerduty_refuses() -> None:
     window = Window(segment_of(NOW), {}, blocked_until=NOW + 30_000)
     assert not window.has_turn(LIMIT, Priority.CRITICAL, NOW + 29_999, has_place=True)
     assert window.has_turn(LIMIT, Priority.CRITICAL, NOW + 30_000, has_place=True)
-    assert window.looks_at(LIMIT, NOW + 600, NOW) >= NOW + 30_000
+    assert window.looks_at(LIMIT, Priority.TRIGGER, NOW + 600, NOW) >= NOW + 30_000
 
 
-def test_the_first_in_the_line_looks_when_the_first_turn_comes_free() -> None:
-    """As do all for whom a turn comes free in that burst; the next ones a period later."""
+def place(number: int) -> int:
+    """Give a place in the line, the first of which is 1."""
+    return NOW + number * interval_ms(LIMIT)
+
+
+def test_the_first_in_the_line_look_when_the_first_turns_come_free() -> None:
+    """As do all for whom a turn comes free in that burst: head-room that was used up is for criticals again."""
     free_at = (segment_of(NOW) + SEGMENTS) * SEGMENT_MS
-    places = [NOW + place * interval_ms(LIMIT) for place in range(1, 121)]
-    assert {full().looks_at(LIMIT, place, NOW) for place in places} == {free_at}
+    assert {full().looks_at(LIMIT, Priority.TRIGGER, place(number), NOW) for number in range(1, 111)} == {free_at}
+    assert full().looks_at(LIMIT, Priority.TRIGGER, place(111), NOW) > free_at
 
 
-def test_who_is_far_back_looks_half_way() -> None:
-    """Those ahead may have lost interest: but never more than once in a period."""
-    place = NOW + 10 * PERIOD_MS
-    looks_at = full().looks_at(LIMIT, place, NOW)
-    assert NOW + 4 * PERIOD_MS < looks_at < NOW + 6 * PERIOD_MS
-    assert full().looks_at(LIMIT, NOW + round(1.5 * PERIOD_MS), NOW) == NOW + PERIOD_MS
+def test_everybody_comes_with_the_turn_that_is_theirs() -> None:
+    """Turns that were taken one after the other come free one after the other; nobody is sent for the first few."""
+    taken = {segment_of(NOW) - number: 1 for number in range(120)}
+    looks_at = [
+        Window(segment_of(NOW), taken).looks_at(LIMIT, Priority.TRIGGER, place(number), NOW) for number in range(1, 111)
+    ]
+    assert looks_at == [(segment_of(NOW) - number + SEGMENTS) * SEGMENT_MS for number in range(109, -1, -1)]
+
+
+def test_who_has_passed_the_place_comes_with_the_next_turn() -> None:
+    """It was given to somebody else, who was early."""
+    assert full().looks_at(LIMIT, Priority.TRIGGER, NOW - 10_000, NOW) == full().looks_at(
+        LIMIT, Priority.TRIGGER, place(1), NOW
+    )
+
+
+def test_who_is_far_back_looks_half_way_when_turns_come_free() -> None:
+    """Those ahead may have lost interest: a moment after those whose turns they are."""
+    free_at = (segment_of(NOW) + SEGMENTS) * SEGMENT_MS
+    for periods, looks_in in ((0, 0), (1, 0), (2, 1), (3, 1), (10, 5)):
+        number = 1 + periods * LIMIT.lesser
+        waits = looks_in * PERIOD_MS + (AFTER_YOU_MS if periods else 0)
+        assert full().looks_at(LIMIT, Priority.TRIGGER, place(number), NOW) == free_at + waits
+
+
+def test_a_critical_one_comes_when_the_next_turns_are_free_wherever_it_stands() -> None:
+    """It passes a thousand warnings; and the head-room is its own."""
+    free_at = (segment_of(NOW) + SEGMENTS) * SEGMENT_MS
+    assert {full().looks_at(LIMIT, Priority.CRITICAL, place(n), NOW) for n in (1, 120, 121, 1000)} == {free_at}
+
+
+def test_a_resolve_behind_a_line_looks_soon_where_turns_are_left_over() -> None:
+    """It let triggers go first, and there were none."""
+    window = full(10, line_until=place(20))
+    assert window.looks_at(LIMIT, Priority.LATER, place(21), NOW) == NOW + SEGMENT_MS
 
 
 @given(
@@ -96,5 +141,5 @@ def test_who_is_far_back_looks_half_way() -> None:
 def test_whoever_is_sent_away_looks_again_later_and_not_much_too_late(counts: dict[int, int], ahead: int) -> None:
     """In the future, and at the latest a period after the place in the line."""
     window = Window(segment_of(NOW), counts)
-    looks_at = window.looks_at(LIMIT, NOW + ahead, NOW)
+    looks_at = window.looks_at(LIMIT, Priority.TRIGGER, NOW + ahead, NOW)
     assert NOW < looks_at <= NOW + max(0, ahead) * 2 + 2 * PERIOD_MS
