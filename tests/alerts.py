@@ -100,6 +100,7 @@ def alerts(draw: st.DrawFn) -> Alert:
         links=tuple(draw(st.lists(st.builds(Link, urls, text), max_size=3))),
         images=tuple(draw(st.lists(st.builds(Image, urls, urls, text), max_size=3))),
         details=draw(st.dictionaries(text | label_names | st.just("labels"), json_values, max_size=4)),
+        targets=tuple(draw(st.lists(filled, max_size=3, unique=True))),
     )
 
 

@@ -75,6 +75,7 @@ class Alert:
         severity_word: what the source called the severity; `severity` says what it means.
         location: the affected system (PagerDuty calls it the payload's source); empty where it is not known.
         details: whatever else the source says, shown under the incident's custom details.
+        targets: the names of the targets that the sender asks for; empty where their matchers are to decide.
     """
 
     fingerprint: str
@@ -99,6 +100,7 @@ class Alert:
     links: tuple[Link, ...] = ()
     images: tuple[Image, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
 
     @property
     def severity(self) -> Severity | None:
@@ -139,6 +141,21 @@ class Ignored:
 
     reason: SkipReason
     name: str
+
+
+class WhenUndetermined(StrEnum):
+    """What to make of an alert of which the source cannot tell whether it fires."""
+
+    IGNORE = "ignore"
+    TRIGGER = "trigger"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True, slots=True)
+class Undetermined:
+    """An alert of which the source cannot tell whether it fires; the alert's own status says nothing."""
+
+    alert: Alert
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:

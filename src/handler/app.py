@@ -6,6 +6,7 @@ record -> unwrap -> source -> Alert -> targets -> claim, send, settle -> report 
 import os
 import random
 import time
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from handler import envelope
+from handler import envelope, sources
 from handler.circuit import Circuit
 from handler.client import PagerDutyClient
 from handler.delivery import Sender
@@ -90,7 +91,8 @@ def wire(settings: Settings) -> Publisher:
         report=report_problem,
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
-    return Publisher(targets, sender, queues, time.time)
+    parse = partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA)
+    return Publisher(targets, sender, queues, time.time, parse)
 
 
 publisher = wire(Settings.from_environment(os.environ))

@@ -161,9 +161,9 @@ def _unwrap_once(record: Record) -> Record | None:
                 resources=tuple(event.resources),
             )
         case {"requestContext": Mapping(), "requestPayload": inner}:  # a Lambda on-failure record
-            return replace(record, payload=inner)
+            return Record(payload=inner, published_at=record.published_at)
         case {"error": _, "record": inner}:  # a dead letter of our own, of a record that could not be read
-            return replace(record, payload=inner)
+            return Record(payload=inner, published_at=record.published_at)
         case {"Records": [inner]}:  # a whole invocation of one record, inside an SQS body
             return replace(record, payload=inner)
         case {"Records": [_, _, *_]}:

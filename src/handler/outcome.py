@@ -16,6 +16,8 @@ class SkipReason(StrEnum):
     AUTO_RESOLVE_OFF = "auto_resolve_off"
     INSUFFICIENT_DATA = "insufficient_data"
     SUPPRESSED = "suppressed"
+    TEST_MESSAGE = "test_message"
+    NOTICE = "notice"
 
 
 class DeferReason(StrEnum):

@@ -8,8 +8,9 @@ from typing import Any
 from handler import sources
 from handler.alert import Alert, Ignored
 from handler.delivery import Delivery, Sender, Trace, action_of
-from handler.envelope import unwrap, without_dead_letters
-from handler.errors import PagerDutyApiError, PublishError, QueueUnavailableError
+from handler.envelope import Record, unwrap, without_dead_letters
+from handler.errors import NoTargetError, PagerDutyApiError, PublishError, QueueUnavailableError
+from handler.events import ROUTING_KEY_CHARACTERS
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result
 from handler.queues import Hop, Queues, hop_of
 from handler.report import Report
@@ -25,21 +26,25 @@ class Publisher:
     sender: Sender
     queues: Queues
     clock: Callable[[], float]
+    parse: Callable[[Record], sources.Parsed] = sources.parse
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
         try:
             record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC))
             hop = hop_of(record.payload)
-            parsed = sources.parse(record)
+            parsed = self.parse(record)
         except PublishError as error:
             return [self.reject(raw, error)]
         reports: list[Report] = []
         for found in parsed:
-            if isinstance(found, Ignored):
-                reports.append(Report(result=found))
-            else:
-                reports += self._publish_alert(found, hop, deadline)
+            match found:
+                case Alert():
+                    reports += self._publish_alert(found, hop, deadline)
+                case Ignored():
+                    reports.append(Report(result=found))
+                case PublishError():
+                    reports.append(self.reject(raw, found))
         return reports
 
     def reject(self, raw: Any, error: PublishError) -> Report:
@@ -49,7 +54,7 @@ class Publisher:
 
     def _publish_alert(self, alert: Alert, hop: Hop, deadline: float) -> list[Report]:
         try:
-            targets = self._targets_of(alert, hop)
+            targets, unknown = self._targets_of(alert, hop)
         except PublishError as error:
             result = (
                 self.sender.defer(error, DeferReason.TARGETS_UNAVAILABLE, hop.failures, hop.failing_since)
@@ -57,13 +62,31 @@ class Publisher:
                 else Rejected(error=error)
             )
             return [self._keep(alert, None, hop, result, Trace())]
-        return [self._deliver(alert, target, hop, deadline) for target in targets]
+        return [
+            *(self._deliver(alert, target, hop, deadline) for target in targets),
+            *(self._refuse(alert, name, hop) for name in unknown),
+        ]
 
-    def _targets_of(self, alert: Alert, hop: Hop) -> list[Target]:
-        """Give the target that a retried delivery is bound for, else every target that takes the alert."""
+    def _targets_of(self, alert: Alert, hop: Hop) -> tuple[list[Target], list[str]]:
+        """Give the targets that take the alert, and the names it asks for that no enabled target has.
+
+        A retried delivery is bound for one target.
+        """
         known = self.targets.read()
         bound = known.named(hop.target) if hop.target else None
-        return [bound] if bound else known.taking(alert)
+        if bound:
+            return [bound], []
+        return known.taking(alert), [name for name in alert.targets if not known.named(name)]
+
+    def _refuse(self, alert: Alert, name: str, hop: Hop) -> Report:
+        """Keep an alert that asks for a target that is not there, bound for it."""
+        # whoever writes a routing key where a name belongs shall not find it in the log
+        shown = (
+            f"a target with a name of {len(name)} characters" if len(name) == ROUTING_KEY_CHARACTERS else f"{name!r}"
+        )
+        error = NoTargetError(f"the alert asks for {shown[:100]}: no enabled target has that name")
+        lost = _lost(lambda: self.queues.bury(alert, hop.model_copy(update={"target": name}), error))
+        return Report(result=Rejected(error=error), alert=alert, action=action_of(alert), lost=lost)
 
     def _deliver(self, alert: Alert, target: Target, hop: Hop, deadline: float) -> Report:
         hop = hop.model_copy(update={"target": target.name})

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from handler.alert import WhenUndetermined
 from handler.client import BASE_URL
 from handler.envelope import parse_model
 from handler.errors import SettingsError
@@ -52,6 +53,7 @@ class Settings(BaseModel):
     PAGERDUTY_CACHE_TTL: Seconds = 86400.0
     PAGERDUTY_REPEAT_AFTER: Seconds = 300.0
     PAGERDUTY_TARGET_PREFIX: Required = "pagerduty/"
+    CLOUDWATCH_INSUFFICIENT_DATA: WhenUndetermined = WhenUndetermined.IGNORE
     DEDUP_TABLE_NAME: Required
     RETRY_QUEUE_URL: Required
     DEAD_LETTER_QUEUE_URL: Required

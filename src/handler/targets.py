@@ -123,11 +123,15 @@ class TargetSet:
         return next((target for target in self.targets if target.name == name and target.enabled), None)
 
     def taking(self, alert: Alert) -> list[Target]:
-        """Give every enabled target that matches, else those that take what no other took.
+        """Give the enabled targets that the alert asks for by name, or where it names none, that match.
+
+        Where none matches, those that take what no other took.
 
         Raises:
-            NoTargetError: none does.
+            NoTargetError: the alert names none, and none takes it.
         """
+        if alert.targets:
+            return [target for name in alert.targets if (target := self.named(name))]
         labels = alert.matching_labels()
         enabled = [target for target in self.targets if target.enabled]
         matching = [t for t in enabled if t.match and all(matcher.matches(labels) for matcher in t.match)]

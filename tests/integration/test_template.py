@@ -40,6 +40,7 @@ PARAMETERS = {
     "PagerDutyCacheTtl": "PAGERDUTY_CACHE_TTL",
     "PagerDutyRepeatAfter": "PAGERDUTY_REPEAT_AFTER",
     "TargetPrefix": "PAGERDUTY_TARGET_PREFIX",
+    "CloudWatchInsufficientData": "CLOUDWATCH_INSUFFICIENT_DATA",
     "LogLevel": "LOG_LEVEL",
 }
 PLATFORM_ACTIONS = {

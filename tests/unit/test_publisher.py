@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from handler import sources
 from handler.client import Answer
-from handler.errors import CircuitOpenError, ErrorReason, NoTargetError, TableMissingError
+from handler.errors import CircuitOpenError, ErrorReason, InvalidAlertError, NoTargetError, TableMissingError
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
 from local.simulator.faults import Fault, FaultKind
 from tests.fakes import NOW, OTHER_KEY, ROUTING_KEY, TABLE, Message, World, make_world, native, target_secret
@@ -451,3 +453,55 @@ def test_a_page_that_waits_for_its_turn_waits_for_the_table_too() -> None:
     assert world.publish_one(native("a", "resolved", 5)).result == Skipped(reason=SkipReason.NEVER_OPENED)
     assert [type(result) for result in drain(world)] == [Skipped]
     assert world.requests == [("trigger", "other")]
+
+
+# --- What the sender asks for ---
+
+
+def two_targets() -> World:
+    return make_world(
+        {
+            "pagerduty/payments": target_secret("payments", match=["team=payments"]),
+            "pagerduty/search": target_secret("search", OTHER_KEY, match=["team=search"]),
+        }
+    )
+
+
+def test_an_alert_may_name_its_targets() -> None:
+    """Whatever their matchers say, and each once."""
+    world = two_targets()
+    reports = world.publish(native(targets=["search"], labels={"team": "payments"}))
+    assert [(report.target, report.outcome) for report in reports] == [("search", "accepted")]
+
+
+def test_a_target_that_is_not_there_does_not_harm_the_others() -> None:
+    """The alert is kept for it with an error that names it, and a redrive brings it there once it exists."""
+    world = two_targets()
+    reports = world.publish(native(targets=["search", "sales"]))
+    assert [report.outcome for report in reports] == ["accepted", "rejected"]
+    [letter] = world.sqs.dead_letters
+    assert "'sales'" in letter.content["error"]
+    world.secrets.secrets["pagerduty/sales"] = target_secret("sales", "s" * 32)
+    world.publisher.targets.read(anew=True)
+    again = world.publish(letter.as_record())
+    assert [(report.target, report.outcome) for report in again] == [("sales", "accepted")]
+
+
+def test_a_routing_key_in_place_of_a_targets_name_is_not_shown() -> None:
+    """Neither in the error nor in the log line."""
+    world = two_targets()
+    (report,) = world.publish(native(targets=[ROUTING_KEY]))
+    assert "32 characters" in str(report.all_errors[0])
+    assert ROUTING_KEY not in str(report.fields())
+
+
+def test_a_damaged_entry_is_kept_while_its_siblings_are_sent(world: World) -> None:
+    """The dead letter is the record as it came."""
+    damaged = InvalidAlertError("entry 2: no name")
+    publisher = replace(world.publisher, parse=lambda record: [*sources.parse(record), damaged])
+    record = sns(native())
+    reports = publisher.publish(record, world.clock() + 57)
+    assert [report.outcome for report in reports] == ["accepted", "rejected"]
+    [letter] = world.sqs.dead_letters
+    assert letter.content["record"] == record
+    assert letter.content["error"] == "entry 2: no name"

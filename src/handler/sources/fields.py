@@ -31,6 +31,14 @@ Instant = Annotated[Annotated[datetime, AfterValidator(_utc)] | None, BeforeVali
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """A text that has to be there."""
 
+Names = Annotated[
+    list[Name],
+    BeforeValidator(
+        lambda value: [v for v in value.split(",") if v.strip()] if isinstance(value, str) else value or []
+    ),
+]
+"""A list of texts; one text is read as separated by commas."""
+
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 """A text; null reads as empty."""
 

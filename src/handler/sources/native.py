@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from handler.alert import Alert, Ignored, Image, Link, Status, fingerprint_of
 from handler.envelope import Record, parse_model
-from handler.sources.fields import Instant, Name, Text
+from handler.sources.fields import Instant, Name, Names, Text
 
 ORIGIN = "native"
 DETAIL_TYPE = "Alert"
@@ -104,6 +104,7 @@ class NativeAlert(BaseModel):
     links: list[NativeLink] = Field(default_factory=list)
     images: list[NativeImage] = Field(default_factory=list)
     details: dict[str, Any] = Field(default_factory=dict)
+    targets: Names = Field(default_factory=list)
 
 
 class NativeMessage(BaseModel):
@@ -156,6 +157,7 @@ def _alert(message: NativeMessage, published_at: datetime) -> Alert:
         links=tuple(Link(link.href, link.text) for link in given.links),
         images=tuple(Image(image.src, image.href, image.alt) for image in given.images),
         details=given.details,
+        targets=tuple(dict.fromkeys(given.targets)),
     )
 
 
@@ -200,6 +202,7 @@ def dump(alert: Alert) -> dict[str, Any]:
         "links": [asdict(link) for link in alert.links],
         "images": [asdict(image) for image in alert.images],
         "details": dict(alert.details),
+        "targets": list(alert.targets),
     }
     message: dict[str, Any] = {"alert": {name: value for name, value in fields.items() if value}}
     if alert.classification:
