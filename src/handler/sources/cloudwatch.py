@@ -14,12 +14,12 @@ from handler.alert import Alert, Ignored, Link, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
+from handler.sources.aws import Arn, console_url, filled
 from handler.sources.fields import Instant, Name, Object, Objects, Text
 
 ORIGIN = "cloudwatch"
 CLIENT = "Amazon CloudWatch"
 DETAIL_TYPE = "CloudWatch Alarm State Change"
-_CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 _STATUS = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 
@@ -178,8 +178,10 @@ def _alert(
 ) -> Alert:
     if state not in _STATUS:
         raise InvalidAlertError("CloudWatch alarm: state: none of ALARM, OK, INSUFFICIENT_DATA")
-    _, partition, _, region, account, *_ = [*arn.split(":"), "", "", "", "", ""]
-    console = _console(partition, region, name)
+    known = Arn.of(arn)
+    # the console's own fragment: the alarm's name percent-encoded, slashes too
+    fragment = f"alarmsV2:alarm/{quote(name, safe='')}"
+    console = console_url("cloudwatch/home", region=known.region, partition=known.partition, fragment=fragment)
     shown = {"state": state, "previous_state": previous, "reason": reason, "description": description}
     return Alert(
         fingerprint=arn,
@@ -189,11 +191,7 @@ def _alert(
         origin=ORIGIN,
         labels={
             **dimensions,
-            **{
-                k: v
-                for k, v in {"namespace": namespace, "metric": metric, "account": account, "region": region}.items()
-                if v
-            },
+            **filled({"namespace": namespace, "metric": metric, "account": known.account, "region": known.region}),
             "alertname": name,
         },
         starts_at=observed_at,
@@ -201,17 +199,10 @@ def _alert(
         summary=f"{name}: {reason}" if reason else name,
         location=", ".join(dimensions.values()) or arn,
         component=namespace,
-        group=account,
+        group=known.account,
         class_=metric,
         client=CLIENT,
         client_url=console,
         links=(Link(console, "Alarm in the CloudWatch console"),),
-        details={**{k: v for k, v in shown.items() if v}, **details},
+        details={**filled(shown), **details},
     )
-
-
-def _console(partition: str, region: str, alarm_name: str) -> str:
-    domain = _CONSOLE_DOMAINS.get(partition, "console.aws.amazon.com")
-    host = f"{region}.{domain}" if region else domain
-    # the console's own fragment: the alarm's name percent-encoded, slashes too
-    return f"https://{host}/cloudwatch/home?region={quote(region)}#alarmsV2:alarm/{quote(alarm_name, safe='')}"

@@ -1,0 +1,37 @@
+"""What the sources that are AWS services share: ARNs, and addresses in the AWS console."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+_CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arn:
+    """The parts of an ARN; all of them empty for a text that is none."""
+
+    partition: str = ""
+    service: str = ""
+    region: str = ""
+    account: str = ""
+    resource: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> "Arn":
+        """Read an ARN; the resource is everything after the account, colons and all."""
+        parts = text.split(":", 5)
+        return cls(*parts[1:]) if len(parts) == 6 and parts[0] == "arn" else cls()
+
+
+def console_url(path: str, *, region: str, partition: str = "aws", fragment: str = "") -> str:
+    """Give the address of a page of the AWS console; path and fragment are quoted by the caller."""
+    domain = _CONSOLE_DOMAINS.get(partition, "console.aws.amazon.com")
+    host = f"{region}.{domain}" if region else domain
+    return f"https://{host}/{path}?region={quote(region)}" + (f"#{fragment}" if fragment else "")
+
+
+def filled(values: Mapping[str, Any]) -> dict[str, str]:
+    """Give labels of what is known: as text, and without what is empty."""
+    return {name: str(value) for name, value in values.items() if value not in (None, "", [], {})}
