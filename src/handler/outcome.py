@@ -16,6 +16,7 @@ class SkipReason(StrEnum):
     AUTO_RESOLVE_OFF = "auto_resolve_off"
     INSUFFICIENT_DATA = "insufficient_data"
     SUPPRESSED = "suppressed"
+    TOLD_BY_CONTRIBUTORS = "told_by_contributors"
     TEST_MESSAGE = "test_message"
     NOTICE = "notice"
 

@@ -6,12 +6,14 @@ from urllib.parse import quote
 
 import pytest
 
-from handler.alert import Alert, Ignored, Severity, Status
+from handler import sources
+from handler.alert import Alert, Ignored, Severity, Status, WhenUndetermined
+from handler.envelope import unwrap
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.events import Event
 from handler.outcome import SkipReason
 from handler.sources import native
-from tests.alerts import parse, parse_alert, sample, shown
+from tests.alerts import ARRIVED_AT, parse, parse_alert, sample, shown
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 ARN = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:stock-is-low"
@@ -102,11 +104,119 @@ def test_an_absent_arn_of_an_event_is_built_from_account_and_region() -> None:
     assert parse_alert({**change(), "resources": []}).fingerprint == ARN
 
 
-def test_insufficient_data_leaves_an_open_incident_alone() -> None:
-    ignored = [Ignored(SkipReason.INSUFFICIENT_DATA, "stock-is-low")]
+@pytest.mark.parametrize("raw", [message(NewStateValue="INSUFFICIENT_DATA"), change("INSUFFICIENT_DATA")])
+def test_insufficient_data_leaves_an_open_incident_alone_unless_told_otherwise(raw: Any) -> None:
+    """A setting says what it is; the incident is the alarm's own either way."""
+    assert parse(raw) == [Ignored(SkipReason.INSUFFICIENT_DATA, "stock-is-low")]
 
-    assert parse(message(NewStateValue="INSUFFICIENT_DATA")) == ignored
-    assert parse(change("INSUFFICIENT_DATA")) == ignored
+    record = unwrap(raw, ARRIVED_AT)
+    (fired,), (ended,) = (sources.parse(record, when) for when in (WhenUndetermined.TRIGGER, WhenUndetermined.RESOLVE))
+    assert isinstance(fired, Alert)
+    assert isinstance(ended, Alert)
+    assert (fired.status, ended.status) == (Status.FIRING, Status.RESOLVED)
+    assert (fired.fingerprint, ended.fingerprint) == (ARN, ARN)
+
+
+def direct(value: str = "ALARM", /, **detail: Any) -> dict[str, Any]:
+    """Make the same alarm's direct action on the function."""
+    event = change(value, **detail)
+    return {
+        "source": "aws.cloudwatch",
+        "alarmArn": ARN,
+        "accountId": "123456789012",
+        "region": "eu-west-1",
+        "time": event["detail"]["state"].get("timestamp"),
+        "alarmData": event["detail"],
+    }
+
+
+@pytest.mark.parametrize("value", ["ALARM", "OK"])
+def test_a_direct_action_gives_the_same_alert(value: str) -> None:
+    assert parse_alert(direct(value)) == parse_alert(change(value))
+
+
+def test_a_direct_action_without_an_arn_is_the_same_alarm() -> None:
+    assert parse_alert({**direct(), "alarmArn": ""}).fingerprint == ARN
+
+
+CONTRIBUTOR = {"id": "c-1", "attributes": {"TableName": "lamps"}}
+SUMS_UP = ["2 out of 7 time series evaluated to ALARM", "100+ time series evaluated to ALARM",
+           "5 out of 10 contributors evaluated to ALARM"]  # fmt: skip
+
+
+def contributor_change(value: str = "ALARM", **detail: Any) -> dict[str, Any]:
+    event = change(value, alarmContributor=CONTRIBUTOR, **detail)
+    return {**event, "detail-type": "CloudWatch Alarm Contributor State Change"}
+
+
+def test_a_contributor_is_an_incident_of_its_own_by_every_road() -> None:
+    """The alarm's ARN and the contributor's id."""
+    attributes: dict[str, Any] = {"AlarmContributorId": "c-1", "AlarmContributorAttributes": {"TableName": "lamps"}}
+    alerts = [
+        parse_alert(contributor_change()),
+        by_sns(**attributes),
+        parse_alert(direct(alarmContributor=CONTRIBUTOR)),
+    ]
+
+    assert {alert.fingerprint for alert in alerts} == {f"{ARN}#c-1"}
+    assert {alert.summary for alert in alerts} == {"stock-is-low (lamps): Threshold Crossed"}
+    assert {(alert.location, alert.labels["TableName"]) for alert in alerts} == {("lamps", "lamps")}
+
+
+@pytest.mark.parametrize("reason", SUMS_UP)
+def test_an_alarm_whose_contributors_are_notified_of_does_not_page_for_itself(reason: str) -> None:
+    """They page, each once; by every road their parent comes beside them."""
+    told = [Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, "stock-is-low")]
+
+    state = {"value": "ALARM", "reason": reason}
+    assert [parse(raw) for raw in (message(NewStateReason=reason), change(state=state), direct(state=state))] == [
+        told
+    ] * 3
+
+
+@pytest.mark.parametrize("reason", SUMS_UP)
+def test_a_contributor_pages_whatever_its_reason(reason: str) -> None:
+    """A log alarm gives the sum as the reason of each of them."""
+    assert by_sns(NewStateReason=reason, AlarmContributorId="c-1").status is Status.FIRING
+
+
+def test_the_end_of_a_parent_is_told() -> None:
+    """It may have fired for want of data, as itself; a resolve too many harms nobody."""
+    assert by_sns(NewStateValue="OK", NewStateReason="7 time series evaluated to OK").status is Status.RESOLVED
+
+
+def configured(operation: str, value: str, time: str = "2026-11-23T06:59:13Z") -> dict[str, Any]:
+    event = change(value, operation=operation)
+    return {**event, "detail-type": "CloudWatch Alarm Configuration Change", "time": time}
+
+
+@pytest.mark.parametrize("value", ["ALARM", "INSUFFICIENT_DATA"])
+def test_deleting_an_alarm_resolves_what_it_had_opened(value: str) -> None:
+    """Nobody else ever will; without data, an incident may still be open."""
+    alert = parse_alert(configured("delete", value))
+
+    assert (alert.status, alert.fingerprint) == (Status.RESOLVED, ARN)
+
+
+def test_a_deletion_comes_after_the_state_change_of_the_same_second() -> None:
+    """EventBridge cuts the fraction off the time of the deletion."""
+    fired = parse_alert(change())
+
+    assert parse_alert(configured("delete", "ALARM", "2026-11-23T06:59:12Z")).observed_at == fired.observed_at
+
+
+@pytest.mark.parametrize(("operation", "value"), [("delete", "OK"), ("create", "ALARM"), ("update", "ALARM")])
+def test_other_changes_of_an_alarm_page_nobody(operation: str, value: str) -> None:
+    assert parse(configured(operation, value)) == [Ignored(SkipReason.NOTICE, "stock-is-low")]
+
+
+@pytest.mark.parametrize("tags", [{"severity": "P1", "team": "stock"}, [{"Key": "severity", "Value": "P1"},
+                         {"Key": "team", "Value": "stock"}, {"Key": "broken"}, 3]], ids=["object", "list"])  # fmt: skip
+def test_an_alarms_tags_choose_severity_and_targets(tags: Any) -> None:
+    """Where they come; CloudWatch sends none by itself, a rule's input transformer may."""
+    for alert in (by_sns(AlarmTags=tags), by_sns(Tags=tags), parse_alert(change(tags=tags))):
+        assert alert.severity is Severity.CRITICAL
+        assert alert.matching_labels()["team"] == "stock"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +314,7 @@ def test_both_spellings_of_a_time_are_read(time: str) -> None:
         (change(state=None), "state"),
         (change(state={}), "state.value"),
         (change(alarmName=None), "alarmName"),
-        ({**change(), "detail": "hunter2"}, "CloudWatch alarm state change"),
+        ({**change(), "detail": "hunter2"}, "CloudWatch alarm: value"),
         ({**change(), "detail": {}}, "alarmName"),
     ],
 )

@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources import cloudwatch, native
+from handler.sources import cloudwatch, generic, native, notices
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and entries that are damaged while their siblings are not."""
@@ -37,6 +37,8 @@ def _source(module: ModuleType) -> Source:
 SOURCES: tuple[Source, ...] = (
     _source(native),
     _source(cloudwatch),
+    _source(notices),
+    _source(generic),
 )
 
 
@@ -45,13 +47,13 @@ def parse(record: Record, when_undetermined: WhenUndetermined = WhenUndetermined
 
     Raises:
         InvalidAlertError: recognised, but a field is missing or wrong.
-        NotAnAlertError: no source recognises it.
+        NotAnAlertError: it came by no topic, bus or queue, and no source recognises it.
     """
     for source in SOURCES:
         if source.recognises(record):
             determined = (_determine(found, when_undetermined) for found in source.parse(record))
             return [_ask(found, record.attributes) if isinstance(found, Alert) else found for found in determined]
-    raise NotAnAlertError(f"not an alert: {_shape(record)} is of no known source")
+    raise NotAnAlertError(f"not an alert: {_shape(record)} is of no known source, and came by no topic, bus or queue")
 
 
 def _determine(
@@ -93,8 +95,6 @@ def target_names(text: str) -> tuple[str, ...]:
 
 def _shape(record: Record) -> str:
     """Describe a payload without its values, which may be secrets."""
-    if record.detail_type:
-        return f"EventBridge detail-type {record.detail_type!r}"
     payload: Any = record.payload
     if isinstance(payload, dict):
         return f"a JSON object with the keys {', '.join(sorted(map(str, payload))[:8]) or '(none)'}"

@@ -1,6 +1,9 @@
-"""CloudWatch alarms, as SNS notifications and as EventBridge state changes.
+"""CloudWatch alarms: as SNS notifications, as EventBridge events, and as the direct action of an alarm on the function.
 
-Both roads give the same fingerprint, the alarm's ARN, so that an alarm wired to both pages once.
+Every road gives the same fingerprint, the alarm's ARN, with the contributor's id where one of several time series is
+meant, so that an alarm wired to all of them pages once. Shapes:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html and
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
 """
 
 from collections.abc import Mapping
@@ -8,9 +11,9 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
-from handler.alert import Alert, Ignored, Link, Status
+from handler.alert import Alert, Ignored, Link, Status, Undetermined
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
@@ -19,9 +22,30 @@ from handler.sources.fields import Instant, Name, Object, Objects, Text
 
 ORIGIN = "cloudwatch"
 CLIENT = "Amazon CloudWatch"
-DETAIL_TYPE = "CloudWatch Alarm State Change"
+STATE_CHANGE = "CloudWatch Alarm State Change"
+CONTRIBUTOR_STATE_CHANGE = "CloudWatch Alarm Contributor State Change"
+CONFIGURATION_CHANGE = "CloudWatch Alarm Configuration Change"
 _STATUS = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+_SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
+"""How the reason of an alarm ends whose contributors are notified of one by one:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
+
+
+def _named(given: Any) -> dict[str, str]:
+    """Give dimensions or tags by name: they come as an object, or as a list of names (or keys) and values."""
+    if isinstance(given, dict):
+        return {str(name): str(value) for name, value in given.items() if value is not None}
+    listed = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    lowered = [{str(key).lower(): value for key, value in each.items()} for each in listed]
+    pairs = [(each.get("name", each.get("key")), each.get("value")) for each in lowered]
+    return {str(name): str(value) for name, value in pairs if name is not None and value is not None}
+
+
+Named = Annotated[dict[str, str], BeforeValidator(_named)]
+Tags = Annotated[
+    Named, Field(default_factory=dict, validation_alias=AliasChoices("tags", "Tags", "alarmTags", "AlarmTags"))
+]
 
 
 class SnsTrigger(BaseModel):
@@ -29,7 +53,7 @@ class SnsTrigger(BaseModel):
 
     MetricName: Text = ""
     Namespace: Text = ""
-    Dimensions: Objects = Field(default_factory=list)
+    Dimensions: Named = Field(default_factory=dict)
     Metrics: Objects = Field(default_factory=list)
 
 
@@ -48,10 +72,13 @@ class SnsAlarm(BaseModel):
     Trigger: Annotated[SnsTrigger, BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = Field(
         default_factory=SnsTrigger
     )
+    AlarmContributorId: Text = ""
+    AlarmContributorAttributes: Named = Field(default_factory=dict)
+    tags: Tags
 
 
 class AlarmState(BaseModel):
-    """A state as EventBridge gives it."""
+    """A state as EventBridge and the direct action give it."""
 
     value: str
     reason: Text = ""
@@ -66,37 +93,65 @@ class AlarmConfiguration(BaseModel):
     metrics: Objects = Field(default_factory=list)
 
 
-class AlarmStateChange(BaseModel):
-    """The detail of EventBridge's state change."""
+class AlarmContributor(BaseModel):
+    """One of the time series of an alarm that watches several."""
+
+    id: Text = ""
+    attributes: Named = Field(default_factory=dict)
+
+
+class AlarmChange(BaseModel):
+    """The detail of EventBridge's events; the direct action calls it `alarmData`."""
 
     alarmName: Name
+    operation: Text = ""
     state: AlarmState
     previousState: Object = Field(default_factory=dict)
     configuration: AlarmConfiguration = Field(default_factory=AlarmConfiguration)
+    alarmContributor: AlarmContributor = Field(default_factory=AlarmContributor)
     muteDetail: Object = Field(default_factory=dict)
+    tags: Tags
+
+
+class DirectAction(BaseModel):
+    """What an alarm invokes a function with."""
+
+    alarmArn: Text = ""
+    accountId: Text = ""
+    region: Text = ""
+    alarmData: AlarmChange
 
 
 def recognises(record: Record) -> bool:
-    """Recognise EventBridge's alarm state change, or an object with an alarm's name and new state."""
+    """Recognise EventBridge's alarm events, a direct action, or an object with an alarm's name and new state."""
     if record.detail_type:
-        return record.detail_type == DETAIL_TYPE
-    return isinstance(record.payload, dict) and {"AlarmName", "NewStateValue"} <= record.payload.keys()
-
-
-def parse(record: Record) -> list[Alert | Ignored]:
-    """Give the alarm as an alert: ALARM fires, OK resolves; INSUFFICIENT_DATA and muted alarms are left alone."""
-    return [_from_event(record) if record.detail_type else _from_sns(record)]
-
-
-def _from_sns(record: Record) -> Alert | Ignored:
-    alarm = parse_model(SnsAlarm, record.payload, "CloudWatch alarm")
-    if alarm.NewStateValue == INSUFFICIENT_DATA:
-        return Ignored(SkipReason.INSUFFICIENT_DATA, alarm.AlarmName)
-    metric: dict[str, Any] = next(
-        (m["MetricStat"]["Metric"] for m in alarm.Trigger.Metrics if _has_metric(m, "MetricStat", "Metric")), {}
+        return record.detail_type in (STATE_CHANGE, CONTRIBUTOR_STATE_CHANGE, CONFIGURATION_CHANGE)
+    payload = record.payload
+    return isinstance(payload, dict) and (
+        {"AlarmName", "NewStateValue"} <= payload.keys() or ("alarmData" in payload and "alarmArn" in payload)
     )
-    dimensions = alarm.Trigger.Dimensions or metric.get("Dimensions")
-    return _alert(
+
+
+def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
+    """Give the alarm as an alert: ALARM fires, OK and a deletion resolve; what is muted or summed up is ignored."""
+    if record.detail_type:
+        change = parse_model(AlarmChange, record.payload, "CloudWatch alarm")
+        arn = next((r for r in record.resources if ":alarm:" in r), "")
+        arn = arn or _arn("", record.account, record.region, change.alarmName)
+        if record.detail_type == CONFIGURATION_CHANGE:
+            return [_from_configuration_change(change, arn, record.published_at)]
+        return [_from_change(change, arn, record.published_at)]
+    if "alarmData" in record.payload:
+        action = parse_model(DirectAction, record.payload, "CloudWatch alarm action")
+        arn = action.alarmArn.strip() or _arn("", action.accountId, action.region, action.alarmData.alarmName)
+        return [_from_change(action.alarmData, arn, record.published_at)]
+    return [_from_sns(record)]
+
+
+def _from_sns(record: Record) -> Alert | Ignored | Undetermined:
+    alarm = parse_model(SnsAlarm, record.payload, "CloudWatch alarm")
+    metric = _first_metric(alarm.Trigger.Metrics, "MetricStat", "Metric")
+    return _found(
         name=alarm.AlarmName,
         arn=alarm.AlarmArn.strip() or _arn(record.topic_arn, alarm.AWSAccountId, alarm.Region, alarm.AlarmName),
         state=alarm.NewStateValue,
@@ -106,47 +161,48 @@ def _from_sns(record: Record) -> Alert | Ignored:
         observed_at=alarm.StateChangeTime or record.published_at,
         namespace=alarm.Trigger.Namespace or str(metric.get("Namespace") or ""),
         metric=alarm.Trigger.MetricName or str(metric.get("MetricName") or ""),
-        dimensions=_named(dimensions),
-        details={"trigger": record.payload.get("Trigger")} if record.payload.get("Trigger") else {},
+        dimensions=alarm.Trigger.Dimensions or _named(metric.get("Dimensions")),
+        contributor=AlarmContributor(id=alarm.AlarmContributorId, attributes=alarm.AlarmContributorAttributes),
+        tags=alarm.tags,
+        details={"trigger": record.payload.get("Trigger")},
     )
 
 
-def _from_event(record: Record) -> Alert | Ignored:
-    change = parse_model(AlarmStateChange, record.payload, "CloudWatch alarm state change")
-    if change.state.value == INSUFFICIENT_DATA:
-        return Ignored(SkipReason.INSUFFICIENT_DATA, change.alarmName)
-    if change.state.value == "ALARM" and (change.muteDetail or change.state.actionsSuppressedBy):
+def _from_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert | Ignored | Undetermined:
+    if change.state.value != "OK" and (change.muteDetail or change.state.actionsSuppressedBy):
         return Ignored(SkipReason.SUPPRESSED, change.alarmName)
-    metric: dict[str, Any] = next(
-        (m["metricStat"]["metric"] for m in change.configuration.metrics if _has_metric(m, "metricStat", "metric")), {}
-    )
-    arn = next((r for r in record.resources if ":alarm:" in r), "")
-    return _alert(
+    metric = _first_metric(change.configuration.metrics, "metricStat", "metric")
+    return _found(
         name=change.alarmName,
-        arn=arn or _arn("", record.account, record.region, change.alarmName),
+        arn=arn,
         state=change.state.value,
         previous=str(change.previousState.get("value") or ""),
         reason=change.state.reason,
         description=change.configuration.description,
-        observed_at=change.state.timestamp or record.published_at,
+        observed_at=change.state.timestamp or published_at,
         namespace=str(metric.get("namespace") or ""),
         metric=str(metric.get("name") or ""),
         dimensions=_named(metric.get("dimensions")),
-        details={"metrics": change.configuration.metrics} if change.configuration.metrics else {},
+        contributor=change.alarmContributor,
+        tags=change.tags,
+        details={"metrics": change.configuration.metrics},
     )
 
 
-def _has_metric(metric: Mapping[str, Any], stat: str, inner: str) -> bool:
-    return isinstance(metric.get(stat), dict) and isinstance(metric[stat].get(inner), dict)
+def _from_configuration_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert | Ignored | Undetermined:
+    """Resolve what a deleted alarm had opened; nobody will ever say OK. Other changes of an alarm page nobody."""
+    if change.operation != "delete" or change.state.value == "OK":
+        return Ignored(SkipReason.NOTICE, change.alarmName)
+    # the event's time has whole seconds: it may lie before the state change of the same second
+    deleted_at = max(published_at, change.state.timestamp or published_at)
+    state = AlarmState(value="OK", reason="The alarm was deleted", timestamp=deleted_at)
+    return _from_change(change.model_copy(update={"state": state}), arn, published_at)
 
 
-def _named(dimensions: Any) -> dict[str, str]:
-    """Give dimensions by name: SNS lists them, EventBridge has an object."""
-    if isinstance(dimensions, dict):
-        return {str(name): str(value) for name, value in dimensions.items()}
-    listed = [d for d in dimensions if isinstance(d, dict)] if isinstance(dimensions, list) else []
-    lowered = [{str(key).lower(): value for key, value in dimension.items()} for dimension in listed]
-    return {str(d["name"]): str(d["value"]) for d in lowered if {"name", "value"} <= d.keys()}
+def _first_metric(metrics: list[dict[str, Any]], stat: str, inner: str) -> dict[str, Any]:
+    """Give the first metric that an alarm reads: of metric maths and anomaly detection, one of its inputs."""
+    found = (m[stat][inner] for m in metrics if isinstance(m.get(stat), dict) and isinstance(m[stat].get(inner), dict))
+    return next(found, {})
 
 
 def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
@@ -162,7 +218,7 @@ def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
     return f"arn:{partition}:cloudwatch:{region}:{account}:alarm:{alarm_name}"
 
 
-def _alert(
+def _found(
     *,
     name: str,
     arn: str,
@@ -174,35 +230,48 @@ def _alert(
     namespace: str,
     metric: str,
     dimensions: Mapping[str, str],
+    contributor: AlarmContributor,
+    tags: Mapping[str, str],
     details: Mapping[str, Any],
-) -> Alert:
-    if state not in _STATUS:
+) -> Alert | Ignored | Undetermined:
+    if state != INSUFFICIENT_DATA and state not in _STATUS:
         raise InvalidAlertError("CloudWatch alarm: state: none of ALARM, OK, INSUFFICIENT_DATA")
+    if state == "ALARM" and not contributor.id and reason.endswith(_SUMS_UP_CONTRIBUTORS):
+        return Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, name)
     known = Arn.of(arn)
     # the console's own fragment: the alarm's name percent-encoded, slashes too
     fragment = f"alarmsV2:alarm/{quote(name, safe='')}"
     console = console_url("cloudwatch/home", region=known.region, partition=known.partition, fragment=fragment)
+    watched = contributor.attributes or dimensions
+    series = f" ({', '.join(contributor.attributes.values())})" if contributor.attributes else ""
     shown = {"state": state, "previous_state": previous, "reason": reason, "description": description}
-    return Alert(
-        fingerprint=arn,
+    alert = Alert(
+        fingerprint=f"{arn}#{contributor.id}" if contributor.id else arn,
         name=name,
-        status=_STATUS[state],
+        status=_STATUS.get(state, Status.FIRING),
         observed_at=observed_at,
         origin=ORIGIN,
         labels={
+            **tags,
             **dimensions,
+            **contributor.attributes,
             **filled({"namespace": namespace, "metric": metric, "account": known.account, "region": known.region}),
             "alertname": name,
         },
         starts_at=observed_at,
-        severity_word=dimensions.get("severity", ""),
-        summary=f"{name}: {reason}" if reason else name,
-        location=", ".join(dimensions.values()) or arn,
+        severity_word=tags.get("severity") or watched.get("severity", ""),
+        summary=f"{name}{series}: {reason}" if reason else f"{name}{series}",
+        location=", ".join(watched.values()) or arn,
         component=namespace,
         group=known.account,
         class_=metric,
         client=CLIENT,
         client_url=console,
         links=(Link(console, "Alarm in the CloudWatch console"),),
-        details={**filled(shown), **details},
+        details={
+            **filled(shown),
+            **({"contributor": contributor.model_dump()} if contributor.id else {}),
+            **{key: value for key, value in details.items() if value},
+        },
     )
+    return Undetermined(alert) if state == INSUFFICIENT_DATA else alert

@@ -1,0 +1,38 @@
+"""What services say to test a topic, and what a schedule says when it ticks: known by shape, and nobody's page."""
+
+from handler.alert import Ignored
+from handler.envelope import Record
+from handler.outcome import SkipReason
+
+_DETAIL_TYPES = {"Scheduled Event": SkipReason.NOTICE}
+_TYPES = {"SubscriptionConfirmation", "UnsubscribeConfirmation"}
+"""https://docs.aws.amazon.com/sns/latest/dg/http-subscription-confirmation-json.html"""
+_TEST_EVENTS = {"s3:TestEvent"}
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+_TEST_TEXTS = ("Successfully validated SNS topic for Amazon SES event publishing",)
+"""https://docs.aws.amazon.com/ses/latest/dg/event-publishing-add-event-destination-sns.html"""
+
+
+def recognises(record: Record) -> bool:
+    """Recognise a notice or a test message of a service."""
+    return _reason(record) is not None
+
+
+def parse(record: Record) -> list[Ignored]:
+    """Say why nothing is sent."""
+    reason = _reason(record)
+    return [Ignored(reason, record.detail_type or record.subject or str(reason))] if reason else []
+
+
+def _reason(record: Record) -> SkipReason | None:
+    if record.detail_type:
+        return _DETAIL_TYPES.get(record.detail_type)
+    match record.payload:
+        case {"Type": str(kind), "TopicArn": _} if kind in _TYPES:
+            return SkipReason.TEST_MESSAGE
+        case {"Event": str(event), "Bucket": _} if event in _TEST_EVENTS:
+            return SkipReason.TEST_MESSAGE
+        case str(text) if text.strip().startswith(_TEST_TEXTS):
+            return SkipReason.TEST_MESSAGE
+        case _:
+            return None
