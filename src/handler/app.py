@@ -6,6 +6,8 @@ record -> unwrap -> source -> Alert -> targets -> claim, send, settle -> report 
 import os
 import random
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -30,11 +32,13 @@ from handler.settings import Settings
 from handler.table import DedupTable
 from handler.targets import SecretsByPrefix, Targets
 
+CONCURRENT_DELIVERIES = 10
+"""Of the alerts of one message: as many as there are connections to each service, and to PagerDuty."""
 AWS_CLIENT_CONFIG = Config(
     connect_timeout=2,
     read_timeout=4,
     retries={"mode": "standard", "total_max_attempts": 3},
-    max_pool_connections=10,
+    max_pool_connections=CONCURRENT_DELIVERIES,
 )
 MARGIN_SECONDS = 3.0
 """Kept of an invocation's time for the queues and the log, after the last request to PagerDuty."""
@@ -54,6 +58,16 @@ def report_problem(error: PublishError) -> None:
     """Log and count what is wrong with a target or with reading them."""
     logger.error(str(error), extra={"reason": str(error.reason)})
     metrics.record_error(error)
+
+
+threads = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
+
+
+def concurrently[A, B](function: Callable[[A], B], things: Iterable[A]) -> list[B]:
+    """Call a function for all things on several threads; wait for all of them, even where one of them raises."""
+    futures = [threads.submit(function, thing) for thing in things]
+    wait(futures)
+    return [future.result() for future in futures]
 
 
 def wire(settings: Settings) -> Publisher:
@@ -92,7 +106,7 @@ def wire(settings: Settings) -> Publisher:
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
     parse = partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA)
-    return Publisher(targets, sender, queues, time.time, parse)
+    return Publisher(targets, sender, queues, time.time, parse, concurrently)
 
 
 publisher = wire(Settings.from_environment(os.environ))

@@ -1,16 +1,16 @@
 """The stages between an invocation's record and the queues: unwrap, parse, find targets, deliver, keep what is left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from handler import sources
-from handler.alert import Alert, Ignored
+from handler.alert import Alert, Ignored, Severity
 from handler.delivery import Delivery, Sender, Trace, action_of
 from handler.envelope import Record, unwrap, without_dead_letters
 from handler.errors import NoTargetError, PagerDutyApiError, PublishError, QueueUnavailableError
-from handler.events import ROUTING_KEY_CHARACTERS
+from handler.events import ROUTING_KEY_CHARACTERS, Action
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result
 from handler.queues import Hop, Queues, hop_of
 from handler.report import Report
@@ -18,15 +18,30 @@ from handler.retry import FIRST_DEFERRAL_SECONDS
 from handler.targets import Target, Targets
 
 
+class Concurrently(Protocol):
+    """Calls a function for each of several things, as the built-in `map` does, but perhaps at the same time."""
+
+    def __call__[A, B](self, function: Callable[[A], B], things: Iterable[A], /) -> Iterable[B]:
+        """Give the results in the order of the things."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes records. Every alert ends accepted, skipped for a reason, on a queue, or in a report as lost."""
+    """Publishes records. Every alert ends accepted, skipped for a reason, on a queue, or in a report as lost.
+
+    Attributes:
+        clock: epoch seconds.
+        parse: gives a record's alerts.
+        each: delivers the alerts of one record; those of one identity stay in their order.
+    """
 
     targets: Targets
     sender: Sender
     queues: Queues
     clock: Callable[[], float]
     parse: Callable[[Record], sources.Parsed] = sources.parse
+    each: Concurrently = map
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
@@ -36,11 +51,9 @@ class Publisher:
             parsed = self.parse(record)
         except PublishError as error:
             return [self.reject(raw, error)]
-        reports: list[Report] = []
+        reports = self._publish_alerts([found for found in parsed if isinstance(found, Alert)], hop, deadline)
         for found in parsed:
             match found:
-                case Alert():
-                    reports += self._publish_alert(found, hop, deadline)
                 case Ignored():
                     reports.append(Report(result=found))
                 case PublishError():
@@ -51,6 +64,19 @@ class Publisher:
         """Keep a record that cannot be published on the dead-letter queue."""
         raw = without_dead_letters(raw)
         return Report(result=Rejected(error=error), lost=_lost(lambda: self.queues.bury_record(raw, error)))
+
+    def _publish_alerts(self, alerts: Sequence[Alert], hop: Hop, deadline: float) -> list[Report]:
+        """Publish the alerts of one record at the same time, what is urgent first in line."""
+        by_identity: dict[str, list[Alert]] = {}
+        for alert in alerts:
+            by_identity.setdefault(alert.fingerprint, []).append(alert)
+
+        def publish(same: list[Alert]) -> list[Report]:
+            return [report for alert in same for report in self._publish_alert(alert, hop, deadline)]
+
+        in_line = sorted(by_identity.values(), key=lambda same: max(map(_urgency, same)), reverse=True)
+        each = self.each if len(in_line) > 1 else map
+        return [report for reports in each(publish, in_line) for report in reports]
 
     def _publish_alert(self, alert: Alert, hop: Hop, deadline: float) -> list[Report]:
         try:
@@ -128,6 +154,12 @@ class Publisher:
             errors=tuple(trace.errors),
             lost=lost,
         )
+
+
+def _urgency(alert: Alert) -> tuple[bool, int]:
+    """Rank triggers above the rest, and each by severity, as far as it is known before a target's default."""
+    severity = alert.severity or Severity.ERROR
+    return action_of(alert) is Action.TRIGGER, severity.urgency
 
 
 def _delivery(alert: Alert, target: Target, hop: Hop) -> Delivery:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -200,13 +201,18 @@ class Targets:
         self._secrets: Mapping[str, str] | None = None
         self._set = TargetSet()
         self._retry_at = 0.0
+        self._lock = Lock()
 
     def read(self, *, anew: bool = False) -> TargetSet:
-        """Give all targets, from the cache unless asked for `anew` or none is known.
+        """Give all targets, from the cache unless asked for `anew` or none is known. May be called by several threads.
 
         Raises:
             TargetsUnavailableError: Secrets Manager fails and no targets are known.
         """
+        with self._lock:
+            return self._read(anew=anew)
+
+    def _read(self, *, anew: bool) -> TargetSet:
         if self._secrets and not anew and self._clock() < self._retry_at:
             return self._set
         try:

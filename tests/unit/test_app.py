@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from threading import Event
 from types import ModuleType
 from typing import Any
 
@@ -257,6 +258,24 @@ def test_an_error_is_logged_as_one(function: Function) -> None:
     [line] = function.lines
     assert line["level"] == "ERROR"
     assert [error["type"] for error in line["errors"]] == ["unauthorized"]
+
+
+def test_what_runs_at_the_same_time_is_waited_for_even_if_one_raises(function: Function) -> None:
+    """An environment that is frozen in the middle of a delivery would finish it late."""
+    done: list[int] = []
+    go_on = Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            raise ZeroDivisionError
+        go_on.wait(timeout=10) if number == 1 else go_on.set()
+        done.append(number)
+        return number
+
+    with pytest.raises(ZeroDivisionError):
+        function.app.concurrently(work, [0, 1, 2])
+    assert sorted(done) == [1, 2]
+    assert function.app.concurrently(work, [2, 3, 1]) == [2, 3, 1]
 
 
 def test_metrics_are_written_once_an_invocation(function: Function) -> None:

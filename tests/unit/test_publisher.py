@@ -1,15 +1,18 @@
 """The whole flow, from a record as it came to PagerDuty and the queues, on fakes and the simulator."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from handler import sources
 from handler.client import Answer
+from handler.envelope import Record
 from handler.errors import CircuitOpenError, ErrorReason, InvalidAlertError, NoTargetError, TableMissingError
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
 from local.simulator.faults import Fault, FaultKind
@@ -505,3 +508,61 @@ def test_a_damaged_entry_is_kept_while_its_siblings_are_sent(world: World) -> No
     [letter] = world.sqs.dead_letters
     assert letter.content["record"] == record
     assert letter.content["error"] == "entry 2: no name"
+
+
+# --- Several alerts in one message ---
+
+
+def message_of(*alerts: dict[str, Any]) -> Callable[[Record], sources.Parsed]:
+    """Give what parses any record as these native alerts."""
+    return lambda record: [found for each in alerts for found in sources.parse(replace(record, payload=each))]
+
+
+def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) -> None:
+    """Two requests are open at once; one after the other would break the barrier."""
+    together = Barrier(2)
+    answer = world.pagerduty.handle
+
+    def handle(*request: Any) -> Any:
+        together.wait(timeout=10)
+        return answer(*request)
+
+    world.pagerduty.handle = handle  # type: ignore[method-assign,assignment]
+    with ThreadPoolExecutor(2) as threads:
+        publisher = replace(world.publisher, parse=message_of(native("f-1"), native("f-2")), each=threads.map)
+        reports = publisher.publish(sns(native()), world.clock() + 57)
+    assert [report.outcome for report in reports] == ["accepted", "accepted"]
+    assert world.states == {"f-1": "triggered", "f-2": "triggered"}
+
+
+def test_alerts_of_one_identity_stay_in_their_order(world: World) -> None:
+    """Whichever identity comes first: a trigger and its resolve in one message leave nothing open."""
+    alerts = [native("f-1"), native("f-2"), native("f-1", "resolved", minute=1), native("f-2", "resolved", minute=1)]
+
+    def last_first(function: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
+        return [function(thing) for thing in reversed(list(things))]
+
+    publisher = replace(world.publisher, parse=message_of(*alerts), each=last_first)
+    reports = publisher.publish(sns(native()), world.clock() + 57)
+    assert [report.outcome for report in reports] == ["accepted"] * 4
+    assert world.states == {"f-1": "resolved", "f-2": "resolved"}
+
+
+def test_what_is_urgent_goes_first(world: World) -> None:
+    """Critical triggers before lesser ones, triggers before resolves; without a severity, as an error."""
+    alerts = [
+        native("resolve", "resolved", minute=1),
+        native("info", labels={"severity": "info"}),
+        native("plain", labels={}),
+        native("critical"),
+        native("warning", labels={"severity": "warning"}),
+    ]
+    publisher = replace(world.publisher, parse=message_of(*alerts))
+    reports = publisher.publish(sns(native()), world.clock() + 57)
+    assert [report.alert.fingerprint for report in reports if report.alert] == [
+        "critical",
+        "plain",
+        "warning",
+        "info",
+        "resolve",
+    ]
