@@ -117,6 +117,7 @@ class FakeDynamoDB:
         self.tables: dict[str, dict[str, Item]] = {name: {} for name in tables or (TABLE,)}
         self.failures = failures or Failures()
         self.calls: list[str] = []
+        self.page_size = 1000
 
     def copy(self) -> "FakeDynamoDB":
         """Give an independent one with the same items."""
@@ -173,10 +174,28 @@ class FakeDynamoDB:
         self._items(TableName, "PutItem")[Item["id"]["S"]] = dict(Item)
         return {}
 
-    def scan(self, *, TableName: str, Select: str = "ALL_ATTRIBUTES") -> dict[str, Any]:
+    def scan(
+        self,
+        *,
+        TableName: str,
+        Select: str = "ALL_ATTRIBUTES",
+        FilterExpression: str = "",
+        ExpressionAttributeNames: Mapping[str, str] | None = None,
+        ExpressionAttributeValues: Mapping[str, Mapping[str, Any]] | None = None,
+        ExclusiveStartKey: Item | None = None,
+    ) -> dict[str, Any]:
+        """Read `page_size` items, in the order of their ids."""
         items = self._items(TableName, "Scan")
-        found = {} if Select == "COUNT" else {"Items": [dict(item) for item in items.values()]}
-        return {"Count": len(items), **found}
+        start = ExclusiveStartKey["id"]["S"] if ExclusiveStartKey else ""
+        page = [items[identity] for identity in sorted(items) if identity > start][: self.page_size]
+        last = page[-1]["id"]["S"] if page else ""
+        more = {"LastEvaluatedKey": {"id": {"S": last}}} if any(identity > last for identity in items) else {}
+        if FilterExpression:
+            expressions = _Expressions(ExpressionAttributeNames or {}, ExpressionAttributeValues or {})
+            expressions.check_use(FilterExpression)
+            page = [item for item in page if expressions.holds(_parse_condition(FilterExpression), item)]
+        found = {} if Select == "COUNT" else {"Items": [dict(item) for item in page]}
+        return {"Count": len(page), **found, **more}
 
     def _items(self, table: str, operation: str) -> dict[str, Item]:
         self.calls.append(operation)

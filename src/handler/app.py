@@ -18,11 +18,12 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from handler import envelope, sources
+from handler import envelope, health, sources
 from handler.circuit import Circuit
 from handler.client import PagerDutyClient
 from handler.delivery import Sender
 from handler.errors import ErrorReason, PublishError, QueueUnavailableError
+from handler.health import HealthCheck
 from handler.limiter import RateLimiter
 from handler.metrics import SERVICE, MetricsRecorder
 from handler.publisher import Publisher
@@ -70,7 +71,7 @@ def concurrently[A, B](function: Callable[[A], B], things: Iterable[A]) -> list[
     return [future.result() for future in futures]
 
 
-def wire(settings: Settings) -> Publisher:
+def wire(settings: Settings) -> tuple[Publisher, HealthCheck]:
     """Make everything once for the life of the execution environment."""
     dynamodb = boto3.client("dynamodb", config=AWS_CLIENT_CONFIG)
     sqs = boto3.client("sqs", config=AWS_CLIENT_CONFIG)
@@ -87,10 +88,11 @@ def wire(settings: Settings) -> Publisher:
         ttl_seconds=settings.PAGERDUTY_CACHE_TTL,
         repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER,
     )
+    limiter = RateLimiter(dynamodb, settings.DEDUP_TABLE_NAME, settings.PAGERDUTY_RATE_LIMIT)
     sender = Sender(
         client,
         table,
-        RateLimiter(dynamodb, settings.DEDUP_TABLE_NAME, settings.PAGERDUTY_RATE_LIMIT),
+        limiter,
         clock=time.time,
         random=random.random,
         new_owner=lambda: uuid4().hex,
@@ -106,10 +108,11 @@ def wire(settings: Settings) -> Publisher:
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
     parse = partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA)
-    return Publisher(targets, sender, queues, time.time, parse, concurrently)
+    publisher = Publisher(targets, sender, queues, time.time, parse, concurrently)
+    return publisher, HealthCheck(targets, client, table, limiter, time.time)
 
 
-publisher = wire(Settings.from_environment(os.environ))
+publisher, health_check = wire(Settings.from_environment(os.environ))
 
 
 @logger.inject_lambda_context
@@ -118,6 +121,8 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     records = envelope.split(event)
     try:
+        if health.is_asked_for(event):
+            return check_health(deadline)
         if any(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records):
             return process_partial_response(
                 event=event,
@@ -137,6 +142,15 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
         return {"results": [report.fields() for report in reports]}
     finally:
         metrics.flush()
+
+
+def check_health(deadline: float) -> dict[str, Any]:
+    """Ask everything that a page needs whether it is there, and tell."""
+    found = health_check.run(deadline)
+    metrics.record_health(found)
+    log = logger.error if found.errors else logger.info
+    log("unhealthy" if found.errors else "healthy", extra=found.fields())
+    return found.fields()
 
 
 def handle(record: Any, deadline: float) -> list[Report]:

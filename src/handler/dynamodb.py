@@ -1,6 +1,7 @@
 """One conditional write on DynamoDB, and what can go wrong with it. All that the table's records are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -38,25 +39,33 @@ def update_if(
         TableMissingError: a person has to mend the table, its name or the role.
         TableUnavailableError: DynamoDB fails.
     """
+    with translated_errors(table):
+        try:
+            old: Any = client.update_item(
+                TableName=table,
+                Key={KEY: {"S": identity}},
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues={name: attribute(value) for name, value in values.items()},
+                ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except client.exceptions.ConditionalCheckFailedException as refused:
+            item: Any = refused.response.get("Item")
+            return False, item
+    return True, old.get("Attributes")
+
+
+@contextmanager
+def translated_errors(table: str) -> Iterator[None]:
+    """Raise TableMissingError or TableUnavailableError for what DynamoDB raises."""
     try:
-        old: Any = client.update_item(
-            TableName=table,
-            Key={KEY: {"S": identity}},
-            UpdateExpression=update,
-            ConditionExpression=condition,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues={name: attribute(value) for name, value in values.items()},
-            ReturnValues="ALL_OLD",
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
-    except client.exceptions.ConditionalCheckFailedException as refused:
-        item: Any = refused.response.get("Item")
-        return False, item
+        yield
     except ClientError as error:
         raise _table_error(table, error.response["Error"].get("Code", "")) from error
     except BotoCoreError as error:
         raise TableUnavailableError(f"DynamoDB table {table}: {type(error).__name__}") from error
-    return True, old.get("Attributes")
 
 
 def _table_error(table: str, code: str) -> PublishError:

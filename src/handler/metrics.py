@@ -5,6 +5,7 @@ to a blob that is being filled would relabel everything in it.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from enum import StrEnum
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -12,7 +13,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from handler.alert import Ignored
 from handler.errors import PublishError
 from handler.events import Action
-from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped
+from handler.health import Health
+from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Skipped
 from handler.report import Report
 
 NAMESPACE = "PagerDutyPublisher"
@@ -37,6 +39,10 @@ class Metric(StrEnum):
     ALERTS_DEFERRED = "AlertsDeferred"
     ALERTS_REJECTED = "AlertsRejected"
     TIME_TO_PAGE = "TimeToPage"
+    TIME_WAITING = "TimeWaiting"
+    HEALTHY = "Healthy"
+    ALL_HEALTHY = "AllHealthy"
+    CACHE_SIZE = "CacheSize"
 
 
 class Dimension(StrEnum):
@@ -48,9 +54,10 @@ class Dimension(StrEnum):
     CACHE_NAME = "cache_name"
     METHOD = "method"
     REASON = "reason"
+    TARGET = "target"
 
 
-UNITS = {Metric.API_REQUEST_DURATION: MetricUnit.Milliseconds, Metric.TIME_TO_PAGE: MetricUnit.Milliseconds}
+UNITS = dict.fromkeys((Metric.API_REQUEST_DURATION, Metric.TIME_TO_PAGE, Metric.TIME_WAITING), MetricUnit.Milliseconds)
 
 type _Labels = tuple[tuple[Dimension, str], ...]
 
@@ -72,9 +79,7 @@ class MetricsRecorder:
 
     def record(self, report: Report) -> None:
         """Count everything that a report tells."""
-        for attempt in report.attempts:
-            self.add(Metric.API_CALLS, 1, method=attempt.method)
-            self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
+        self._record_attempts(report.attempts)
         if report.known is not None:
             self.add(Metric.CACHE_HITS if report.known else Metric.CACHE_MISSES, 1, cache_name=CACHE_NAME)
         for error in report.all_errors:
@@ -88,10 +93,28 @@ class MetricsRecorder:
                 self.add(Metric.ALERTS_SKIPPED, 1, reason=str(reason))
             case Deferred(reason=reason):
                 self.add(Metric.ALERTS_DEFERRED, 1, reason=str(reason))
+                if report.waiting_milliseconds:
+                    self.add(Metric.TIME_WAITING, report.waiting_milliseconds)
                 if reason is DeferReason.RATE_LIMIT:
                     self.add(Metric.RATE_LIMIT_HITS, 1)
             case Rejected(error=error):
                 self.add(Metric.ALERTS_REJECTED, 1, reason=str(error.reason))
+
+    def record_health(self, health: Health) -> None:
+        """Tell of each target whether it is healthy, and of the whole."""
+        self._record_attempts(health.attempts)
+        for name, error in health.targets.items():
+            self.add(Metric.HEALTHY, 0 if error else 1, target=name)
+        self.add(Metric.ALL_HEALTHY, 0 if health.errors else 1)
+        for error in health.errors:
+            self.record_error(error)
+        if health.tracked is not None:
+            self.add(Metric.CACHE_SIZE, health.tracked, cache_name=CACHE_NAME)
+
+    def _record_attempts(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            self.add(Metric.API_CALLS, 1, method=attempt.method)
+            self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
 
     def flush(self) -> None:
         """Write everything to standard output and forget it."""

@@ -124,6 +124,10 @@ class Publisher:
                 result = self.sender.deliver(_delivery(alert, rotated, hop), deadline, trace)
         return self._keep(alert, target, hop, result, trace)
 
+    def _waiting_milliseconds(self, hop: Hop) -> float:
+        since = hop.waiting_since
+        return max(0.0, (self.clock() - since.timestamp()) * 1000) if since else 0.0
+
     def _rotated(self, target: Target) -> Target | None:
         """Read the secrets again, once, and give the target if its routing key has changed."""
         try:
@@ -150,6 +154,7 @@ class Publisher:
             target=hop.target,
             severity=alert.severity or (target.default_severity if target else None),
             attempts=tuple(trace.attempts),
+            waiting_milliseconds=self._waiting_milliseconds(hop),
             known=trace.known,
             errors=tuple(trace.errors),
             lost=lost,

@@ -37,6 +37,7 @@ class Hop(BaseModel):
 
     Attributes:
         target: the target's name; empty where the alert has not been given one yet.
+        waiting_since: when it was first put on the queue.
         failures: how many deliveries have failed so far.
         failing_since: when the first of them did.
         turn_at: its place in the rate limiter's line, in epoch seconds.
@@ -45,6 +46,7 @@ class Hop(BaseModel):
     """
 
     target: str = ""
+    waiting_since: Instant = None
     failures: int = Field(0, ge=0)
     failing_since: Instant = None
     turn_at: float | None = None
@@ -78,7 +80,8 @@ class Queues:
             if deferred.reason is DeferReason.TABLE_UNAVAILABLE
             else deferred.was_never_attempted
         )
-        hop = hop.model_copy(update={"turn_at": deferred.turn_at, "was_never_attempted": known})
+        since = hop.waiting_since or datetime.fromtimestamp(now, UTC)
+        hop = hop.model_copy(update={"turn_at": deferred.turn_at, "was_never_attempted": known, "waiting_since": since})
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(deferred.delay_seconds)))
         body = {**native.dump(alert), "delivery": hop.model_dump(mode="json", exclude_defaults=True)}
         self._send(self.retry_url, body, delay_seconds=delay)

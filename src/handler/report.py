@@ -18,6 +18,7 @@ class Report:
         alert: None where the record could not be read as one.
         target: its name, empty where it came to none.
         severity: as it was sent: the alert's own, or the target's default.
+        waiting_milliseconds: of a deferred delivery, since it was first put on the retry queue.
         known: whether the dedup table knew it; None where it was not asked.
         errors: what went wrong on the way without deciding the end.
         lost: why it could not be put on a queue; the invocation has to fail then.
@@ -29,6 +30,7 @@ class Report:
     target: str = ""
     severity: Severity | None = None
     attempts: Sequence[Attempt] = ()
+    waiting_milliseconds: float = 0.0
     known: bool | None = None
     errors: Sequence[PublishError] = field(default_factory=tuple)
     lost: QueueUnavailableError | None = None
@@ -72,6 +74,7 @@ class Report:
             "status": self.attempts[-1].status if self.attempts else None,
             "api_ms": round(sum(attempt.milliseconds for attempt in self.attempts), 1),
             "since_observed_ms": None if since_observed is None else round(since_observed),
+            "waiting_ms": round(self.waiting_milliseconds),
             "delay_seconds": round(result.delay_seconds, 1) if isinstance(result, Deferred) else None,
             "errors": [{"type": str(error.reason), "message": str(error)} for error in self.all_errors],
         }

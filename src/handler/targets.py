@@ -6,7 +6,7 @@ The routing key is a `SecretStr` from here to the line that builds the request.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -117,7 +117,7 @@ class TargetSet:
     """All targets that were read at one time, and what is wrong with those that could not be."""
 
     targets: tuple[Target, ...] = ()
-    problems: tuple[InvalidTargetError, ...] = ()
+    problems: tuple[PublishError, ...] = ()
 
     def named(self, name: str) -> Target | None:
         """Give the enabled target of this name."""
@@ -227,7 +227,7 @@ class Targets:
                 raise unavailable from error
             self._report(unavailable)
             self._retry_at = self._clock() + RETRY_SECONDS
-            return self._set
+            return replace(self._set, problems=(*self._set.problems, unavailable))
         if secrets is not self._secrets:
             self._secrets = secrets  # type: ignore[assignment]
             self._set = parse_targets(secrets, self._base_url)  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ class Targets:
 def parse_targets(secrets: Mapping[str, str], base_url: str) -> TargetSet:
     """Read secrets, by name; a bad one becomes a problem and does not disturb the others."""
     targets: dict[str, Target] = {}
-    problems: list[InvalidTargetError] = []
+    problems: list[PublishError] = []
     for secret_name, text in sorted(secrets.items()):
         try:
             target = _parse_target(secret_name, text, base_url)

@@ -171,3 +171,17 @@ def test_condition_and_decision_agree(dynamodb: Any, table_name: str, table: Ded
                 assert read(identity)["owner"] == "me"
             else:
                 assert result == Refused(verdict), (record, incoming)
+
+
+def test_what_is_tracked_is_counted(table: DedupTable, dynamodb: Any, table_name: str) -> None:
+    """Dedup keys that have not expired; the limiter's windows and the circuit are none."""
+    for number in range(3):
+        claim(table, seen(identity=f"production#count-{number}"))
+    dynamodb.put_item(
+        TableName=table_name, Item={"id": {"S": "rate#x"}, "expires_at": {"N": str(round(NOW) + 2 * DAY)}}
+    )
+    counted = table.count(NOW)
+    assert counted >= 3
+    assert table.count(NOW + DAY + 1) == 0
+    claim(table, seen(identity="production#count-late"), now=NOW + DAY)
+    assert table.count(NOW + DAY + 1) == 1

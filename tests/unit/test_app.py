@@ -12,9 +12,20 @@ from typing import Any
 import pytest
 
 from handler.errors import QueueUnavailableError, SettingsError
+from handler.health import HealthCheck
 from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import ROUTING_KEY, World, make_world, native, target_secret
+from tests.fakes import (
+    ROUTING_KEY,
+    DirectPool,
+    FreeTurns,
+    World,
+    make_client,
+    make_table,
+    make_world,
+    native,
+    target_secret,
+)
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -258,6 +269,23 @@ def test_an_error_is_logged_as_one(function: Function) -> None:
     [line] = function.lines
     assert line["level"] == "ERROR"
     assert [error["type"] for error in line["errors"]] == ["unauthorized"]
+
+
+def test_the_health_check_is_answered_logged_and_measured(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line and an answer that say the same; unhealthy is an error in the log, and none of the invocation."""
+    world = function.world
+    client = make_client(DirectPool(world.pagerduty, world.clock), world.clock)
+    check = HealthCheck(world.publisher.targets, client, make_table(world.dynamodb), FreeTurns(), world.clock)
+    monkeypatch.setattr(function.app, "health_check", check)
+    answer = function.invoke({"health_check": True})
+    [line] = function.lines
+    assert (answer["healthy"], answer["tracked"]) == (True, 0)
+    assert (line["level"], line["message"], line["targets"]) == ("INFO", "healthy", {"production": "healthy"})
+    assert [blob["Healthy"] for blob in function.metrics if "Healthy" in blob] == [[1.0]]
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
+    assert function.invoke({"health_check": True})["healthy"] is False
+    assert function.lines[-1]["level"] == "ERROR"
+    assert (world.sqs.dead_letters, world.pagerduty.incidents) == ([], ())
 
 
 def test_what_runs_at_the_same_time_is_waited_for_even_if_one_raises(function: Function) -> None:

@@ -167,7 +167,7 @@ def test_a_delivery_without_a_turn_waits_in_the_queue_with_its_place_and_is_no_f
     assert isinstance(result, Deferred)
     assert (result.reason, result.error) == (DeferReason.RATE_LIMIT, None)
     (message,) = world.sqs.retries
-    assert set(message.content["delivery"]) == {"target", "turn_at", "was_never_attempted"}
+    assert set(message.content["delivery"]) == {"target", "turn_at", "was_never_attempted", "waiting_since"}
     assert 60 <= message.delay_seconds <= 62
     assert world.item("production#b")["attempted"] is False
     assert isinstance(world.publish_one(world.take_retry()).result, Accepted)

@@ -195,7 +195,7 @@ def test_a_429_is_deferred_without_counting_as_a_failure(world: World) -> None:
     for _ in range(49):
         [message] = world.sqs.retries
         assert message.delay_seconds == 45
-        assert message.content["delivery"] == {"target": "production"}
+        assert message.content["delivery"].keys() == {"target", "waiting_since"}
         world.publish(world.take_retry())
     assert [type(result) for result in drain(world)] == [Accepted]
     assert world.sqs.dead_letters == []
@@ -456,6 +456,14 @@ def test_a_page_that_waits_for_its_turn_waits_for_the_table_too() -> None:
     assert world.publish_one(native("a", "resolved", 5)).result == Skipped(reason=SkipReason.NEVER_OPENED)
     assert [type(result) for result in drain(world)] == [Skipped]
     assert world.requests == [("trigger", "other")]
+
+
+def test_how_long_it_has_waited_is_counted_from_the_first_time(world: World) -> None:
+    """However often and for whatever reason it is put back."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=3, retry_after=45))
+    waited = [world.publish_one(native()).waiting_milliseconds]
+    waited += [world.publish_one(world.take_retry()).waiting_milliseconds for _ in range(3)]
+    assert waited == [0, 45_000, 90_000, 135_000]
 
 
 # --- What the sender asks for ---

@@ -75,7 +75,7 @@ def test_a_deferred_delivery_comes_back_as_what_it_was(sqs: FakeSQS, queues: Que
     """The same alert for the same target, in the native format."""
     queues.defer(alert, Hop(target="production"), Deferred(reason=DeferReason.BUSY, delay_seconds=1), NOW)
     [message] = sqs.retries
-    assert read_back(message) == ([alert], Hop(target="production"))
+    assert read_back(message) == ([alert], Hop(target="production", waiting_since=NOW_AT))
     assert message.content.keys() <= {"alert", "classification", "delivery"}
 
 
@@ -100,13 +100,17 @@ def test_failures_are_counted_and_waiting_is_not(
     sqs: FakeSQS, queues: Queues, reason: DeferReason, counts: bool
 ) -> None:
     """The first failure starts the day after which it is given up; later ones do not move it."""
-    fresh, failed = Hop(target="production"), Hop(target="production", failures=2, failing_since=NOW_AT)
+    fresh = Hop(target="production", waiting_since=NOW_AT)
+    failed = fresh.model_copy(update={"failures": 2, "failing_since": NOW_AT})
     for hop in (fresh, failed):
         queues.defer(small_alert(), hop, Deferred(reason=reason, delay_seconds=1), NOW + 60)
     hops = [read_back(message)[1] for message in sqs.retries]
     if counts:
-        first = Hop(target="production", failures=1, failing_since=datetime.fromtimestamp(NOW + 60, UTC))
-        assert hops == [first, failed.model_copy(update={"failures": 3})]
+        since = datetime.fromtimestamp(NOW + 60, UTC)
+        assert hops == [
+            fresh.model_copy(update={"failures": 1, "failing_since": since}),
+            failed.model_copy(update={"failures": 3}),
+        ]
     else:
         assert hops == [fresh, failed]
 

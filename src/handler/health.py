@@ -1,0 +1,109 @@
+"""The health check: asks everything that a page needs whether it is there. A schedule runs it every five minutes."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from handler.client import HEALTH_DEDUP_KEY, PagerDutyClient
+from handler.delivery import TurnTaker
+from handler.errors import NoTargetError, PublishError, RateLimitExceededError, TableMissingError, TableUnavailableError
+from handler.events import Action, Event
+from handler.outcome import Attempt
+from handler.rate import Priority
+from handler.table import DedupTable
+from handler.targets import Target, Targets
+
+REQUEST = {"health_check": True}
+"""The invocation that asks for it; the schedule in the template has it as its input."""
+
+
+@dataclass(slots=True)
+class Health:
+    """What was found.
+
+    Attributes:
+        targets: for each enabled target's name, what is wrong with it, or None. A target whose routing key had no
+            turn left is not in it: its limit is in use, which proves more than a request would.
+        problems: what is wrong beside that.
+        tracked: how many dedup keys the table holds; None where it could not be asked.
+        attempts: the requests that were made.
+    """
+
+    targets: dict[str, PublishError | None] = field(default_factory=dict)
+    problems: list[PublishError] = field(default_factory=list)
+    tracked: int | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[PublishError]:
+        """All that is wrong."""
+        return [*self.problems, *(error for error in self.targets.values() if error)]
+
+    def fields(self) -> dict[str, Any]:
+        """Give what the log line and the answer say."""
+        return {
+            "healthy": not self.errors,
+            "targets": {name: str(error) if error else "healthy" for name, error in self.targets.items()},
+            "problems": [str(problem) for problem in self.problems],
+            "tracked": self.tracked,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Reads the targets anew, counts what the table tracks, and sends each target a resolve of what is never open."""
+
+    targets: Targets
+    client: PagerDutyClient
+    table: DedupTable
+    limiter: TurnTaker
+    clock: Callable[[], float]
+
+    def run(self, deadline: float) -> Health:
+        """Check everything; never raises a PublishError. `deadline` is when the invocation must have ended."""
+        health = Health()
+        try:
+            health.tracked = self.table.count(self.clock())
+        except (TableMissingError, TableUnavailableError) as error:
+            health.problems.append(error)
+        try:
+            known = self.targets.read(anew=True)
+        except PublishError as error:
+            health.problems.append(error)
+            return health
+        health.problems += known.problems
+        enabled = [target for target in known.targets if target.enabled]
+        if not enabled:
+            health.problems.append(NoTargetError("there is no enabled target: nobody can be paged"))
+        for target in enabled:
+            with suppress(RateLimitExceededError):
+                health.targets[target.name] = self._ask(target, deadline, health.attempts)
+        return health
+
+    def _ask(self, target: Target, deadline: float, attempts: list[Attempt]) -> PublishError | None:
+        """Prove network, TLS and routing key; give what is wrong with them."""
+
+        def take_turn() -> None:
+            with suppress(TableMissingError, TableUnavailableError):  # the count has told already
+                self.limiter.take(target.routing_key, Priority.LATER, self.clock())
+
+        try:
+            self.client.send(
+                Event(action=Action.RESOLVE, dedup_key=HEALTH_DEDUP_KEY),
+                target.routing_key,
+                base_url=target.url,
+                deadline=deadline,
+                before_attempt=take_turn,
+                on_attempt=attempts.append,
+            )
+        except RateLimitExceededError:
+            raise
+        except PublishError as error:
+            return error
+        return None
+
+
+def is_asked_for(event: Any) -> bool:
+    """Whether an invocation asks for the health check."""
+    return isinstance(event, Mapping) and dict(event) == REQUEST

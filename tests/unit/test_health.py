@@ -1,0 +1,141 @@
+"""The health check: finds what would keep a page from going out, and opens no incident in looking for it."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from handler.errors import ErrorReason
+from handler.health import Health, HealthCheck, is_asked_for
+from local.simulator.faults import Fault, FaultKind
+from tests.fakes import (
+    OTHER_KEY,
+    ROUTING_KEY,
+    DirectPool,
+    FreeTurns,
+    World,
+    make_client,
+    make_limiter,
+    make_table,
+    make_world,
+    native,
+    target_secret,
+)
+
+
+def run(world: World, *, rate_limit: float | None = None) -> Health:
+    pool = DirectPool(world.pagerduty, world.clock)
+    limiter = make_limiter(world.dynamodb, rate_limit) if rate_limit else FreeTurns()
+    check = HealthCheck(
+        world.publisher.targets, make_client(pool, world.clock), make_table(world.dynamodb), limiter, world.clock
+    )
+    return check.run(world.clock() + 57)
+
+
+def reasons(health: Health) -> list[ErrorReason]:
+    return [error.reason for error in health.errors]
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world({"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)})
+
+
+def test_a_healthy_publisher_says_so_and_opens_nothing(world: World) -> None:
+    """One request for each target."""
+    health = run(world)
+
+    assert health.fields() == {
+        "healthy": True,
+        "targets": {"a": "healthy", "b": "healthy"},
+        "problems": [],
+        "tracked": 0,
+    }
+    assert [attempt.status for attempt in health.attempts] == ["202", "202"]
+    assert world.pagerduty.incidents == ()
+
+
+def test_what_is_tracked_is_counted(world: World) -> None:
+    """Dedup keys alone, neither expired ones nor what else the table holds; on however many pages."""
+    world.dynamodb.page_size = 2
+    for number in range(5):
+        world.publish(native(f"f-{number}", targets=["a"]))
+    world.clock.advance(86400 - 10)
+    world.publish(native("f-late", targets=["a"]))
+    make_limiter(world.dynamodb).push_back(SecretStr(ROUTING_KEY), world.clock(), 30)
+    assert run(world).tracked == 6
+    world.clock.advance(10)
+    assert run(world).tracked == 1
+
+
+def test_a_target_that_refuses_is_told_apart(world: World) -> None:
+    """With what PagerDuty says, and without its key."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, body={"message": f"bad {ROUTING_KEY}"}))
+    health = run(world)
+
+    assert (health.targets["a"] is None, health.targets["b"] is None) == (False, True)
+    assert reasons(health) == [ErrorReason.BAD_REQUEST]
+    assert ROUTING_KEY not in str(health.fields())
+
+
+def test_a_bad_secret_is_a_problem_of_the_whole(world: World) -> None:
+    """The others are asked as ever; a disabled target is not."""
+    world.secrets.secrets["pagerduty/bad"] = target_secret("bad", "short")
+    world.secrets.secrets["pagerduty/off"] = target_secret("off", enabled=False)
+    health = run(world)
+
+    assert reasons(health) == [ErrorReason.INVALID_TARGET]
+    assert set(health.targets) == {"a", "b"}
+
+
+def test_secrets_are_read_anew(world: World) -> None:
+    """A key that was rotated badly is found within five minutes, not when it pages."""
+    run(world)
+    world.secrets.secrets["pagerduty/b"] = "not json"
+
+    assert reasons(run(world)) == [ErrorReason.INVALID_TARGET]
+
+
+def test_secrets_that_cannot_be_read_are_a_problem_even_while_the_last_known_serve(world: World) -> None:
+    run(world)
+    world.secrets.failures = type(world.secrets.failures)("InternalServiceError", 0, None)
+    health = run(world)
+
+    assert ErrorReason.TARGETS_UNAVAILABLE in reasons(health)
+    assert set(health.targets) == {"a", "b"}
+
+
+def test_no_targets_are_a_problem() -> None:
+    assert reasons(run(make_world({}))) == [ErrorReason.NO_TARGET]
+
+
+def test_a_table_that_is_out_is_a_problem_and_the_targets_are_asked_all_the_same(world: World) -> None:
+    world.dynamodb.fail("InternalServerError")
+    health = run(world, rate_limit=120)
+
+    assert reasons(health) == [ErrorReason.TABLE_UNAVAILABLE]
+    assert (health.tracked, set(health.targets)) == (None, {"a", "b"})
+
+
+def test_the_check_keeps_the_limit_of_a_key(world: World) -> None:
+    """A key without a turn left is in use: that proves more than a request would, and is no problem."""
+    health = run(world, rate_limit=1)
+    assert set(health.targets) == {"a", "b"}
+    health = run(world, rate_limit=1)
+
+    assert (health.targets, health.errors, health.attempts) == ({}, [], [])
+
+
+def test_pagerduty_out_of_reach_is_a_problem_of_each_target(world: World) -> None:
+    world.pagerduty.set_faults(Fault(FaultKind.RESET, count=None))
+
+    assert reasons(run(world)) == [ErrorReason.CONNECTION] * 2
+
+
+@pytest.mark.parametrize(
+    ("event", "asked"),
+    [({"health_check": True}, True), ({"health_check": False}, False), ({"health_check": True, "Records": []}, False),
+     (native(), False), (None, False), ([], False)],
+)  # fmt: skip
+def test_it_runs_only_when_asked_for(event: Any, asked: bool) -> None:
+    assert is_asked_for(event) is asked
