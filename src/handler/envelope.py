@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.parser.models import (
     SqsAttributesModel,
     SqsRecordModel,
 )
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
@@ -56,7 +56,7 @@ class EventBridgeEvent(EventBridgeModel):
     region: str = ""
     time: datetime | None = None  # type: ignore[assignment]
     resources: list[str] = Field(default_factory=list)
-    detail_type: str = Field("", alias="detail-type")
+    detail_type: str = Field("", validation_alias=AliasChoices("detail-type", "detailType"))
     detail: Any
 
 
@@ -147,19 +147,8 @@ def _unwrap_once(record: Record) -> Record | None:
             return _open_sns(record, payload.get("Sns"))
         case {"Type": "Notification", "TopicArn": str(), "Message": _}:
             return _open_sns(record, payload)
-        case {"detail-type": _, "detail": _}:
-            event = parse_model(EventBridgeEvent, payload, "EventBridge event")
-            return replace(
-                record,
-                payload=event.detail,
-                published_at=_utc(event.time) or record.published_at,
-                message_id=event.id or record.message_id,
-                detail_type=event.detail_type,
-                event_source=event.source,
-                account=event.account,
-                region=event.region,
-                resources=tuple(event.resources),
-            )
+        case {"detail-type": _, "detail": _} | {"notificationRuleArn": _, "detailType": _, "detail": _}:
+            return _open_event(record, payload)
         case {"requestContext": Mapping(), "requestPayload": inner}:  # a Lambda on-failure record
             return Record(payload=inner, published_at=record.published_at)
         case {"error": _, "record": inner}:  # a dead letter of our own, of a record that could not be read
@@ -184,6 +173,24 @@ def without_dead_letters(raw: Any) -> Any:
             return without_dead_letters(inner)
         case _:
             return raw
+
+
+def _open_event(record: Record, payload: Mapping[str, Any]) -> Record:
+    event = parse_model(EventBridgeEvent, payload, "EventBridge event")
+    detail, more = event.detail, payload.get("additionalAttributes")
+    if more and isinstance(detail, dict):  # a notification rule's, which spells `detailType` and knows more
+        detail = {"additionalAttributes": more, **detail}
+    return replace(
+        record,
+        payload=detail,
+        published_at=_utc(event.time) or record.published_at,
+        message_id=event.id or record.message_id,
+        detail_type=event.detail_type,
+        event_source=event.source,
+        account=event.account,
+        region=event.region,
+        resources=tuple(event.resources),
+    )
 
 
 def _open_sns(record: Record, notification: Any) -> Record:

@@ -39,6 +39,12 @@ def event(detail: Any = None, **fields: Any) -> dict[str, Any]:
     return {"detail-type": "Alert", "source": "lamplight", "detail": PAYLOAD if detail is None else detail, **fields}
 
 
+def by_rule(detail: Any = None, **fields: Any) -> dict[str, Any]:
+    """Make the message of a notification rule of the developer tools."""
+    detail = PAYLOAD if detail is None else detail
+    return {"detailType": "Alert", "source": "lamplight", "notificationRuleArn": TOPIC, "detail": detail, **fields}
+
+
 def on_failure(payload: Any) -> dict[str, Any]:
     """Make the record of Lambda's on-failure destination."""
     return {
@@ -87,6 +93,7 @@ def test_an_invocation_that_is_no_batch_is_one_record(invocation: Any, records: 
         sns(),
         event(),
         sns(event()),
+        sns(by_rule()),
         sqs(),
         sqs(sns()),
         sqs({"Records": [sns()]}),
@@ -104,6 +111,7 @@ def test_an_invocation_that_is_no_batch_is_one_record(invocation: Any, records: 
         "sns",
         "eventbridge",
         "eventbridge in sns",
+        "notification rule in sns",
         "sqs, raw delivery",
         "sns record in sqs",
         "sns invocation in sqs",
@@ -147,6 +155,18 @@ def test_what_eventbridge_says_is_kept() -> None:
     assert (record.detail_type, record.event_source, record.message_id) == ("Alert", "lamplight", "e-1")
     assert (record.account, record.region, record.resources) == ("123456789012", "eu-west-1", ("arn:x",))
     assert record.published_at == SENT_AT
+
+
+def test_a_notification_rule_tells_what_eventbridge_tells_and_more() -> None:
+    """As https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html has it."""
+    fields = {"account": "123456789012", "region": "eu-west-1", "time": "2026-11-23T07:00:00Z", "resources": ["arn:a"]}
+    more = {"failedStage": "Production"}
+
+    by_both = opened(event({"state": "FAILED"}, **fields)), opened(by_rule({"state": "FAILED"}, **fields))
+    assert by_both[0] == by_both[1]
+    told = opened(by_rule({"state": "FAILED"}, additionalAttributes=more)).payload
+    assert told == {"state": "FAILED", "additionalAttributes": more}
+    assert opened(by_rule("text", additionalAttributes=more)).payload == "text"
 
 
 def test_what_the_queue_says_is_kept_until_something_inside_knows_better() -> None:
