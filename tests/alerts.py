@@ -31,9 +31,16 @@ def parse(event: Any) -> sources.Parsed:
 
 def parse_alert(event: Any) -> Alert:
     """Give the one alert of an invocation."""
-    (found,) = parse(event)
-    assert isinstance(found, Alert)
+    (found,) = parse_alerts(event)
     return found
+
+
+def parse_alerts(event: Any) -> list[Alert]:
+    """Give the alerts of an invocation in which there is nothing else."""
+    found = parse(event)
+    alerts = [alert for alert in found if isinstance(alert, Alert)]
+    assert alerts == found
+    return alerts
 
 
 def sample(name: str) -> Any:

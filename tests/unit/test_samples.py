@@ -11,9 +11,13 @@ from handler.envelope import split, unwrap
 from handler.events import Action, Event, dedup_key_of, encode
 from handler.outcome import SkipReason
 from local.simulator.pagerduty import PagerDuty
-from tests.alerts import ARRIVED_AT, EVENTS, parse, parse_alert, sample
+from tests.alerts import ARRIVED_AT, EVENTS, parse, parse_alerts, sample
 
 ALARM = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm"
+PIPELINE = "arn:aws:codepipeline:eu-west-1:123456789012:shop-front-release"
+PROJECT = "arn:aws:codebuild:eu-west-1:123456789012:project/gift-cards-tests"
+DEPLOYMENT_GROUP = "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:parcel-tracker/production"
+SERVICE = "arn:aws:ecs:eu-west-1:123456789012:service/lamplight-prod/checkout"
 DEFAULT = Severity.INFO
 """Of the target; no sample asks for it by itself."""
 
@@ -182,6 +186,88 @@ ALERTS = {
         "123456789012",
         "shop-endpoint-errors",
     ),
+    "codepipeline-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        PIPELINE,
+        "2026-11-24T09:14:22",
+        "error",
+        "Pipeline shop-front-release (version 7) failed in eu-west-1",
+        "shop-front-release",
+        "shop-front-release",
+        "123456789012",
+        "pipeline failure",
+    ),
+    "codepipeline-sns-failed": Expected(
+        Action.TRIGGER,
+        PIPELINE,
+        "2026-11-24T09:14:22",
+        "error",
+        "Pipeline shop-front-release (version 7) failed in eu-west-1: Production: The canary saw",
+        "shop-front-release",
+        "shop-front-release",
+        "123456789012",
+        "pipeline failure",
+    ),
+    "codepipeline-eventbridge-succeeded": Expected(Action.RESOLVE, PIPELINE, "2026-11-24T10:02:41"),
+    "codebuild-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        PROJECT,
+        "2026-11-24T13:22:45",
+        "error",
+        "Build gift-cards-tests (build 318 of refs/heads/main) failed in eu-west-1: BUILD: COMMAND",
+        "gift-cards-tests",
+        "gift-cards-tests",
+        "123456789012",
+        "build failure",
+    ),
+    "codebuild-eventbridge-succeeded": Expected(Action.RESOLVE, PROJECT, "2026-11-24T13:48:10"),
+    "codedeploy-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        DEPLOYMENT_GROUP,
+        "2026-11-25T15:30:06",
+        "error",
+        "Deployment parcel-tracker/production (d-LMP4T7Q2X) failed in eu-west-1",
+        "parcel-tracker/production",
+        "parcel-tracker",
+        "production",
+        "deployment failure",
+    ),
+    "codedeploy-sns-failed": Expected(
+        Action.TRIGGER,
+        DEPLOYMENT_GROUP,
+        "2026-11-25T15:30:06",
+        "error",
+        "Deployment parcel-tracker/production (d-LMP4T7Q2X) failed in eu-west-1: HEALTH_CONSTRAINTS",
+        "parcel-tracker/production",
+        "parcel-tracker",
+        "production",
+        "deployment failure",
+    ),
+    "codedeploy-eventbridge-succeeded": Expected(Action.RESOLVE, DEPLOYMENT_GROUP, "2026-11-25T16:11:48"),
+    "ecs-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        SERVICE,
+        "2026-11-26T08:41:09.873000",
+        "error",
+        "Deployment checkout (ecs-svc/4471902835610927346) failed in eu-west-1: ECS deployment circuit",
+        "lamplight-prod/checkout",
+        "checkout",
+        "lamplight-prod",
+        "deployment failure",
+    ),
+    "ecs-eventbridge-completed": Expected(Action.RESOLVE, SERVICE, "2026-11-26T09:27:32.551000"),
+    "ecs-eventbridge-placement-failure": Expected(
+        Action.TRIGGER,
+        f"{SERVICE}#health",
+        "2026-11-26T11:05:37.204000",
+        "error",
+        "Service checkout: task placement failure: RESOURCE:FARGATE",
+        "lamplight-prod/checkout",
+        "checkout",
+        "lamplight-prod",
+        "SERVICE_TASK_PLACEMENT_FAILURE",
+    ),
+    "ecs-eventbridge-steady-state": Expected(Action.RESOLVE, f"{SERVICE}#health", "2026-11-26T11:19:02.688000"),
     "generic-sns-text": Expected(
         Action.TRIGGER,
         "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts#Scanners",
@@ -205,7 +291,25 @@ ALERTS = {
         "Freezer Door Open",
     ),
 }
+CHANGES = {
+    "codepipeline-eventbridge-failed": f"{PIPELINE}#3a61c0f2-7be4-4d19-8c55-90b1e2f7a401",
+    "codepipeline-sns-failed": f"{PIPELINE}#3a61c0f2-7be4-4d19-8c55-90b1e2f7a401",
+    "codepipeline-eventbridge-succeeded": f"{PIPELINE}#b8d204e9-15fa-4c63-a7d0-6e3f9c18b502",
+    "codebuild-eventbridge-failed": f"{PROJECT}#d1e0f6b3-2c47-4a85-93be-5f70c8a91e11",
+    "codebuild-eventbridge-succeeded": f"{PROJECT}#e2f107c4-3d58-4b96-a4cf-6081d9ba2f22",
+    "codedeploy-eventbridge-failed": f"{DEPLOYMENT_GROUP}#d-LMP4T7Q2X",
+    "codedeploy-sns-failed": f"{DEPLOYMENT_GROUP}#d-LMP4T7Q2X",
+    "codedeploy-eventbridge-succeeded": f"{DEPLOYMENT_GROUP}#d-LMP8V1R5Z",
+    "ecs-eventbridge-failed": f"{SERVICE}#ecs-svc/4471902835610927346",
+    "ecs-eventbridge-completed": f"{SERVICE}#ecs-svc/5580113946721038457",
+}
+"""The samples above that are a change event too, and its identity."""
 IGNORED = {
+    "codepipeline-eventbridge-started": Ignored(SkipReason.NOTICE, "shop-front-release: STARTED"),
+    "codebuild-eventbridge-phase": Ignored(SkipReason.NOTICE, "CodeBuild Build Phase Change"),
+    "codedeploy-eventbridge-instance": Ignored(SkipReason.NOTICE, "CodeDeploy Instance State-change Notification"),
+    "ecs-eventbridge-in-progress": Ignored(SkipReason.NOTICE, "checkout: SERVICE_DEPLOYMENT_IN_PROGRESS"),
+    "ecs-eventbridge-task": Ignored(SkipReason.NOTICE, "ECS Task State Change"),
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),
     "cloudwatch-eventbridge-muted": Ignored(SkipReason.SUPPRESSED, "orders-db-connections"),
     "cloudwatch-eventbridge-contributors-alarm": Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, "parcel-tables-throttle"),
@@ -220,7 +324,7 @@ def test_every_sample_is_in_a_table_here() -> None:
 
 @pytest.mark.parametrize(("name", "expected"), ALERTS.items(), ids=ALERTS.keys())
 def test_a_sample_is_read_by_the_source_that_its_name_says(name: str, expected: Expected) -> None:
-    alert = parse_alert(sample(name))
+    alert, *_ = parse_alerts(sample(name))
 
     assert alert.origin == name.partition("-")[0]
     assert dedup_key_of(alert) == expected.dedup_key
@@ -229,7 +333,8 @@ def test_a_sample_is_read_by_the_source_that_its_name_says(name: str, expected: 
 
 @pytest.mark.parametrize(("name", "expected"), ALERTS.items(), ids=ALERTS.keys())
 def test_a_sample_becomes_the_event_that_its_name_says(name: str, expected: Expected) -> None:
-    event = Event.of(parse_alert(sample(name)), DEFAULT)
+    alert, *_ = parse_alerts(sample(name))
+    event = Event.of(alert, DEFAULT)
     payload = event.payload
 
     assert event.action is expected.action
@@ -244,15 +349,24 @@ def test_a_sample_becomes_the_event_that_its_name_says(name: str, expected: Expe
 
 
 @pytest.mark.parametrize("name", ALERTS)
+def test_a_sample_is_a_change_event_besides_where_the_table_says_so(name: str) -> None:
+    changes = parse_alerts(sample(name))[1:]
+
+    assert [change.fingerprint for change in changes] == ([CHANGES[name]] if name in CHANGES else [])
+    assert all(change.is_change for change in changes)
+
+
+@pytest.mark.parametrize("name", ALERTS)
 def test_pagerduty_accepts_every_sample_without_a_warning(name: str) -> None:
-    pagerduty = PagerDuty(lambda: 0.0)
-    event = Event.of(parse_alert(sample(name)), DEFAULT)
-    path = "/v2/change/enqueue" if event.action is Action.CHANGE else "/v2/enqueue"
+    for alert in parse_alerts(sample(name)):
+        pagerduty = PagerDuty(lambda: 0.0)
+        event = Event.of(alert, DEFAULT)
+        path = "/v2/change/enqueue" if event.action is Action.CHANGE else "/v2/enqueue"
 
-    answer = pagerduty.handle("POST", path, encode({"routing_key": "0" * 32, **event.body()}))
+        answer = pagerduty.handle("POST", path, encode({"routing_key": "0" * 32, **event.body()}))
 
-    assert answer.status == 202
-    assert pagerduty.requests[0].warnings == ()
+        assert answer.status == 202
+        assert pagerduty.requests[0].warnings == ()
 
 
 @pytest.mark.parametrize(("name", "expected"), IGNORED.items(), ids=IGNORED.keys())
@@ -266,10 +380,8 @@ def test_a_sample_is_read_alike_out_of_a_dead_letter(name: str) -> None:
     for record in split(sample(name)):
         letter = {"eventSource": "aws:sqs", "body": json.dumps({"record": record, "error": "no target"})}
 
-        (found,) = parse(letter)
-        (directly,) = parse(record)
-        assert found == directly
-        assert isinstance(found, Alert | Ignored)
+        assert parse(letter) == parse(record)
+        assert all(isinstance(found, Alert | Ignored) for found in parse(letter))
 
 
 @pytest.mark.parametrize("name", [*ALERTS, *IGNORED])

@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources import cloudwatch, generic, native, notices
+from handler.sources import cloudwatch, codebuild, codedeploy, codepipeline, ecs, generic, native, notices
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and entries that are damaged while their siblings are not."""
@@ -37,6 +37,10 @@ def _source(module: ModuleType) -> Source:
 SOURCES: tuple[Source, ...] = (
     _source(native),
     _source(cloudwatch),
+    _source(codepipeline),
+    _source(codebuild),
+    _source(codedeploy),
+    _source(ecs),
     _source(notices),
     _source(generic),
 )

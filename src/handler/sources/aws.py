@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 _CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,11 @@ class Arn:
         """Read an ARN; the resource is everything after the account, colons and all."""
         parts = text.split(":", 5)
         return cls(*parts[1:]) if len(parts) == 6 and parts[0] == "arn" else cls()
+
+
+def partition_of(region: str) -> str:
+    """Give the partition that a region lies in: an event names its region, and mostly not its partition."""
+    return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 def console_url(path: str, *, region: str, partition: str = "aws", fragment: str = "") -> str:

@@ -42,7 +42,21 @@ Names = Annotated[
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 """A text; null reads as empty."""
 
-Object = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
+
+def text_of(value: Any) -> str:
+    """Give a text as it is, a number or truth value as JSON writes it, and of anything else nothing."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+LooseText = Annotated[str, BeforeValidator(text_of)]
+"""A text that is shown or matched on: whatever is neither text nor number reads as empty, and stops no page."""
+
+OrEmpty = BeforeValidator(lambda value: value if isinstance(value, dict) else {})
+"""Of an object or a model: anything but an object reads as an empty one."""
+
+Object = Annotated[dict[str, Any], OrEmpty]
 """An object; anything else reads as an empty one."""
 
 Objects = Annotated[

@@ -1,0 +1,97 @@
+"""CodeBuild: builds, by EventBridge or by a notification rule. Phases are left alone: the build's own event tells.
+
+Of the build's environment nothing is passed on: its plain-text variables may hold secrets. The events are described at
+https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
+"""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from handler.alert import Alert, Ignored, Link
+from handler.envelope import Record, parse_model
+from handler.outcome import SkipReason
+from handler.sources.aws import Arn, console_url, filled
+from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
+from handler.sources.fields import LooseText, Name, Object, Objects, OrEmpty, text_of
+
+ORIGIN = "codebuild"
+CLIENT = "AWS CodeBuild"
+DETAIL_TYPE = "CodeBuild Build State Change"
+NOTICE = "CodeBuild Build Phase Change"
+_ENDINGS = {
+    "SUCCEEDED": Ending.SUCCEEDED,
+    **dict.fromkeys(["FAILED", "FAULT", "TIMED_OUT"], Ending.FAILED),
+    **dict.fromkeys(["IN_PROGRESS", "STOPPED"], Ending.NONE),
+}
+
+
+class Information(BaseModel):
+    """What is known of a build besides its state."""
+
+    build_number: LooseText = Field("", alias="build-number")
+    initiator: LooseText = ""
+    source: Object = Field(default_factory=dict)
+    source_version: LooseText = Field("", alias="source-version")
+    logs: Object = Field(default_factory=dict)
+    phases: Objects = Field(default_factory=list)
+
+    @property
+    def failure(self) -> str:
+        """The first phase that failed, and what it said."""
+        for phase in self.phases:
+            if phase.get("phase-status") in ("FAILED", "FAULT", "TIMED_OUT", "CLIENT_ERROR"):
+                context = phase.get("phase-context")
+                said = [text_of(text).strip(" :") for text in context] if isinstance(context, list) else []
+                return ": ".join(filter(None, [text_of(phase.get("phase-type")), "; ".join(filter(None, said))]))
+        return ""
+
+
+class Build(BaseModel):
+    """The detail of a build's state change."""
+
+    project: Name = Field(alias="project-name")
+    status: Name = Field(alias="build-status")
+    build_id: LooseText = Field("", alias="build-id")
+    information: Annotated[Information, OrEmpty] = Field(default_factory=Information, alias="additional-information")
+
+
+def recognises(record: Record) -> bool:
+    """Recognise the state changes of builds and their phases."""
+    return record.detail_type in (DETAIL_TYPE, NOTICE)
+
+
+def parse(record: Record) -> list[Alert | Ignored]:
+    """Give a failure or a success, and the change that it is."""
+    if record.detail_type == NOTICE:
+        return [Ignored(SkipReason.NOTICE, record.detail_type)]
+    build = parse_model(Build, record.payload, "CodeBuild build")
+    known = build.information
+    arn = arn_in(record, "codebuild", f"project/{build.project}")
+    home = Arn.of(arn)
+    run = Arn.of(build.build_id).resource.removeprefix("build/")
+    path = f"codesuite/codebuild/{quote(home.account, safe='')}/projects/{quote(build.project, safe='')}"
+    if run:
+        path += f"/build/{quote(run, safe='')}/log"
+    number = f"build {known.build_number.removesuffix('.0')}" if known.build_number else ""
+    return Deployment(
+        origin=ORIGIN,
+        client=CLIENT,
+        noun="Build",
+        name=build.project,
+        arn=arn,
+        run_id=build.build_id.rpartition(":")[2],
+        state=build.status,
+        ending=ending_of(build.status, _ENDINGS, "CodeBuild build: build-status"),
+        observed_at=record.published_at,
+        place=build.project,
+        component=build.project,
+        group=home.account,
+        url=console_url(path, region=home.region, partition=home.partition),
+        what=" of ".join(filter(None, [number, known.source_version])),
+        reason=known.failure,
+        labels={"project": build.project},
+        links=(Link(text_of(known.logs.get("deep-link")), "Log of the build"),),
+        details=filled({"initiator": known.initiator, "source": text_of(known.source.get("location"))}),
+    ).alerts()

@@ -1,0 +1,112 @@
+"""CodeDeploy: deployments, by EventBridge, by a notification rule, or by a trigger of the deployment group over SNS.
+
+All roads give the deployment group's ARN as identity. Single instances are left alone: the deployment's own event tells
+whether enough of them failed. The messages are described at
+https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-sns-event-notifications-json-format.html
+"""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
+
+from handler.alert import Alert, Ignored
+from handler.envelope import Record, parse_model, parse_text
+from handler.errors import NotAnAlertError
+from handler.outcome import SkipReason
+from handler.sources.aws import Arn, console_url
+from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
+from handler.sources.fields import Instant, LooseText, Name, Object, text_of
+
+ORIGIN = "codedeploy"
+CLIENT = "AWS CodeDeploy"
+DETAIL_TYPE = "CodeDeploy Deployment State-change Notification"
+NOTICE = "CodeDeploy Instance State-change Notification"
+_ENDINGS = {
+    **dict.fromkeys(["SUCCESS", "SUCCEEDED"], Ending.SUCCEEDED),
+    **dict.fromkeys(["FAILURE", "FAILED"], Ending.FAILED),
+    **dict.fromkeys(["START", "CREATED", "QUEUED", "INPROGRESS", "BAKING", "READY", "STOP", "STOPPED"], Ending.NONE),
+}
+"""EventBridge's words, and those of SNS, which are the deployment's status as the API has it."""
+
+_MESSAGE_KEYS = {"deploymentId", "applicationName", "deploymentGroupName", "status"}
+_INSTANCE_KEYS = {"deploymentId", "instanceId", "instanceStatus"}
+
+
+def _spoken(value: Any) -> Any:
+    """Read what Java writes for a time, `Thu Nov 26 15:57:21 UTC 2026`; SNS messages also have epoch seconds."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return datetime.strptime(value, "%a %b %d %H:%M:%S UTC %Y").replace(tzinfo=UTC)
+    return value
+
+
+def _written(value: Any) -> Any:
+    """Read an object that is written as a JSON text; a text that is none is the error's message."""
+    if not isinstance(value, str):
+        return value
+    with suppress(NotAnAlertError):
+        inner = parse_text(value)
+        if isinstance(inner, dict):
+            return inner
+    return {"ErrorMessage": value}
+
+
+class StateChange(BaseModel):
+    """A deployment's change of state: first EventBridge's name of each field, then that of SNS."""
+
+    application: Name = Field(validation_alias=AliasChoices("application", "applicationName"))
+    group: Name = Field(validation_alias=AliasChoices("deploymentGroup", "deploymentGroupName"))
+    state: Name = Field(validation_alias=AliasChoices("state", "status"))
+    deployment_id: LooseText = Field("", alias="deploymentId")
+    region: LooseText = ""
+    account: LooseText = Field("", alias="accountId")
+    completed_at: Annotated[Instant, BeforeValidator(_spoken)] = Field(None, alias="completeTime")
+    overview: Annotated[Object, BeforeValidator(_written)] = Field(default_factory=dict, alias="deploymentOverview")
+    error: Annotated[Object, BeforeValidator(_written)] = Field(default_factory=dict, alias="errorInformation")
+
+
+def recognises(record: Record) -> bool:
+    """Recognise the state changes of deployments and instances, by the detail-type or by the keys of SNS messages."""
+    if record.detail_type:
+        return record.detail_type in (DETAIL_TYPE, NOTICE)
+    return isinstance(record.payload, dict) and (_is_of_an_instance(record) or record.payload.keys() >= _MESSAGE_KEYS)
+
+
+def _is_of_an_instance(record: Record) -> bool:
+    if record.detail_type:
+        return record.detail_type == NOTICE
+    return bool(record.payload.keys() >= _INSTANCE_KEYS)
+
+
+def parse(record: Record) -> list[Alert | Ignored]:
+    """Give a failure or a success, and the change that it is."""
+    if _is_of_an_instance(record):
+        return [Ignored(SkipReason.NOTICE, NOTICE)]
+    change = parse_model(StateChange, record.payload, "CodeDeploy deployment")
+    name = f"{change.application}/{change.group}"
+    arn = arn_in(record, "codedeploy", f"deploymentgroup:{name}", region=change.region, account=change.account)
+    home = Arn.of(arn)
+    path = f"codesuite/codedeploy/deployments/{quote(change.deployment_id, safe='')}"
+    return Deployment(
+        origin=ORIGIN,
+        client=CLIENT,
+        noun="Deployment",
+        name=name,
+        arn=arn,
+        run_id=change.deployment_id,
+        state=change.state,
+        ending=ending_of(change.state.upper(), _ENDINGS, "CodeDeploy deployment: state"),
+        # to the second, as the time of EventBridge's event is
+        observed_at=(change.completed_at or record.published_at).replace(microsecond=0),
+        place=name,
+        component=change.application,
+        group=change.group,
+        url=console_url(path, region=home.region, partition=home.partition),
+        what=change.deployment_id,
+        reason=": ".join(filter(None, [text_of(change.error.get(key)) for key in ("ErrorCode", "ErrorMessage")])),
+        labels={"application": change.application, "deployment_group": change.group},
+        details={"overview": change.overview},
+    ).alerts()

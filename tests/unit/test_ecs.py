@@ -1,0 +1,114 @@
+"""ECS: deployments and troubles of services, apart from one another, and nothing of tasks and instances."""
+
+from typing import Any
+
+import pytest
+
+from handler.alert import Ignored, Severity, Status
+from handler.errors import InvalidAlertError
+from handler.outcome import SkipReason
+from tests.alerts import parse, parse_alert, parse_alerts, sample
+from tests.unit.test_deployments import with_detail
+
+FAILED = sample("ecs-eventbridge-failed")
+TROUBLE = sample("ecs-eventbridge-placement-failure")
+SERVICE = "arn:aws:ecs:eu-west-1:123456789012:service/lamplight-prod/checkout"
+STEADY = {"eventType": "INFO", "eventName": "SERVICE_STEADY_STATE"}
+
+
+def action(kind: str, name: str) -> dict[str, Any]:
+    return with_detail(TROUBLE, eventType=kind, eventName=name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("ERROR", "SERVICE_TASK_PLACEMENT_FAILURE"),
+        ("ERROR", "SERVICE_DAEMON_PLACEMENT_CONSTRAINT_VIOLATED"),
+        ("ERROR", "SERVICE_TASK_CONFIGURATION_FAILURE"),
+        ("ERROR", "SOMETHING_NEW"),
+        ("WARN", "SERVICE_TASK_START_IMPAIRED"),
+    ],
+)
+def test_a_service_that_cannot_run_its_tasks_pages_until_its_steady_state(kind: str, name: str) -> None:
+    trigger, resolve = parse_alert(action(kind, name)), parse_alert(with_detail(TROUBLE, **STEADY))
+
+    assert (trigger.status, resolve.status) == (Status.FIRING, Status.RESOLVED)
+    assert trigger.fingerprint == resolve.fingerprint
+    assert trigger.severity is resolve.severity is Severity.ERROR
+    assert trigger.labels == resolve.labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("WARN", "SERVICE_DISCOVERY_INSTANCE_UNHEALTHY"),
+        ("WARN", "VPC_LATTICE_TARGET_UNHEALTHY"),
+        ("INFO", "SERVICE_DESIRED_COUNT_UPDATED"),
+        ("INFO", "TASKSET_STEADY_STATE"),
+        ("INFO", "CAPACITY_PROVIDER_STEADY_STATE"),
+    ],
+)
+def test_what_ecs_mends_or_only_tells_is_a_notice(kind: str, name: str) -> None:
+    """The steady state of a task set or a capacity provider says nothing of the service."""
+    assert parse(action(kind, name)) == [Ignored(SkipReason.NOTICE, f"checkout: {name}")]
+
+
+def test_a_steady_state_does_not_resolve_a_failed_deployment() -> None:
+    """The old tasks run well: the new version is not out all the same."""
+    failed, _ = parse_alerts(FAILED)
+
+    assert parse_alert(with_detail(TROUBLE, **STEADY)).fingerprint != failed.fingerprint
+
+
+def test_the_deployments_own_time_orders_it() -> None:
+    """EventBridge's is that of the event, to the second."""
+    assert parse_alerts(FAILED)[0].observed_at.isoformat() == "2026-11-26T08:41:09.873000+00:00"
+    assert parse_alerts(with_detail(FAILED, updatedAt=None))[0].observed_at.isoformat() == "2026-11-26T08:41:10+00:00"
+    assert parse_alert(with_detail(TROUBLE, createdAt=None)).observed_at.isoformat() == "2026-11-26T11:05:37+00:00"
+
+
+def test_a_deployment_in_progress_is_a_notice() -> None:
+    found = parse(with_detail(FAILED, eventName="SERVICE_DEPLOYMENT_IN_PROGRESS"))
+
+    assert found == [Ignored(SkipReason.NOTICE, "checkout: SERVICE_DEPLOYMENT_IN_PROGRESS")]
+
+
+def test_a_service_of_old_has_no_cluster_in_its_arn() -> None:
+    alert, _ = parse_alerts({**FAILED, "resources": [SERVICE.replace("lamplight-prod/", "")]})
+
+    assert (alert.name, alert.location, alert.group) == ("checkout", "checkout", "")
+    assert "cluster" not in alert.labels
+    assert alert.client_url == "https://eu-west-1.console.aws.amazon.com/ecs/v2/clusters?region=eu-west-1"
+
+
+def test_the_service_is_found_among_the_resources() -> None:
+    resources = ["text", SERVICE.replace("service/", "task-set/"), SERVICE]
+
+    assert parse_alerts({**FAILED, "resources": resources})[0].fingerprint == SERVICE
+
+
+@pytest.mark.parametrize("resources", [[], ["text"], ["arn:aws:ecs:eu-west-1:123456789012:service/"], [SERVICE + "/ "]])
+@pytest.mark.parametrize("event", [FAILED, TROUBLE], ids=["deployment", "action"])
+def test_an_event_of_no_service_is_refused(event: dict[str, Any], resources: list[str]) -> None:
+    with pytest.raises(InvalidAlertError, match="resources"):
+        parse({**event, "resources": resources})
+
+
+@pytest.mark.parametrize(
+    ("reason", "summary"),
+    [
+        ("RESOURCE:FARGATE", "Service checkout: task placement failure: RESOURCE:FARGATE"),
+        (None, "Service checkout: task placement failure"),
+        ({}, "Service checkout: task placement failure"),
+    ],
+)
+def test_a_reason_is_told_where_there_is_one(reason: Any, summary: str) -> None:
+    assert parse_alert(with_detail(TROUBLE, reason=reason)).summary == summary
+
+
+def test_the_links_lead_to_the_service() -> None:
+    page = "https://eu-west-1.console.aws.amazon.com/ecs/v2/clusters/lamplight-prod/services/checkout"
+
+    assert parse_alerts(FAILED)[0].client_url == f"{page}/deployments?region=eu-west-1"
+    assert parse_alert(TROUBLE).client_url == f"{page}/health?region=eu-west-1"
