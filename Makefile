@@ -39,7 +39,7 @@ unit: $(VENV)/.installed ## the unit tests alone, in seconds
 lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate --lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy src/handler local tests benchmarks
+	$(VENV)/bin/mypy src/handler src/package local tests benchmarks
 	$(run_sam) validate --lint --region us-east-1 --template template.yaml
 
 format: $(VENV)/.installed ## let ruff mend what it can
