@@ -40,6 +40,9 @@ AWS_CLIENT_CONFIG = Config(
     read_timeout=4,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=CONCURRENT_DELIVERIES,
+    # botocore would put its own together, and check the parameters of calls that are the same every time, at each call
+    user_agent=SERVICE,
+    parameter_validation=False,
 )
 MARGIN_SECONDS = 3.0
 """Kept of an invocation's time for the queues and the log, after the last request to PagerDuty."""
