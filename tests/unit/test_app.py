@@ -361,3 +361,10 @@ def test_the_import_asks_aws_for_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     app = import_app(monkeypatch, {"PAGERDUTY_BASE_URL": "http://127.0.0.1:9"})
     assert app.publisher
     assert app.logger.service == SERVICE
+
+
+def test_an_aws_service_that_hangs_leaves_time_for_the_rest(function: Function) -> None:
+    """All attempts of one call time out within half an invocation; botocore's own read timeout is longer than one."""
+    config = function.app.AWS_CLIENT_CONFIG
+    whole = (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"]
+    assert whole <= Context().get_remaining_time_in_millis() / 1000 / 2
