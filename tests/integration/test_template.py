@@ -2,18 +2,29 @@
 
 import ast
 import json
+import re
 import subprocess
+import tomllib
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import boto3
 import pytest
 
+from handler import health, sources
+from handler.alert import Alert
 from handler.dynamodb import KEY, TTL_ATTRIBUTE
+from handler.envelope import Record
+from handler.metrics import NAMESPACE, SERVICE, Dimension, Metric
+from handler.queues import MAX_DELAY_SECONDS
 from handler.settings import Settings
+from handler.sources import generic
 from handler.targets import TAG
 from local.stack import REGION, ROOT, SAM
+from tests.alerts import EVENTS, parse
 
 HANDLER = ROOT / "src/handler"
 SERVICES = ("dynamodb", "sqs", "secretsmanager")
@@ -159,6 +170,7 @@ def test_every_aws_call_is_allowed_and_nothing_else(template: dict[str, Any]) ->
             allowed |= {actions} if isinstance(actions, str) else set(actions)
     assert called_actions() == {
         "dynamodb:UpdateItem",
+        "dynamodb:Scan",
         "sqs:SendMessage",
         "secretsmanager:BatchGetSecretValue",
         "secretsmanager:GetSecretValue",
@@ -206,7 +218,7 @@ def test_every_road_to_the_function_keeps_what_it_cannot_deliver(template: dict[
     letters = {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
     (subscription,) = [s for s in of_type(template, "AWS::SNS::Subscription").values() if s.get("Protocol") == "lambda"]
     assert subscription["RedrivePolicy"] == {"deadLetterTargetArn": letters}
-    rules = of_type(template, "AWS::Events::Rule")
+    rules = {name: rule for name, rule in of_type(template, "AWS::Events::Rule").items() if "EventPattern" in rule}
     assert rules
     assert [target["DeadLetterConfig"] for rule in rules.values() for target in rule["Targets"]] == [
         {"Arn": letters}
@@ -215,22 +227,58 @@ def test_every_road_to_the_function_keeps_what_it_cannot_deliver(template: dict[
     assert invoked["DestinationConfig"]["OnFailure"] == {"Destination": letters}
     assert of_type(template, "AWS::SQS::Queue")["RetryQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == letters
     (policy,) = of_type(template, "AWS::SQS::QueuePolicy").values()
-    senders = {
-        statement["Principal"]["Service"]: json.dumps(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
-        for statement in policy["PolicyDocument"]["Statement"]
+    senders = {s["Principal"]["Service"]: s["Condition"] for s in policy["PolicyDocument"]["Statement"]}
+    own_rules = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*"
+    assert senders == {
+        "sns.amazonaws.com": {"ArnEquals": {"aws:SourceArn": {"Ref": "AlertTopic"}}},
+        "events.amazonaws.com": {"ArnLike": {"aws:SourceArn": {"Fn::Sub": own_rules}}},
     }
-    assert senders["sns.amazonaws.com"] == json.dumps({"Ref": "AlertTopic"})
-    assert [name for name in rules if f'"{name}"' not in senders["events.amazonaws.com"]] == []
 
 
-def test_the_rules_are_for_native_alerts_and_alarm_state_changes(template: dict[str, Any]) -> None:
-    """Any source may send an `Alert`; the rule for every alarm of the account is off unless asked for."""
-    rules = {rule["EventPattern"]["detail-type"][0]: rule for rule in of_type(template, "AWS::Events::Rule").values()}
-    assert set(rules) == {"Alert", "CloudWatch Alarm State Change"}
-    assert "source" not in rules["Alert"]["EventPattern"]
-    assert rules["CloudWatch Alarm State Change"]["EventPattern"]["source"] == ["aws.cloudwatch"]
-    assert rules["CloudWatch Alarm State Change"]["State"] == {"Ref": "CloudWatchAlarmRule"}
-    assert template["Parameters"]["CloudWatchAlarmRule"]["Default"] == "DISABLED"
+def rules_by_switch(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the patterns of the rules by the parameter that switches each; the native one has none."""
+    rules = [rule for rule in of_type(template, "AWS::Events::Rule").values() if "EventPattern" in rule]
+    return {rule.get("State", {}).get("Ref", ""): rule["EventPattern"] for rule in rules}
+
+
+def test_every_rule_for_a_service_is_off_unless_asked_for(template: dict[str, Any]) -> None:
+    """Installing pages nobody for what was not asked for; any source may send an `Alert`."""
+    rules = rules_by_switch(template)
+    assert rules.pop("") == {"detail-type": ["Alert"]}
+    switches = {name: p for name, p in template["Parameters"].items() if name.endswith("Rule")}
+    assert set(rules) == set(switches)
+    assert {(p["Default"], *p["AllowedValues"]) for p in switches.values()} == {("DISABLED", "ENABLED", "DISABLED")}
+
+
+def test_each_services_events_have_one_rule(template: dict[str, Any]) -> None:
+    """Every sample of `events/` that a service puts on the bus and that is an alert is taken by exactly one rule."""
+    patterns = rules_by_switch(template).values()
+    for path in sorted(EVENTS.glob("*.json")):
+        event = json.loads(path.read_text())
+        if not str(event.get("source", "")).startswith("aws.") or "detail-type" not in event:
+            continue
+        taking = [p for p in patterns if all(event[field] in allowed for field, allowed in p.items())]
+        pages = any(isinstance(found, Alert) for found in parse(event))
+        assert len(taking) in ((1,) if pages else (0, 1)), path.name
+
+
+def test_every_event_that_a_rule_takes_is_read_by_a_source_of_its_own(template: dict[str, Any]) -> None:
+    """Not by the last resort, which pages for anything."""
+    for pattern in rules_by_switch(template).values():
+        for detail_type in pattern["detail-type"]:
+            (source,) = pattern.get("source", ["my.own"])
+            record = Record({}, datetime(2026, 11, 23, tzinfo=UTC), detail_type=detail_type, event_source=source)
+            first = next(each for each in sources.SOURCES if each.recognises(record))
+            assert cast(ModuleType, first) is not generic, detail_type
+
+
+def test_rules_and_alarms_of_the_account_may_invoke_the_function(template: dict[str, Any]) -> None:
+    """Of this account alone."""
+    permissions = of_type(template, "AWS::Lambda::Permission")
+    own = {p["Principal"]: p for name, p in permissions.items() if name in ("RulesOfYourOwn", "AlarmActions")}
+    assert set(own) == {"events.amazonaws.com", "lambda.alarms.cloudwatch.amazonaws.com"}
+    assert [p["SourceAccount"] for p in own.values()] == [{"Ref": "AWS::AccountId"}] * 2
+    assert all("${AWS::AccountId}" in p["SourceArn"]["Fn::Sub"] for p in own.values())
 
 
 def test_the_retry_queue_gives_the_function_time_and_takes_single_failures(template: dict[str, Any]) -> None:
@@ -252,10 +300,152 @@ def test_the_routing_key_is_hidden_and_creates_a_target_only_where_it_is_given(t
 
 
 def test_operators_are_told_by_a_road_that_does_not_lead_through_the_publisher(template: dict[str, Any]) -> None:
-    """The alarm on dead letters goes to a topic of its own, to which the function is not subscribed."""
-    (alarm,) = of_type(template, "AWS::CloudWatch::Alarm").values()
-    assert alarm["AlarmActions"] == [{"Ref": "OperatorTopic"}]
-    subscribed = [
-        s["TopicArn"] for s in of_type(template, "AWS::SNS::Subscription").values() if s.get("Protocol") == "lambda"
-    ]
-    assert subscribed == [{"Ref": "AlertTopic"}]
+    """Every alarm goes to a topic of its own, to which the function is not subscribed and that no rule leads from."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
+    assert [alarm["AlarmActions"] for alarm in alarms] == [[{"Ref": "OperatorTopic"}]] * len(alarms)
+    assert [alarm["OKActions"] for alarm in alarms] == [[{"Ref": "OperatorTopic"}]] * len(alarms)
+    subscriptions = of_type(template, "AWS::SNS::Subscription").values()
+    assert [s["TopicArn"] for s in subscriptions if s.get("Protocol") == "lambda"] == [{"Ref": "AlertTopic"}]
+    assert [s["Protocol"] for s in subscriptions if s["TopicArn"] == {"Ref": "OperatorTopic"}] == ["email"]
+    targets = [target for rule in of_type(template, "AWS::Events::Rule").values() for target in rule["Targets"]]
+    assert "OperatorTopic" not in json.dumps(targets)
+
+
+def test_what_must_wake_an_operator_does(template: dict[str, Any]) -> None:
+    """Each on the metric that tells; no sign of life is a sign."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    watched = {name: alarm.get("MetricName") for name, alarm in alarms.items() if "MetricName" in alarm}
+    assert watched == {
+        "DeadLetterAlarm": "ApproximateNumberOfMessagesVisible",
+        "ErrorAlarm": "Errors",
+        "ThrottleAlarm": "Throttles",
+        "RetryQueueStuckAlarm": "ApproximateAgeOfOldestMessage",
+        "LongWaitAlarm": "TimeWaiting",
+        "UnhealthyAlarm": "AllHealthy",
+        "HeartbeatAlarm": "AllHealthy",
+    }
+    lost = [m["MetricStat"]["Metric"]["MetricName"] for m in alarms["LostEventAlarm"]["Metrics"] if "MetricStat" in m]
+    assert lost == ["AsyncEventsDropped", "DestinationDeliveryFailures", "NumberOfNotificationsFailedToRedriveToDlq"]
+    breaching = [name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"]
+    assert breaching == ["HeartbeatAlarm"]
+    # no message can be younger than its longest delay and older than this
+    assert alarms["RetryQueueStuckAlarm"]["Threshold"] > MAX_DELAY_SECONDS
+
+
+def test_alarms_and_dashboard_name_metrics_that_there_are(template: dict[str, Any]) -> None:
+    """With the dimensions under which they are written."""
+    own = {str(metric) for metric in Metric}
+    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
+        if alarm.get("Namespace") == NAMESPACE:
+            assert alarm["MetricName"] in own
+            assert alarm["Dimensions"] == [{"Name": "service", "Value": SERVICE}]
+    for schema, metric in re.findall(
+        r'SEARCH\(\'\{PagerDutyPublisher,([a-z_,]+)\} MetricName="(\w+)"', dashboard(template)
+    ):
+        assert metric in own
+        assert set(schema.split(",")) - {"service"} <= {str(dimension) for dimension in Dimension}
+    for metric in re.findall(r'\["PagerDutyPublisher", "(\w+)"', dashboard(template, raw=True)):
+        assert metric in own
+
+
+def dashboard(template: dict[str, Any], *, raw: bool = False) -> str:
+    """Give the dashboard's body; unless raw, with its quotation marks unescaped."""
+    (body,) = (d["DashboardBody"]["Fn::Sub"][0] for d in of_type(template, "AWS::CloudWatch::Dashboard").values())
+    assert json.loads(body)["widgets"]
+    return str(body) if raw else str(body).replace('\\"', '"')
+
+
+def test_the_dashboard_shows_the_expressions_that_the_docs_name(template: dict[str, Any]) -> None:
+    """docs/metrics.md maps each PromQL query to a metric math expression: to the very one that is shown."""
+    table = (ROOT / "docs/metrics.md").read_text().partition("## PromQL")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `.*` \| `(.*)` \|$", table, re.MULTILINE)
+    assert len(named) == 4
+    assert [expression for expression in named if expression.replace("\\|", "|") not in dashboard(template)] == []
+
+
+def test_the_schedule_asks_for_the_health_check(template: dict[str, Any]) -> None:
+    """Its input is on the target, so that anyone can invoke the function with it."""
+    (rule,) = [rule for rule in of_type(template, "AWS::Events::Rule").values() if "ScheduleExpression" in rule]
+    assert rule["ScheduleExpression"] == "rate(5 minutes)"
+    (target,) = rule["Targets"]
+    assert health.is_asked_for(json.loads(target["Input"]))
+
+
+def test_everything_is_encrypted_at_rest_and_the_log_ends(template: dict[str, Any]) -> None:
+    """Topics by a key that CloudWatch alarms may use; queues, table and secrets by the services' own."""
+    assert {t["KmsMasterKeyId"]["Fn::GetAtt"][0] for t in of_type(template, "AWS::SNS::Topic").values()} == {"TopicKey"}
+    assert all(queue["SqsManagedSseEnabled"] for queue in of_type(template, "AWS::SQS::Queue").values())
+    (key,) = of_type(template, "AWS::KMS::Key").values()
+    assert key["EnableKeyRotation"] is True
+    allowed = {s["Sid"]: s for s in key["KeyPolicy"]["Statement"]}
+    assert "cloudwatch.amazonaws.com" in allowed["ServicesMayEncrypt"]["Principal"]["Service"]
+    (log,) = of_type(template, "AWS::Logs::LogGroup").values()
+    assert log["RetentionInDays"] > 0
+
+
+def statements(template: dict[str, Any], policy: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Give the statements of a topic's policy by Sid, each with the condition that it stands under."""
+    found = {}
+    for statement in of_type(template, "AWS::SNS::TopicPolicy")[policy]["PolicyDocument"]["Statement"]:
+        condition, inner = statement["Fn::If"][:2] if "Fn::If" in statement else ("", statement)
+        found[inner["Sid"]] = (condition, inner)
+    return found
+
+
+def test_only_this_account_may_publish_unless_others_are_trusted(template: dict[str, Any]) -> None:
+    """Services are held to an account or an organisation, so that nobody else's alarm can use them."""
+    found = statements(template, "AlertTopicPolicy")
+    assert {sid: condition for sid, (condition, _) in found.items()} == {
+        "ServicesOfThisAccount": "",
+        "PrincipalsOfThisAccount": "",
+        "TrustedAccounts": "TrustsAccounts",
+        "ServicesOfTrustedAccounts": "TrustsAccounts",
+        "TrustedOrganization": "TrustsOrganization",
+        "ServicesOfTrustedOrganization": "TrustsOrganization",
+    }
+    unbound = [sid for sid, (_, s) in found.items() if "Service" in s["Principal"] and "Condition" not in s]
+    assert unbound == []
+    assert {s["Action"] for _, s in found.values()} == {"sns:Publish"}
+    organization = found["TrustedOrganization"][1]["Condition"]
+    assert organization == {"StringEquals": {"aws:PrincipalOrgID": {"Ref": "TrustedPublishers"}}}
+    bus = template["Resources"]["TrustedEvents"]
+    assert bus["Condition"] == "TrustsOthers"
+    assert bus["Properties"]["Statement"]["Action"] == "events:PutEvents"
+    operators = statements(template, "OperatorTopicPolicy")
+    assert [s["Principal"] for _, s in operators.values()] == [{"Service": "cloudwatch.amazonaws.com"}]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "valid"),
+    [
+        ("", True),
+        ("123456789012", True),
+        ("123456789012,210987654321", True),
+        ("o-a1b2c3d4e5", True),
+        ("123456789012, 210987654321", False),
+        ("12345", False),
+        ("*", False),
+        ("o-a1b2c3d4e5,123456789012", False),
+    ],
+)
+def test_who_is_trusted_is_accounts_or_an_organisation(template: dict[str, Any], trusted: str, valid: bool) -> None:
+    pattern = template["Parameters"]["TrustedPublishers"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, trusted)) is valid
+
+
+def test_every_parameter_is_explained_in_a_group(template: dict[str, Any]) -> None:
+    """The routing key and an e-mail address first: nothing else matters for a start."""
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert grouped[:2] == list(template["Parameters"])[:2] == ["RoutingKey", "OperatorEmail"]
+    assert all(len(parameter["Description"]) > 15 for parameter in template["Parameters"].values())
+
+
+def test_it_can_be_published_to_the_serverless_application_repository(template: dict[str, Any]) -> None:
+    """With the project's own version, licence and readme."""
+    application = template["Metadata"]["AWS::ServerlessRepo::Application"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (application["SemanticVersion"], application["SpdxLicenseId"]) == (project["version"], project["license"])
+    assert (ROOT / application["LicenseUrl"]).is_file()
+    assert (ROOT / application["ReadmeUrl"]).is_file()
