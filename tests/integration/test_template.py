@@ -314,8 +314,7 @@ def test_operators_are_told_by_a_road_that_does_not_lead_through_the_publisher(t
 def test_what_must_wake_an_operator_does(template: dict[str, Any]) -> None:
     """Each on the metric that tells; no sign of life is a sign."""
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    watched = {name: alarm.get("MetricName") for name, alarm in alarms.items() if "MetricName" in alarm}
-    assert watched == {
+    assert {name: alarm["MetricName"] for name, alarm in alarms.items()} == {
         "DeadLetterAlarm": "ApproximateNumberOfMessagesVisible",
         "ErrorAlarm": "Errors",
         "ThrottleAlarm": "Throttles",
@@ -323,9 +322,10 @@ def test_what_must_wake_an_operator_does(template: dict[str, Any]) -> None:
         "LongWaitAlarm": "TimeWaiting",
         "UnhealthyAlarm": "AllHealthy",
         "HeartbeatAlarm": "AllHealthy",
+        "LostEventAlarm": "AsyncEventsDropped",
+        "LostDeadLetterAlarm": "DestinationDeliveryFailures",
+        "LostNotificationAlarm": "NumberOfNotificationsFailedToRedriveToDlq",
     }
-    lost = [m["MetricStat"]["Metric"]["MetricName"] for m in alarms["LostEventAlarm"]["Metrics"] if "MetricStat" in m]
-    assert lost == ["AsyncEventsDropped", "DestinationDeliveryFailures", "NumberOfNotificationsFailedToRedriveToDlq"]
     breaching = [name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"]
     assert breaching == ["HeartbeatAlarm"]
     # no message can be younger than its longest delay and older than this
@@ -346,6 +346,12 @@ def test_alarms_and_dashboard_name_metrics_that_there_are(template: dict[str, An
         assert set(schema.split(",")) - {"service"} <= {str(dimension) for dimension in Dimension}
     for metric in re.findall(r'\["PagerDutyPublisher", "(\w+)"', dashboard(template, raw=True)):
         assert metric in own
+
+
+def test_the_dashboard_shows_every_alarm(template: dict[str, Any]) -> None:
+    """At its top."""
+    shown = set(re.findall(r'"\$\{(\w+Alarm)\.Arn\}"', dashboard(template, raw=True)))
+    assert shown == set(of_type(template, "AWS::CloudWatch::Alarm"))
 
 
 def dashboard(template: dict[str, Any], *, raw: bool = False) -> str:
@@ -398,19 +404,27 @@ def test_only_this_account_may_publish_unless_others_are_trusted(template: dict[
     assert {sid: condition for sid, (condition, _) in found.items()} == {
         "ServicesOfThisAccount": "",
         "PrincipalsOfThisAccount": "",
-        "TrustedAccounts": "TrustsAccounts",
-        "ServicesOfTrustedAccounts": "TrustsAccounts",
-        "TrustedOrganization": "TrustsOrganization",
-        "ServicesOfTrustedOrganization": "TrustsOrganization",
+        "TrustedAccounts": "TrustsOthers",
+        "TrustedOrganizations": "TrustsOthers",
+        "ServicesOfTrustedAccounts": "TrustsOthers",
+        "ServicesOfTrustedOrganizations": "TrustsOthers",
     }
-    unbound = [sid for sid, (_, s) in found.items() if "Service" in s["Principal"] and "Condition" not in s]
-    assert unbound == []
+    unbound = [sid for sid, (_, s) in found.items() if "Condition" not in s]
+    assert unbound == ["PrincipalsOfThisAccount"]
     assert {s["Action"] for _, s in found.values()} == {"sns:Publish"}
-    organization = found["TrustedOrganization"][1]["Condition"]
-    assert organization == {"StringEquals": {"aws:PrincipalOrgID": {"Ref": "TrustedPublishers"}}}
-    bus = template["Resources"]["TrustedEvents"]
-    assert bus["Condition"] == "TrustsOthers"
-    assert bus["Properties"]["Statement"]["Action"] == "events:PutEvents"
+    trusted = {"Fn::Split": [",", {"Ref": "TrustedPublishers"}]}
+    conditions = [s["Condition"]["StringEquals"] for condition, s in found.values() if condition]
+    assert conditions == [
+        {"aws:PrincipalAccount": trusted},
+        {"aws:PrincipalOrgID": trusted},
+        {"aws:SourceAccount": trusted},
+        {"aws:SourceOrgID": trusted},
+    ]
+    policies = [r for r in template["Resources"].values() if r["Type"] == "AWS::Events::EventBusPolicy"]
+    assert [policy["Condition"] for policy in policies] == ["TrustsOthers"] * 2
+    allowed = [policy["Properties"]["Statement"] for policy in policies]
+    assert [statement["Condition"]["StringEquals"] for statement in allowed] == conditions[:2]
+    assert {statement["Action"] for statement in allowed} == {"events:PutEvents"}
     operators = statements(template, "OperatorTopicPolicy")
     assert [s["Principal"] for _, s in operators.values()] == [{"Service": "cloudwatch.amazonaws.com"}]
 
@@ -425,10 +439,11 @@ def test_only_this_account_may_publish_unless_others_are_trusted(template: dict[
         ("123456789012, 210987654321", False),
         ("12345", False),
         ("*", False),
-        ("o-a1b2c3d4e5,123456789012", False),
+        ("o-a1b2c3d4e5,123456789012", True),
+        ("123456789012,", False),
     ],
 )
-def test_who_is_trusted_is_accounts_or_an_organisation(template: dict[str, Any], trusted: str, valid: bool) -> None:
+def test_who_is_trusted_is_accounts_or_organisations(template: dict[str, Any], trusted: str, valid: bool) -> None:
     pattern = template["Parameters"]["TrustedPublishers"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, trusted)) is valid
 
