@@ -15,6 +15,10 @@ from local.simulator.pagerduty import PagerDuty
 from tests.alerts import ARRIVED_AT, EVENTS, parse, parse_alert, sample
 
 ALARM = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm"
+FINDING = (
+    "arn:aws:guardduty:eu-west-1:123456789012:detector/2eb8f3a6c14d4907b5e2a83d61fc7b90/"
+    "finding/7ac3d1f09b2e4856a1d0c97e35f8b642"
+)
 DEFAULT = Severity.INFO
 """Of the target; no sample asks for it by itself."""
 
@@ -149,6 +153,18 @@ ALERTS = {
     "cloudwatch-eventbridge-ok": Expected(
         Action.RESOLVE, f"{ALARM}:orders-db-connections", "2026-11-23T10:44:05.207000"
     ),
+    "guardduty-eventbridge-finding": Expected(
+        Action.TRIGGER,
+        FINDING,
+        "2026-11-24T02:14:07.530000",
+        "error",
+        "CryptoCurrency:EC2/BitcoinTool.B!DNS: The EC2 instance i-0c7e52b9f4d1a8360 is querying a domain name of",
+        "i-0c7e52b9f4d1a8360",
+        "Instance",
+        "123456789012",
+        "CryptoCurrency:EC2/BitcoinTool.B!DNS",
+    ),
+    "guardduty-sns-archived": Expected(Action.RESOLVE, FINDING, "2026-11-24T05:14:09.118000"),
 }
 IGNORED = {
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from handler.sources.fields import text_of
+
 _CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Arn:
         return cls(*parts[1:]) if len(parts) == 6 and parts[0] == "arn" else cls()
 
 
+def partition_of(region: str) -> str:
+    """Give the partition that a region lies in: an event names its region, and mostly not its partition."""
+    return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
+
+
 def console_url(path: str, *, region: str, partition: str = "aws", fragment: str = "") -> str:
     """Give the address of a page of the AWS console; path and fragment are quoted by the caller."""
     domain = _CONSOLE_DOMAINS.get(partition, "console.aws.amazon.com")
@@ -35,3 +43,12 @@ def console_url(path: str, *, region: str, partition: str = "aws", fragment: str
 def filled(values: Mapping[str, Any]) -> dict[str, str]:
     """Give labels of what is known: as text, and without what is empty."""
     return {name: str(value) for name, value in values.items() if value not in (None, "", [], {})}
+
+
+def dig(value: Any, *path: str) -> str:
+    """Give the text at the end of a path through objects, of a list through its first; empty where it ends early."""
+    for name in path:
+        if isinstance(value, list):
+            value = next(iter(value), None)
+        value = value.get(name) if isinstance(value, dict) else None
+    return text_of(value)
