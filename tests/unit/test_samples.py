@@ -19,6 +19,10 @@ FINDING = (
     "arn:aws:guardduty:eu-west-1:123456789012:detector/2eb8f3a6c14d4907b5e2a83d61fc7b90/"
     "finding/7ac3d1f09b2e4856a1d0c97e35f8b642"
 )
+CONTROL_FINDING = (
+    "arn:aws:securityhub:eu-west-1::product/aws/securityhub/arn:aws:securityhub:eu-west-1:123456789012:"
+    "security-control/S3.8/finding/9f0b6d2c-41ae-4c73-8e15-d27a0b93c6f4"
+)
 DEFAULT = Severity.INFO
 """Of the target; no sample asks for it by itself."""
 
@@ -165,6 +169,29 @@ ALERTS = {
         "CryptoCurrency:EC2/BitcoinTool.B!DNS",
     ),
     "guardduty-sns-archived": Expected(Action.RESOLVE, FINDING, "2026-11-24T05:14:09.118000"),
+    "securityhub-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        CONTROL_FINDING,
+        "2026-11-24T06:30:15",
+        "error",
+        "S3 general purpose buckets should block public access: arn:aws:s3:::lamplight-parcel-labels",
+        "arn:aws:s3:::lamplight-parcel-labels",
+        "AwsS3Bucket",
+        "123456789012",
+        "Software and Configuration Checks/Industry and Regulatory Standards",
+    ),
+    "securityhub-eventbridge-custom-action": Expected(
+        Action.TRIGGER,
+        CONTROL_FINDING,
+        "2026-11-24T06:41:20",
+        "error",
+        "S3 general purpose buckets should block public access: arn:aws:s3:::lamplight-parcel-labels",
+        "arn:aws:s3:::lamplight-parcel-labels",
+        "AwsS3Bucket",
+        "123456789012",
+        "Software and Configuration Checks/Industry and Regulatory Standards",
+    ),
+    "securityhub-eventbridge-passed": Expected(Action.RESOLVE, CONTROL_FINDING, "2026-11-24T07:12:44"),
 }
 IGNORED = {
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),

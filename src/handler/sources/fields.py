@@ -60,8 +60,15 @@ def text_of(value: Any) -> str:
 LooseText = Annotated[str, BeforeValidator(text_of)]
 """A text that is shown or matched on: whatever is neither text nor number reads as empty, and stops no page."""
 
+LooseTexts = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [t for v in value if (t := text_of(v))] if isinstance(value, list) else []),
+]
+"""A list of such texts; whatever reads as empty is left out."""
 
-def _number_of(value: Any) -> float | None:
+
+def number_of(value: Any) -> float | None:
+    """Give a number, also one written as a text; None where it is neither, or not finite."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -69,7 +76,7 @@ def _number_of(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-Number = Annotated[float | None, BeforeValidator(_number_of)]
+Number = Annotated[float | None, BeforeValidator(number_of)]
 """A number, also one written as a text; anything else reads as none."""
 
 Object = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
