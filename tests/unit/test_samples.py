@@ -23,6 +23,10 @@ CONTROL_FINDING = (
     "arn:aws:securityhub:eu-west-1::product/aws/securityhub/arn:aws:securityhub:eu-west-1:123456789012:"
     "security-control/S3.8/finding/9f0b6d2c-41ae-4c73-8e15-d27a0b93c6f4"
 )
+DEGRADED_DRIVE = (
+    "arn:aws:health:eu-west-1::event/EC2/AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED/"
+    "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED_4d8e21b7-60fa#123456789012"
+)
 DEFAULT = Severity.INFO
 """Of the target; no sample asks for it by itself."""
 
@@ -192,6 +196,30 @@ ALERTS = {
         "Software and Configuration Checks/Industry and Regulatory Standards",
     ),
     "securityhub-eventbridge-passed": Expected(Action.RESOLVE, CONTROL_FINDING, "2026-11-24T07:12:44"),
+    "health-eventbridge-open": Expected(
+        Action.TRIGGER,
+        DEGRADED_DRIVE,
+        "2026-11-24T09:20:31",
+        "error",
+        "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED: We have noticed that the performance of a drive",
+        "i-0c7e52b9f4d1a8360",
+        "EC2",
+        "123456789012",
+        "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED",
+    ),
+    "health-eventbridge-closed": Expected(Action.RESOLVE, DEGRADED_DRIVE, "2026-11-24T13:45:10"),
+    "health-eventbridge-upcoming": Expected(
+        Action.TRIGGER,
+        "arn:aws:health:eu-west-1::event/RDS/AWS_RDS_MAINTENANCE_SCHEDULED/"
+        "AWS_RDS_MAINTENANCE_SCHEDULED_0b93f5c7-2e8d#123456789012",
+        "2026-11-24T10:05:00",
+        "warning",
+        "AWS_RDS_MAINTENANCE_SCHEDULED: Your database will be maintained between",
+        "arn:aws:rds:eu-west-1:123456789012:db:orders-db",
+        "RDS",
+        "123456789012",
+        "AWS_RDS_MAINTENANCE_SCHEDULED",
+    ),
 }
 IGNORED = {
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),
