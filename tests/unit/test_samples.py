@@ -220,10 +220,27 @@ ALERTS = {
         "123456789012",
         "AWS_RDS_MAINTENANCE_SCHEDULED",
     ),
+    "backup-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards#backup-job",
+        "2026-11-24T01:12:47.503000",
+        "error",
+        "AWS Backup job failed: arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards: Insufficient privileges",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards",
+        "DynamoDB",
+        "123456789012",
+        "AWS Backup job",
+    ),
+    "backup-sns-completed": Expected(
+        Action.RESOLVE,
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards#backup-job",
+        "2026-11-24T08:41:12.377000",
+    ),
 }
 IGNORED = {
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),
     "cloudwatch-eventbridge-muted": Ignored(SkipReason.SUPPRESSED, "orders-db-connections"),
+    "backup-eventbridge-running": Ignored(SkipReason.NOTICE, "AWS Backup job RUNNING"),
 }
 REFUSED = {"not-an-alert"}
 
