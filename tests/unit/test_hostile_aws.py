@@ -15,8 +15,7 @@ from handler.events import Event, encode
 from local.simulator.pagerduty import PagerDuty
 from tests.alerts import EVENTS, json_values, parse, sample
 
-ORIGINS = ("guardduty-", "securityhub-", "health-", "backup-")
-SAMPLES = [path.stem for path in sorted(EVENTS.glob("*.json")) if path.stem.startswith(ORIGINS)]
+ORIGINS = ("guardduty", "securityhub", "health", "autoscaling", "backup")
 odd = st.sampled_from(["", " ", "arn:", "arn:aws:a:b:c:d", "GMT", "9" * 300, 10**400, -1, 1e300, "\x00", "é" * 300])
 
 
@@ -46,9 +45,10 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from paths(child, (*path, key))
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("origin", ORIGINS)
 @given(data=st.data())
-def test_any_value_in_any_field_gives_what_can_be_sent_or_a_reason(name: str, data: st.DataObject) -> None:
+def test_any_value_in_any_field_gives_what_can_be_sent_or_a_reason(origin: str, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(path.stem for path in EVENTS.glob(f"{origin}-*.json"))))
     event = open_message(sample(name))
     for _ in range(data.draw(st.integers(1, 3))):
         *way, last = data.draw(st.sampled_from(list(paths(event))))

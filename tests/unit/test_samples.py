@@ -27,6 +27,10 @@ DEGRADED_DRIVE = (
     "arn:aws:health:eu-west-1::event/EC2/AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED/"
     "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED_4d8e21b7-60fa#123456789012"
 )
+SHOP_FRONT = (
+    "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:b3e1d05f-8c72-4a96-9d4e-60f7a2c81b35:"
+    "autoScalingGroupName/shop-front"
+)
 DEFAULT = Severity.INFO
 """Of the target; no sample asks for it by itself."""
 
@@ -220,6 +224,18 @@ ALERTS = {
         "123456789012",
         "AWS_RDS_MAINTENANCE_SCHEDULED",
     ),
+    "autoscaling-eventbridge-launch-failed": Expected(
+        Action.TRIGGER,
+        f"{SHOP_FRONT}#launch",
+        "2026-11-24T11:03:29",
+        "error",
+        "EC2 Instance Launch Unsuccessful: shop-front: We currently do not have sufficient c7g.large capacity",
+        "shop-front",
+        "EC2 Auto Scaling",
+        "123456789012",
+        "EC2 Instance Launch Unsuccessful",
+    ),
+    "autoscaling-sns-launched": Expected(Action.RESOLVE, f"{SHOP_FRONT}#launch", "2026-11-24T11:19:47.630000"),
     "backup-eventbridge-failed": Expected(
         Action.TRIGGER,
         "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards#backup-job",
@@ -240,6 +256,7 @@ ALERTS = {
 IGNORED = {
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),
     "cloudwatch-eventbridge-muted": Ignored(SkipReason.SUPPRESSED, "orders-db-connections"),
+    "autoscaling-sns-test": Ignored(SkipReason.TEST_MESSAGE, "autoscaling:TEST_NOTIFICATION"),
     "backup-eventbridge-running": Ignored(SkipReason.NOTICE, "AWS Backup job RUNNING"),
 }
 REFUSED = {"not-an-alert"}
