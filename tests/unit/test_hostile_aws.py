@@ -15,7 +15,7 @@ from handler.events import Event, encode
 from local.simulator.pagerduty import PagerDuty
 from tests.alerts import EVENTS, json_values, parse, sample
 
-ORIGINS = ("guardduty", "securityhub", "health", "autoscaling", "backup")
+ORIGINS = ("guardduty", "securityhub", "health", "rds", "autoscaling", "backup")
 odd = st.sampled_from(["", " ", "arn:", "arn:aws:a:b:c:d", "GMT", "9" * 300, 10**400, -1, 1e300, "\x00", "é" * 300])
 
 

@@ -27,6 +27,7 @@ DEGRADED_DRIVE = (
     "arn:aws:health:eu-west-1::event/EC2/AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED/"
     "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED_4d8e21b7-60fa#123456789012"
 )
+ORDERS_DB = "arn:aws:rds:eu-west-1:123456789012:db:orders-db-1"
 SHOP_FRONT = (
     "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:b3e1d05f-8c72-4a96-9d4e-60f7a2c81b35:"
     "autoScalingGroupName/shop-front"
@@ -224,6 +225,29 @@ ALERTS = {
         "123456789012",
         "AWS_RDS_MAINTENANCE_SCHEDULED",
     ),
+    "rds-eventbridge-low-storage": Expected(
+        Action.TRIGGER,
+        f"{ORDERS_DB}#low storage",
+        "2026-11-24T14:20:31.293000",
+        "error",
+        "RDS low storage: orders-db-1: The free storage capacity for DB Instance: orders-db-1 is low",
+        "orders-db-1",
+        "instance",
+        "123456789012",
+        "low storage",
+    ),
+    "rds-sns-storage-added": Expected(Action.RESOLVE, f"{ORDERS_DB}#low storage", "2026-11-24T15:02:48.517000"),
+    "rds-sns-recovering": Expected(
+        Action.TRIGGER,
+        f"{ORDERS_DB}#failure",
+        "2026-11-24T21:04:12.874000",
+        "critical",
+        "RDS failure: orders-db-1: Recovery of the DB instance has started.",
+        "orders-db-1",
+        "instance",
+        "123456789012",
+        "failure",
+    ),
     "autoscaling-eventbridge-launch-failed": Expected(
         Action.TRIGGER,
         f"{SHOP_FRONT}#launch",
@@ -256,6 +280,7 @@ ALERTS = {
 IGNORED = {
     "cloudwatch-eventbridge-insufficient-data": Ignored(SkipReason.INSUFFICIENT_DATA, "orders-db-connections"),
     "cloudwatch-eventbridge-muted": Ignored(SkipReason.SUPPRESSED, "orders-db-connections"),
+    "rds-eventbridge-stopped": Ignored(SkipReason.NOTICE, "RDS-EVENT-0087"),
     "autoscaling-sns-test": Ignored(SkipReason.TEST_MESSAGE, "autoscaling:TEST_NOTIFICATION"),
     "backup-eventbridge-running": Ignored(SkipReason.NOTICE, "AWS Backup job RUNNING"),
 }

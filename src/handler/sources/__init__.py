@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources import autoscaling, backup, cloudwatch, guardduty, health, native, securityhub
+from handler.sources import autoscaling, backup, cloudwatch, guardduty, health, native, rds, securityhub
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and entries that are damaged while their siblings are not."""
@@ -40,6 +40,7 @@ SOURCES: tuple[Source, ...] = (
     _source(guardduty),
     _source(securityhub),
     _source(health),
+    _source(rds),
     _source(autoscaling),
     _source(backup),
 )

@@ -62,9 +62,9 @@ LooseText = Annotated[str, BeforeValidator(text_of)]
 
 LooseTexts = Annotated[
     list[str],
-    BeforeValidator(lambda value: [t for v in value if (t := text_of(v))] if isinstance(value, list) else []),
+    BeforeValidator(lambda value: [t for v in (value if isinstance(value, list) else [value]) if (t := text_of(v))]),
 ]
-"""A list of such texts; whatever reads as empty is left out."""
+"""A list of such texts, one of them may stand alone; whatever reads as empty is left out."""
 
 
 def number_of(value: Any) -> float | None:
