@@ -48,6 +48,26 @@ def sample(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())
 
 
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
+
+
+def on_topic(message: Any, **attributes: str) -> dict[str, Any]:
+    """Give the SNS record of a message: a text as it is, anything else as JSON."""
+    sns = {
+        "TopicArn": TOPIC,
+        "Message": message if isinstance(message, str) else json.dumps(message),
+        "Timestamp": "2026-11-24T12:00:00.000Z",
+        "MessageAttributes": {name: {"Type": "String", "Value": value} for name, value in attributes.items()},
+    }
+    return {"EventSource": "aws:sns", "Sns": sns}
+
+
+def with_detail(event: Any, **fields: Any) -> Any:
+    """Give an EventBridge event whose detail has these fields; one of `...` is left out."""
+    detail = {name: value for name, value in {**event["detail"], **fields}.items() if value is not ...}
+    return {**event, "detail": detail}
+
+
 def shown(error: BaseException) -> str:
     """Give everything that a log could show of an error: text, representation, traceback with its chain."""
     return "\n".join([str(error), repr(error), *traceback.format_exception(error)])

@@ -18,6 +18,23 @@ PIPELINE = "arn:aws:codepipeline:eu-west-1:123456789012:shop-front-release"
 PROJECT = "arn:aws:codebuild:eu-west-1:123456789012:project/gift-cards-tests"
 DEPLOYMENT_GROUP = "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:parcel-tracker/production"
 SERVICE = "arn:aws:ecs:eu-west-1:123456789012:service/lamplight-prod/checkout"
+FINDING = (
+    "arn:aws:guardduty:eu-west-1:123456789012:detector/2eb8f3a6c14d4907b5e2a83d61fc7b90/"
+    "finding/7ac3d1f09b2e4856a1d0c97e35f8b642"
+)
+CONTROL_FINDING = (
+    "arn:aws:securityhub:eu-west-1::product/aws/securityhub/arn:aws:securityhub:eu-west-1:123456789012:"
+    "security-control/S3.8/finding/9f0b6d2c-41ae-4c73-8e15-d27a0b93c6f4"
+)
+DEGRADED_DRIVE = (
+    "arn:aws:health:eu-west-1::event/EC2/AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED/"
+    "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED_4d8e21b7-60fa#123456789012"
+)
+ORDERS_DB = "arn:aws:rds:eu-west-1:123456789012:db:orders-db-1"
+SHOP_FRONT = (
+    "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:b3e1d05f-8c72-4a96-9d4e-60f7a2c81b35:"
+    "autoScalingGroupName/shop-front"
+)
 DEFAULT = Severity.INFO
 """Of the target; no sample asks for it by itself."""
 
@@ -290,6 +307,116 @@ ALERTS = {
         "123456789012",
         "Freezer Door Open",
     ),
+    "guardduty-eventbridge-finding": Expected(
+        Action.TRIGGER,
+        FINDING,
+        "2026-11-24T02:14:07.530000",
+        "error",
+        "CryptoCurrency:EC2/BitcoinTool.B!DNS: The EC2 instance i-0c7e52b9f4d1a8360 is querying a domain name of",
+        "i-0c7e52b9f4d1a8360",
+        "Instance",
+        "123456789012",
+        "CryptoCurrency:EC2/BitcoinTool.B!DNS",
+    ),
+    "guardduty-sns-archived": Expected(Action.RESOLVE, FINDING, "2026-11-24T05:14:09.118000"),
+    "securityhub-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        CONTROL_FINDING,
+        "2026-11-24T06:30:15",
+        "error",
+        "S3 general purpose buckets should block public access: arn:aws:s3:::lamplight-parcel-labels",
+        "arn:aws:s3:::lamplight-parcel-labels",
+        "AwsS3Bucket",
+        "123456789012",
+        "Software and Configuration Checks/Industry and Regulatory Standards",
+    ),
+    "securityhub-eventbridge-custom-action": Expected(
+        Action.TRIGGER,
+        CONTROL_FINDING,
+        "2026-11-24T06:41:20",
+        "error",
+        "S3 general purpose buckets should block public access: arn:aws:s3:::lamplight-parcel-labels",
+        "arn:aws:s3:::lamplight-parcel-labels",
+        "AwsS3Bucket",
+        "123456789012",
+        "Software and Configuration Checks/Industry and Regulatory Standards",
+    ),
+    "securityhub-eventbridge-passed": Expected(Action.RESOLVE, CONTROL_FINDING, "2026-11-24T07:12:44"),
+    "health-eventbridge-open": Expected(
+        Action.TRIGGER,
+        DEGRADED_DRIVE,
+        "2026-11-24T09:20:31",
+        "error",
+        "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED: We have noticed that the performance of a drive",
+        "i-0c7e52b9f4d1a8360",
+        "EC2",
+        "123456789012",
+        "AWS_EC2_INSTANCE_STORE_DRIVE_PERFORMANCE_DEGRADED",
+    ),
+    "health-eventbridge-closed": Expected(Action.RESOLVE, DEGRADED_DRIVE, "2026-11-24T13:45:10"),
+    "health-eventbridge-upcoming": Expected(
+        Action.TRIGGER,
+        "arn:aws:health:eu-west-1::event/RDS/AWS_RDS_MAINTENANCE_SCHEDULED/"
+        "AWS_RDS_MAINTENANCE_SCHEDULED_0b93f5c7-2e8d#123456789012",
+        "2026-11-24T10:05:00",
+        "warning",
+        "AWS_RDS_MAINTENANCE_SCHEDULED: Your database will be maintained between",
+        "arn:aws:rds:eu-west-1:123456789012:db:orders-db",
+        "RDS",
+        "123456789012",
+        "AWS_RDS_MAINTENANCE_SCHEDULED",
+    ),
+    "rds-eventbridge-low-storage": Expected(
+        Action.TRIGGER,
+        f"{ORDERS_DB}#low storage",
+        "2026-11-24T14:20:31.293000",
+        "error",
+        "RDS low storage: orders-db-1: The free storage capacity for DB Instance: orders-db-1 is low",
+        "orders-db-1",
+        "instance",
+        "123456789012",
+        "low storage",
+    ),
+    "rds-sns-storage-added": Expected(Action.RESOLVE, f"{ORDERS_DB}#low storage", "2026-11-24T15:02:48.517000"),
+    "rds-sns-recovering": Expected(
+        Action.TRIGGER,
+        f"{ORDERS_DB}#failure",
+        "2026-11-24T21:04:12.874000",
+        "critical",
+        "RDS failure: orders-db-1: Recovery of the DB instance has started.",
+        "orders-db-1",
+        "instance",
+        "123456789012",
+        "failure",
+    ),
+    "autoscaling-eventbridge-launch-failed": Expected(
+        Action.TRIGGER,
+        f"{SHOP_FRONT}#launch",
+        "2026-11-24T11:03:29",
+        "error",
+        "EC2 Instance Launch Unsuccessful: shop-front: We currently do not have sufficient c7g.large capacity",
+        "shop-front",
+        "EC2 Auto Scaling",
+        "123456789012",
+        "EC2 Instance Launch Unsuccessful",
+    ),
+    "autoscaling-sns-launched": Expected(Action.RESOLVE, f"{SHOP_FRONT}#launch", "2026-11-24T11:19:47.630000"),
+    "backup-eventbridge-failed": Expected(
+        Action.TRIGGER,
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards#backup-job",
+        "2026-11-24T01:12:47.503000",
+        "error",
+        "AWS Backup job failed: arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards: Insufficient privileges",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards",
+        "DynamoDB",
+        "123456789012",
+        "AWS Backup job",
+    ),
+    "backup-sns-completed": Expected(
+        Action.RESOLVE,
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards#backup-job",
+        "2026-11-24T08:41:12.377000",
+    ),
 }
 CHANGES = {
     "codepipeline-eventbridge-failed": f"{PIPELINE}#3a61c0f2-7be4-4d19-8c55-90b1e2f7a401",
@@ -315,6 +442,9 @@ IGNORED = {
     "cloudwatch-eventbridge-contributors-alarm": Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, "parcel-tables-throttle"),
     "notice-scheduled-event": Ignored(SkipReason.NOTICE, "Scheduled Event"),
     "notice-subscription-test": Ignored(SkipReason.TEST_MESSAGE, "test_message"),
+    "rds-eventbridge-stopped": Ignored(SkipReason.NOTICE, "RDS-EVENT-0087"),
+    "autoscaling-sns-test": Ignored(SkipReason.TEST_MESSAGE, "autoscaling:TEST_NOTIFICATION"),
+    "backup-eventbridge-running": Ignored(SkipReason.NOTICE, "AWS Backup job RUNNING"),
 }
 
 

@@ -10,7 +10,22 @@ from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources import cloudwatch, codebuild, codedeploy, codepipeline, ecs, generic, native, notices
+from handler.sources import (
+    autoscaling,
+    backup,
+    cloudwatch,
+    codebuild,
+    codedeploy,
+    codepipeline,
+    ecs,
+    generic,
+    guardduty,
+    health,
+    native,
+    notices,
+    rds,
+    securityhub,
+)
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and entries that are damaged while their siblings are not."""
@@ -37,10 +52,16 @@ def _source(module: ModuleType) -> Source:
 SOURCES: tuple[Source, ...] = (
     _source(native),
     _source(cloudwatch),
+    _source(guardduty),
+    _source(securityhub),
+    _source(health),
     _source(codepipeline),
     _source(codebuild),
     _source(codedeploy),
     _source(ecs),
+    _source(rds),
+    _source(autoscaling),
+    _source(backup),
     _source(notices),
     _source(generic),
 )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from handler.sources.fields import text_of
+
 _CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
@@ -41,3 +43,12 @@ def console_url(path: str, *, region: str, partition: str = "aws", fragment: str
 def filled(values: Mapping[str, Any]) -> dict[str, str]:
     """Give labels of what is known: as text, and without what is empty."""
     return {name: str(value) for name, value in values.items() if value not in (None, "", [], {})}
+
+
+def dig(value: Any, *path: str) -> str:
+    """Give the text at the end of a path through objects, of a list through its first; empty where it ends early."""
+    for name in path:
+        if isinstance(value, list):
+            value = next(iter(value), None)
+        value = value.get(name) if isinstance(value, dict) else None
+    return text_of(value)

@@ -1,5 +1,6 @@
 """Field types that several sources share: what AWS and Prometheus write where a text, an object or a time belongs."""
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -7,14 +8,20 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 _OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d{2})(\d{2})$")
+_RFC_1123 = "%a, %d %b %Y %H:%M:%S GMT"
 
 
 def _readable(value: Any) -> Any:
-    """Read an empty text and Go's zero time as no time, and `+0000` as the offset that it is."""
+    """Read an empty text and Go's zero time as no time, `+0000` as the offset that it is, and RFC 1123's dates."""
     if not isinstance(value, str):
         return value
     if not value or value.startswith("0001-01-01"):
         return None
+    if value.endswith("GMT"):
+        try:
+            return datetime.strptime(value, _RFC_1123).replace(tzinfo=UTC)
+        except ValueError:
+            raise ValueError("not a date as RFC 1123 writes it") from None
     return _OFFSET_WITHOUT_COLON.sub(r"\1:\2", value)
 
 
@@ -52,6 +59,25 @@ def text_of(value: Any) -> str:
 
 LooseText = Annotated[str, BeforeValidator(text_of)]
 """A text that is shown or matched on: whatever is neither text nor number reads as empty, and stops no page."""
+
+LooseTexts = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [t for v in (value if isinstance(value, list) else [value]) if (t := text_of(v))]),
+]
+"""A list of such texts, one of them may stand alone; whatever reads as empty is left out."""
+
+
+def number_of(value: Any) -> float | None:
+    """Give a number, also one written as a text; None where it is neither, or not finite."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+Number = Annotated[float | None, BeforeValidator(number_of)]
+"""A number, also one written as a text; anything else reads as none."""
 
 OrEmpty = BeforeValidator(lambda value: value if isinstance(value, dict) else {})
 """Of an object or a model: anything but an object reads as an empty one."""

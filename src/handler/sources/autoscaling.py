@@ -1,0 +1,142 @@
+"""EC2 Auto Scaling's activities, as EventBridge sends them and as a group's own notifications.
+
+The next success of the same kind in the same group ends what a failure opened. Shapes:
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html and
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-sns-notifications.html
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from handler.alert import Alert, Ignored, Link, Severity, Status
+from handler.envelope import Record, parse_model
+from handler.errors import InvalidAlertError
+from handler.outcome import SkipReason
+from handler.sources.aws import Arn, console_url, filled, partition_of
+from handler.sources.fields import Instant, LooseText, Name, Object
+
+ORIGIN = "autoscaling"
+CLIENT = "Amazon EC2 Auto Scaling"
+TEST = "autoscaling:TEST_NOTIFICATION"
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a group does, and what it is called when that fails."""
+
+    kind: str
+    name: str
+    severity: Severity
+
+
+_LAUNCH = Activity("launch", "EC2 Instance Launch Unsuccessful", Severity.ERROR)
+_TERMINATE = Activity("terminate", "EC2 Instance Terminate Unsuccessful", Severity.WARNING)
+_REFRESH = Activity("refresh", "EC2 Auto Scaling Instance Refresh Failed", Severity.ERROR)
+_EVENTS = {
+    "EC2 Instance Launch Unsuccessful": (_LAUNCH, Status.FIRING),
+    "EC2 Instance Launch Successful": (_LAUNCH, Status.RESOLVED),
+    "EC2 Instance Terminate Unsuccessful": (_TERMINATE, Status.FIRING),
+    "EC2 Instance Terminate Successful": (_TERMINATE, Status.RESOLVED),
+    "EC2 Auto Scaling Instance Refresh Failed": (_REFRESH, Status.FIRING),
+    "EC2 Auto Scaling Instance Refresh Succeeded": (_REFRESH, Status.RESOLVED),
+    "autoscaling:EC2_INSTANCE_LAUNCH_ERROR": (_LAUNCH, Status.FIRING),
+    "autoscaling:EC2_INSTANCE_LAUNCH": (_LAUNCH, Status.RESOLVED),
+    "autoscaling:EC2_INSTANCE_TERMINATE_ERROR": (_TERMINATE, Status.FIRING),
+    "autoscaling:EC2_INSTANCE_TERMINATE": (_TERMINATE, Status.RESOLVED),
+}
+"""By detail-type, or by the notification's `Event`, whose StatusCode says InProgress even of a success."""
+_NOTICES = {
+    "EC2 Instance-launch Lifecycle Action",
+    "EC2 Instance-terminate Lifecycle Action",
+    "EC2 Auto Scaling Instance Refresh Started",
+    "EC2 Auto Scaling Instance Refresh Cancelled",
+    "EC2 Auto Scaling Instance Refresh Checkpoint Reached",
+}
+
+
+class GroupActivity(BaseModel):
+    """The detail of an event, or a notification."""
+
+    AutoScalingGroupName: Name
+    AutoScalingGroupARN: LooseText = ""
+    AccountId: LooseText = ""
+    ActivityId: LooseText = ""
+    EC2InstanceId: LooseText = ""
+    Description: LooseText = ""
+    Cause: LooseText = ""
+    StatusMessage: LooseText = ""
+    Details: Object = Field(default_factory=dict)
+    StartTime: Instant = None
+    EndTime: Instant = None
+
+
+def recognises(record: Record) -> bool:
+    """Recognise EventBridge's events of a group, its notifications, and those of its lifecycle hooks."""
+    if record.detail_type:
+        return record.detail_type in _EVENTS or record.detail_type in _NOTICES
+    match record.payload:
+        case {"Event": str(event)}:
+            return event.startswith("autoscaling:")
+        case {"LifecycleTransition": _, "AutoScalingGroupName": _}:
+            return True
+        case _:
+            return False
+
+
+def parse(record: Record) -> list[Alert | Ignored]:
+    """Give the activity as an alert of its group: a failure fires, a success resolves; the rest is ignored."""
+    if record.detail_type in _NOTICES:
+        return [Ignored(SkipReason.NOTICE, record.detail_type)]
+    event = record.detail_type or record.payload.get("Event")
+    if event == TEST:
+        return [Ignored(SkipReason.TEST_MESSAGE, TEST)]
+    if event is None:
+        return [Ignored(SkipReason.NOTICE, "lifecycle hook")]
+    if event not in _EVENTS:
+        raise InvalidAlertError(f"Auto Scaling notification: Event: none of {', '.join(_EVENTS)}")
+    return [_alert(*_EVENTS[event], parse_model(GroupActivity, record.payload, "Auto Scaling activity"), record)]
+
+
+def _alert(activity: Activity, status: Status, told: GroupActivity, record: Record) -> Alert:
+    listed = next((arn for arn in record.resources if ":autoScalingGroup:" in arn), "")
+    arn = told.AutoScalingGroupARN.strip() or listed
+    known, topic = Arn.of(arn), Arn.of(record.topic_arn)
+    account = known.account or told.AccountId or record.account or topic.account
+    region = known.region or record.region or topic.region
+    group = told.AutoScalingGroupName
+    console = console_url(
+        "ec2/home",
+        region=region,
+        partition=partition_of(region),
+        fragment=f"AutoScalingGroupDetails:id={quote(group, safe='')};view=activity",
+    )
+    said = told.StatusMessage or told.Description or told.Cause
+    shown = {
+        "instance": told.EC2InstanceId,
+        "activity": told.ActivityId,
+        "description": told.Description,
+        "cause": told.Cause,
+        "status_message": told.StatusMessage,
+        "details": told.Details,
+    }
+    return Alert(
+        fingerprint=f"{arn or f'{ORIGIN}:{account}:{region}:{group}'}#{activity.kind}",
+        name=activity.name,
+        status=status,
+        observed_at=told.EndTime or record.published_at,
+        origin=ORIGIN,
+        labels=filled({"account": account, "region": region, "auto_scaling_group": group, "activity": activity.kind}),
+        starts_at=told.StartTime,
+        severity_word=str(activity.severity),
+        summary=f"{group}: {said}" if said else group,
+        location=group,
+        component="EC2 Auto Scaling",
+        group=account,
+        class_=activity.name,
+        client=CLIENT,
+        client_url=console,
+        links=(Link(console, "Activity of the group in the EC2 console"),),
+        details={name: value for name, value in shown.items() if value},
+    )

@@ -1,0 +1,137 @@
+"""AWS Backup's jobs, as EventBridge sends them and as a vault's own notifications, whose text only is theirs to tell.
+
+A resource's next job of the same kind ends what an earlier one opened. Shapes:
+https://docs.aws.amazon.com/aws-backup/latest/devguide/eventbridge.html and
+https://docs.aws.amazon.com/aws-backup/latest/devguide/backup-notifications.html
+"""
+
+from urllib.parse import quote
+
+from pydantic import AliasChoices, BaseModel, Field
+
+from handler.alert import Alert, Ignored, Link, Severity, Status
+from handler.envelope import Record, parse_model
+from handler.errors import InvalidAlertError
+from handler.outcome import SkipReason
+from handler.sources.aws import Arn, console_url, filled, partition_of
+from handler.sources.fields import Instant, LooseText, Name
+
+ORIGIN = "backup"
+CLIENT = "AWS Backup"
+_JOBS = {
+    "Backup Job State Change": "backup",
+    "Copy Job State Change": "copy",
+    "Restore Job State Change": "restore",
+}
+_NOTICES = {
+    "Backup Vault State Change",
+    "Backup Plan State Change",
+    "Recovery Point Change",
+    "Recovery Point State Change",
+    "Region Setting State Change",
+}
+_SNS_JOBS = {"BACKUP_JOB": "backup", "COPY_JOB": "copy", "RESTORE_JOB": "restore"}
+_STATUS = {
+    **dict.fromkeys(["FAILED", "ABORTED", "EXPIRED", "PARTIAL"], Status.FIRING),
+    **dict.fromkeys(["COMPLETED", "SUCCESSFUL"], Status.RESOLVED),
+    **dict.fromkeys(["CREATED", "PENDING", "STARTED", "RUNNING", "ABORTING"], None),
+}
+
+
+class Job(BaseModel):
+    """The detail of an event, or what a notification has of it; a restore calls its state `status`."""
+
+    state: Name = Field(validation_alias=AliasChoices("state", "status"))
+    id: LooseText = Field("", validation_alias=AliasChoices("backupJobId", "copyJobId", "restoreJobId"))
+    resourceArn: LooseText = ""
+    recoveryPointArn: LooseText = ""
+    sourceResourceArn: LooseText = ""
+    resourceType: LooseText = ""
+    backupVaultName: LooseText = ""
+    statusMessage: LooseText = ""
+    completionDate: Instant = None
+
+
+def recognises(record: Record) -> bool:
+    """Recognise EventBridge's events, or a text whose attributes say that it tells of a job."""
+    if record.detail_type:
+        return record.detail_type in _JOBS or record.detail_type in _NOTICES
+    return isinstance(record.payload, str) and record.attributes.get("EventType") in _SNS_JOBS
+
+
+def parse(record: Record) -> list[Alert | Ignored]:
+    """Give the job as an alert: what did not end well fires, COMPLETED resolves; what is on its way is ignored."""
+    if record.detail_type in _NOTICES:
+        return [Ignored(SkipReason.NOTICE, record.detail_type)]
+    if record.detail_type:
+        job = parse_model(Job, record.payload, "AWS Backup event")
+        return [_alert_or_notice(job, _JOBS[record.detail_type], record, record.account, record.region)]
+    given, topic, text = record.attributes, Arn.of(record.topic_arn), record.payload
+    told = {
+        "state": given.get("State"),
+        "backupJobId": given.get("Id"),
+        "resourceArn": _after(text, "Resource ARN"),
+        "recoveryPointArn": _after(text, "Recovery point ARN"),
+    }
+    job = parse_model(Job, told, "AWS Backup notification")
+    account = given.get("AccountId") or topic.account
+    return [_alert_or_notice(job, _SNS_JOBS[given["EventType"]], record, account, topic.region)]
+
+
+def _after(text: str, label: str) -> str:
+    """Give the word that follows a label and its colon."""
+    words = text.partition(label)[2].lstrip(" :").split(maxsplit=1)
+    return words[0].rstrip(".") if words else ""
+
+
+def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: str) -> Alert | Ignored:
+    name = "AWS Backup job" if kind == "backup" else f"AWS Backup {kind} job"
+    if job.state not in _STATUS:
+        raise InvalidAlertError(f"{name}: state: none of {', '.join(_STATUS)}")
+    status = _STATUS[job.state]
+    if status is None:
+        return Ignored(SkipReason.NOTICE, f"{name} {job.state}")
+    resource = _resource(job, kind, record)
+    if not resource and not job.id:
+        raise InvalidAlertError(f"{name}: resourceArn: missing, and so is the job's id")
+    console = console_url(
+        "backup/home",
+        region=region,
+        partition=partition_of(region),
+        fragment=f"/jobs/{kind}/details/{quote(job.id, safe='')}",
+    )
+    kind_of_resource = job.resourceType or Arn.of(resource).service
+    labels = {
+        "account": account,
+        "region": region,
+        "job": kind,
+        "resource_type": kind_of_resource,
+        "vault": job.backupVaultName,
+    }
+    said = f"{name} {job.state.lower()}: {resource or job.id}"
+    return Alert(
+        fingerprint=f"{resource or f'{ORIGIN}:{account}:{region}:{job.id}'}#{kind}-job",
+        name=name,
+        status=status,
+        observed_at=job.completionDate or record.published_at,
+        origin=ORIGIN,
+        labels=filled(labels),
+        severity_word=str(Severity.ERROR),
+        summary=f"{said}: {job.statusMessage}" if job.statusMessage else said,
+        location=resource,
+        component=kind_of_resource,
+        group=account,
+        class_=name,
+        client=CLIENT,
+        client_url=console,
+        links=(Link(console, "Job in the AWS Backup console"),),
+        details=filled({"state": job.state, "job_id": job.id, "message": job.statusMessage}),
+    )
+
+
+def _resource(job: Job, kind: str, record: Record) -> str:
+    """Give what was backed up or copied; of a restore the recovery point, which its events list in every state."""
+    if kind == "restore":
+        listed = next(iter(record.resources), "")
+        return (listed.strip() or job.recoveryPointArn or job.sourceResourceArn).strip()
+    return job.resourceArn.strip()

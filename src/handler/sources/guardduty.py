@@ -1,0 +1,113 @@
+"""GuardDuty findings, as EventBridge sends them.
+
+An event comes for a finding that is new and whenever it is seen again:
+https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings_eventbridge.html
+"""
+
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from handler.alert import Alert, Link, Severity, Status
+from handler.envelope import Record, parse_model
+from handler.sources.aws import console_url, dig, filled, partition_of
+from handler.sources.fields import Instant, LooseText, Name, Number, Object
+
+ORIGIN = "guardduty"
+CLIENT = "Amazon GuardDuty"
+DETAIL_TYPE = "GuardDuty Finding"
+_SEVERITIES = ((9.0, Severity.CRITICAL), (7.0, Severity.ERROR), (4.0, Severity.WARNING), (0.0, Severity.INFO))
+"""From this number on: critical, high, medium, low.
+https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html"""
+_PLACES = {
+    "Instance": ("instanceDetails", "instanceId"),
+    "AccessKey": ("accessKeyDetails", "userName"),
+    "S3Bucket": ("s3BucketDetails", "name"),
+    "S3Object": ("s3BucketDetails", "name"),
+    "EKSCluster": ("eksClusterDetails", "name"),
+    "ECSCluster": ("ecsClusterDetails", "name"),
+    "Container": ("containerDetails", "name"),
+    "RDSDBInstance": ("rdsDbInstanceDetails", "dbInstanceIdentifier"),
+    "Lambda": ("lambdaDetails", "functionName"),
+}
+"""Where a resource of each type has the name that people know it by."""
+
+
+class Finding(BaseModel):
+    """The detail of the event."""
+
+    id: Name
+    arn: LooseText = ""
+    accountId: LooseText = ""
+    region: LooseText = ""
+    type: LooseText = ""
+    title: LooseText = ""
+    description: LooseText = ""
+    severity: Number = None
+    updatedAt: Instant = None
+    resource: Object = Field(default_factory=dict)
+    service: Object = Field(default_factory=dict)
+
+
+class Sightings(BaseModel):
+    """When the finding was seen, of its `service`."""
+
+    eventFirstSeen: Instant = None
+    eventLastSeen: Instant = None
+
+
+def recognises(record: Record) -> bool:
+    """Recognise EventBridge's event of a finding."""
+    return record.detail_type == DETAIL_TYPE
+
+
+def parse(record: Record) -> list[Alert]:
+    """Give the finding as an alert: it fires until somebody archives it."""
+    finding = parse_model(Finding, record.payload, "GuardDuty finding")
+    seen = parse_model(Sightings, finding.service, "GuardDuty finding: service")
+    account, region = finding.accountId or record.account, finding.region or record.region
+    kind = dig(finding.resource, "resourceType")
+    console = console_url(
+        "guardduty/home",
+        region=region,
+        partition=partition_of(region),
+        fragment=f"/findings?search=id%3D{quote(finding.id, safe='')}",
+    )
+    shown = {
+        "description": finding.description,
+        "severity": finding.severity,
+        "count": dig(finding.service, "count"),
+        "resource": finding.resource,
+        "action": finding.service.get("action"),
+    }
+    return [
+        Alert(
+            fingerprint=finding.arn.strip() or f"guardduty:{account}:{region}:{finding.id}",
+            name=finding.type.strip() or "GuardDuty finding",
+            status=Status.RESOLVED if dig(finding.service, "archived") == "true" else Status.FIRING,
+            observed_at=finding.updatedAt or seen.eventLastSeen or record.published_at,
+            origin=ORIGIN,
+            labels=filled({"account": account, "region": region, "type": finding.type, "resource_type": kind}),
+            starts_at=seen.eventFirstSeen,
+            severity_word=_severity(finding.severity),
+            summary=finding.title or finding.description,
+            location=_place(finding.resource, kind) or account,
+            component=kind,
+            group=account,
+            class_=finding.type,
+            client=CLIENT,
+            client_url=console,
+            links=(Link(console, "Finding in the GuardDuty console"),),
+            details={name: value for name, value in shown.items() if value},
+        )
+    ]
+
+
+def _severity(number: float | None) -> str:
+    return next((str(word) for least, word in _SEVERITIES if number is not None and number >= least), "")
+
+
+def _place(resource: Object, kind: str) -> str:
+    """Give the name of the resource: by its type, else the first that there is."""
+    paths = [_PLACES[kind], *_PLACES.values()] if kind in _PLACES else _PLACES.values()
+    return next((name for path in paths if (name := dig(resource, *path))), "")

@@ -1,0 +1,102 @@
+"""AWS Health's events of an account, as EventBridge sends them.
+
+A long event comes in pages, and every event also comes by a second region; all of them have the same ARN and time:
+https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html
+"""
+
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from handler.alert import Alert, Link, Severity, Status
+from handler.envelope import Record, parse_model
+from handler.sources.aws import Arn, console_url, dig, filled, partition_of
+from handler.sources.fields import Instant, LooseText, Name, Objects
+
+ORIGIN = "health"
+CLIENT = "AWS Health"
+DETAIL_TYPES = ("AWS Health Event", "AWS Health Abuse Event")
+_SEVERITIES = {
+    "issue": Severity.ERROR,
+    "investigation": Severity.WARNING,
+    "scheduledChange": Severity.WARNING,
+    "accountNotification": Severity.INFO,
+}
+
+
+class HealthEvent(BaseModel):
+    """The detail of the event."""
+
+    eventArn: Name
+    affectedAccount: LooseText = ""
+    service: LooseText = ""
+    eventTypeCode: LooseText = ""
+    eventTypeCategory: LooseText = ""
+    eventScopeCode: LooseText = ""
+    eventRegion: LooseText = ""
+    statusCode: LooseText = ""
+    communicationId: LooseText = ""
+    startTime: Instant = None
+    endTime: Instant = None
+    lastUpdatedTime: Instant = None
+    eventDescription: Objects = Field(default_factory=list)
+    affectedEntities: Objects = Field(default_factory=list)
+
+
+def recognises(record: Record) -> bool:
+    """Recognise EventBridge's events of AWS Health, those of abuse too."""
+    return record.detail_type in DETAIL_TYPES
+
+
+def parse(record: Record) -> list[Alert]:
+    """Give the event as an alert of the affected account: it fires while open or upcoming, and ends when closed."""
+    event = parse_model(HealthEvent, record.payload, "AWS Health event")
+    account = event.affectedAccount or record.account
+    region = event.eventRegion or Arn.of(event.eventArn).region or record.region
+    observed_at = event.lastUpdatedTime or record.published_at
+    entities = ", ".join(filter(None, (dig(entity, "entityValue") for entity in event.affectedEntities)))
+    description = dig(event.eventDescription, "latestDescription")
+    console = console_url(
+        "health/home",
+        region=record.region,
+        partition=partition_of(record.region),
+        fragment=f"/account/event-log?eventID={quote(event.eventArn, safe='')}&eventTab=details",
+    )
+    labels = {
+        "account": account,
+        "region": region,
+        "service": event.service,
+        "type": event.eventTypeCode,
+        "category": event.eventTypeCategory,
+        "scope": event.eventScopeCode,
+    }
+    shown = {
+        "description": description,
+        "status": event.statusCode,
+        "start_time": event.startTime.isoformat() if event.startTime else "",
+        "affected_entities": event.affectedEntities,
+        "communication_id": event.communicationId,
+    }
+    return [
+        Alert(
+            fingerprint=f"{event.eventArn}#{account}",
+            name=event.eventTypeCode.strip() or "AWS Health event",
+            status=Status.RESOLVED if event.statusCode == "closed" else Status.FIRING,
+            observed_at=observed_at,
+            origin=ORIGIN,
+            labels=filled(labels),
+            # a scheduled change starts in the future, which is no time of an alert
+            starts_at=event.startTime if event.startTime and event.startTime <= observed_at else None,
+            ends_at=event.endTime,
+            severity_word=_SEVERITIES.get(event.eventTypeCategory, ""),
+            summary=description,
+            location=entities or ", ".join(record.resources) or event.service,
+            component=event.service,
+            group=account,
+            class_=event.eventTypeCode,
+            client=CLIENT,
+            client_url=console,
+            links=(Link(console, "Event in the AWS Health dashboard"),),
+            details={name: value for name, value in shown.items() if value},
+        )
+    ]
