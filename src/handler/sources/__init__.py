@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources import cloudwatch, generic, native, notices
+from handler.sources import alertmanager, cloudwatch, generic, native, notices
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and entries that are damaged while their siblings are not."""
@@ -37,6 +37,7 @@ def _source(module: ModuleType) -> Source:
 SOURCES: tuple[Source, ...] = (
     _source(native),
     _source(cloudwatch),
+    _source(alertmanager),
     _source(notices),
     _source(generic),
 )
