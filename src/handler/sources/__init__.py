@@ -11,6 +11,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
 from handler.sources import (
+    alertmanager,
     autoscaling,
     backup,
     cloudwatch,
@@ -52,6 +53,7 @@ def _source(module: ModuleType) -> Source:
 SOURCES: tuple[Source, ...] = (
     _source(native),
     _source(cloudwatch),
+    _source(alertmanager),
     _source(guardduty),
     _source(securityhub),
     _source(health),

@@ -9,10 +9,12 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 _OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d{2})(\d{2})$")
 _RFC_1123 = "%a, %d %b %Y %H:%M:%S GMT"
+_GO_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d{4})(?: .*)?", re.ASCII)
+"""As `time.Time.String` writes it: https://pkg.go.dev/time#Time.String. A zone's name and a clock's reading follow."""
 
 
 def _readable(value: Any) -> Any:
-    """Read an empty text and Go's zero time as no time, `+0000` as the offset that it is, and RFC 1123's dates."""
+    """Read an empty text and Go's zero time as no time, Go's and RFC 1123's spellings, and `+0000` as an offset."""
     if not isinstance(value, str):
         return value
     if not value or value.startswith("0001-01-01"):
@@ -22,7 +24,8 @@ def _readable(value: Any) -> Any:
             return datetime.strptime(value, _RFC_1123).replace(tzinfo=UTC)
         except ValueError:
             raise ValueError("not a date as RFC 1123 writes it") from None
-    return _OFFSET_WITHOUT_COLON.sub(r"\1:\2", value)
+    of_go = _GO_TIME.fullmatch(value)
+    return _OFFSET_WITHOUT_COLON.sub(r"\1:\2", f"{of_go[1]}T{of_go[2]}{of_go[3]}" if of_go else value)
 
 
 def _utc(instant: datetime) -> datetime:

@@ -1,0 +1,225 @@
+"""Alertmanager and Amazon Managed Prometheus: one alert per entry of a message, under Prometheus's own fingerprint.
+
+A message is the webhook's JSON, the same damaged or cut, or the text of Alertmanager's default template for SNS. All
+come to the webhook's shape first: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+
+from handler.alert import Alert, Link, Status
+from handler.envelope import Record, parse_model
+from handler.errors import InvalidAlertError
+from handler.sources import alertmanager_json, alertmanager_text
+from handler.sources.fields import Instant, Text
+
+ORIGIN = "alertmanager"
+CLIENT = "Alertmanager"
+YOUNG = timedelta(minutes=5)
+"""How long after its start an alert's own times order its observations."""
+MAX_LINK_CHARACTERS = 2000
+_STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
+_SIGNS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts"}
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _texts(value: Any) -> Any:
+    """Give the values as texts, and leave out what is null: Prometheus knows no label without a text."""
+    if not isinstance(value, dict):
+        return {} if value is None else value
+    return {name: _text(inner) for name, inner in value.items() if inner is not None}
+
+
+def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+Labels = Annotated[dict[str, str], BeforeValidator(_texts)]
+"""An object of texts; null reads as an empty one. It has to be an object: who an alert is hangs on it."""
+Remarks = Annotated[dict[str, str], BeforeValidator(lambda value: _texts(value) if isinstance(value, dict) else {})]
+"""An object of texts; anything else reads as an empty one."""
+Remark = Annotated[str, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else "")]
+"""A text; anything else reads as an empty one."""
+Moment = Annotated[Instant, WrapValidator(_or_none)]
+"""A time; a page is worth more than one that a template wrote in a way of its own."""
+
+
+class Entry(BaseModel):
+    """One alert of a message."""
+
+    status: Text = ""
+    labels: Labels = Field(default_factory=dict)
+    annotations: Remarks = Field(default_factory=dict)
+    startsAt: Moment = None
+    endsAt: Moment = None
+    generatorURL: Remark = ""
+    fingerprint: Remark = ""
+
+
+class Message(BaseModel):
+    """What Alertmanager says of a group; its entries are checked one by one."""
+
+    receiver: Remark = ""
+    status: Remark = ""
+    alerts: list[Any]
+    groupLabels: Remarks = Field(default_factory=dict)
+    commonLabels: Remarks = Field(default_factory=dict)
+    commonAnnotations: Remarks = Field(default_factory=dict)
+    externalURL: Remark = ""
+    groupKey: Remark = ""
+    truncatedAlerts: Any = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What is known of every alert of the group."""
+        return {**self.groupLabels, **self.commonLabels}
+
+
+def recognises(record: Record) -> bool:
+    """Recognise a list `alerts` that looks like Alertmanager's, its damaged JSON, and its default text."""
+    if record.event_source.startswith("aws."):
+        return False
+    match record.payload:
+        case {"alerts": list(entries)} as payload:
+            return bool(_SIGNS & payload.keys()) or any(map(_is_entry, entries))
+        case str(text):
+            return alertmanager_json.recognises(text) or alertmanager_text.recognises(text, record.subject)
+        case _:
+            return False
+
+
+def _is_entry(value: Any) -> bool:
+    return isinstance(value, dict) and bool({"labels", "fingerprint"} & value.keys())
+
+
+def parse(record: Record) -> list[Alert | InvalidAlertError]:
+    """Give an alert per entry, and an error for each that is damaged, or for all that was cut off."""
+    payload, missing = record.payload, ""
+    if isinstance(payload, str):
+        if alertmanager_json.recognises(payload):
+            payload, is_whole = alertmanager_json.read(payload)
+        else:
+            payload, is_whole = alertmanager_text.read(payload, record.subject)
+        missing = "" if is_whole else "a part that is damaged could not be read"
+        if record.attributes.get("truncated") == "true":
+            missing = "it was cut at the 256 KB that SNS takes, and what follows is not known"
+    message = parse_model(Message, payload, "Alertmanager message")
+    found = [_alert(number, entry, message, record.published_at) for number, entry in enumerate(message.alerts)]
+    if not found:
+        return [_group_alert(message, record.published_at)]
+    if missing:
+        found.append(InvalidAlertError(f"Alertmanager message of {len(found)} readable alerts: {missing}"))
+    return found
+
+
+def _alert(number: int, raw: Any, message: Message, published_at: datetime) -> Alert | InvalidAlertError:
+    what = f"Alertmanager alert {number}"
+    try:
+        entry = parse_model(Entry, raw, what)
+    except InvalidAlertError as invalid:
+        return invalid
+    status = _status(entry, message)
+    if status is None:
+        return InvalidAlertError(f"{what}: status: neither firing nor resolved")
+    identity = _identity(entry, message)
+    if not identity:
+        return InvalidAlertError(f"{what}: labels: neither these nor a fingerprint say which alert it is")
+    labels = {**message.labels, **entry.labels}
+    return Alert(
+        fingerprint=identity,
+        name=labels.get("alertname", "").strip() or message.receiver or "Prometheus alert",
+        status=status,
+        observed_at=_observed_at(entry, status, published_at),
+        origin=ORIGIN,
+        labels=labels,
+        annotations={**message.commonAnnotations, **entry.annotations},
+        starts_at=entry.startsAt,
+        ends_at=entry.endsAt,
+        generator_url=entry.generatorURL,
+        severity_word=labels.get("severity", ""),
+        client=CLIENT,
+        client_url=message.externalURL,
+        links=_links(message.externalURL, labels),
+        details={
+            "receiver": message.receiver,
+            "group_key": message.groupKey,
+            "group_labels": message.groupLabels,
+            "truncated_alerts": message.truncatedAlerts or None,
+        },
+    )
+
+
+def _status(entry: Entry, message: Message) -> Status | None:
+    """Find out whether an alert fires: by its own word, else by its end, else by the group, else it does.
+
+    A group fires while one of its alerts does, so that its `firing` says nothing of an alert that has ended.
+    """
+    if said := entry.status.strip().lower():
+        return _STATUS.get(said)
+    return Status.RESOLVED if entry.endsAt else _STATUS.get(message.status.lower(), Status.FIRING)
+
+
+def _identity(entry: Entry, message: Message) -> str:
+    """Give Prometheus's fingerprint as it came, or computed; for an entry without labels the group's."""
+    if entry.fingerprint or entry.labels:
+        return entry.fingerprint or fingerprint_of(entry.labels)
+    return _group_identity(message)
+
+
+def _group_identity(message: Message) -> str:
+    labels = message.groupLabels or message.commonLabels
+    return f"{ORIGIN}/group/{fingerprint_of(labels)}" if labels else ""
+
+
+def fingerprint_of(labels: Mapping[str, str]) -> str:
+    """Compute the fingerprint that Prometheus gives these labels.
+
+    FNV-1a of 64 bits over the sorted names and values, each followed by the byte 0xFF:
+    https://pkg.go.dev/github.com/prometheus/common/model#LabelSet.Fingerprint
+    """
+    digest = 0xCBF29CE484222325
+    for name in sorted(labels):
+        for byte in b"%b\xff%b\xff" % (name.encode(errors="replace"), labels[name].encode(errors="replace")):
+            digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{digest:016x}"
+
+
+def _observed_at(entry: Entry, status: Status, published_at: datetime) -> datetime:
+    """Give the alert's own time while it is young, else when Alertmanager said so.
+
+    Its own times cannot order a long life. Where Alertmanager has not heard from Prometheus for a while, or from one
+    of a pair, it resolves the alert, and the alert that comes back has the start it always had: earlier than that end.
+    """
+    changed_at = entry.startsAt if status is Status.FIRING else entry.endsAt
+    is_young = entry.startsAt is not None and published_at - entry.startsAt <= YOUNG
+    return changed_at if changed_at and is_young else published_at
+
+
+def _links(external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:
+    """Link to a new silence for this very alert, in the words of Alertmanager's own templates."""
+    if not external_url:
+        return ()
+    matchers = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(labels.items()))
+    silence = f"{external_url}/#/silences/new?filter={quote('{' + matchers + '}', safe='', errors='replace')}"
+    return (Link(silence, "Silence in Alertmanager"),) if len(silence) <= MAX_LINK_CHARACTERS else ()
+
+
+def _group_alert(message: Message, published_at: datetime) -> Alert | InvalidAlertError:
+    """Make one alert of a group whose alerts cannot be told: to page for it beats a dead letter that nobody reads."""
+    if not _group_identity(message):
+        raise InvalidAlertError("Alertmanager message: alerts: none can be read, and no label says of which group")
+    said = "The alerts of this group could not be read: look at Alertmanager"
+    return _alert(0, {"annotations": {"summary": said}}, message, published_at)

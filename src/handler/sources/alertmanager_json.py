@@ -1,0 +1,120 @@
+"""Reads Alertmanager's JSON where it is none: not escaped, as Amazon Managed Prometheus documents it, or cut short.
+
+https://docs.aws.amazon.com/prometheus/latest/userguide/AMP-alertmanager-receiver-JSON.html writes values into quotes as
+they are. What ends a value is told by what follows its quote. Every expression below looks a bounded way ahead and
+never back, so that the time is linear in the text.
+"""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from handler.envelope import parse_text
+
+_ENTRY_KEYS = "status|labels|annotations|startsAt|endsAt|generatorURL|fingerprint"
+_GROUP_KEYS = (
+    "groupLabels|commonLabels|commonAnnotations|externalURL|version|groupKey|truncatedAlerts|receiver|status|alerts"
+)
+_NAME = r'"([^"\\{}]{1,256}+)"\s*+:\s*+'
+_ENTRY = re.compile(
+    r'(?:"alerts"\s*+:\s*+\[|\}\s*+,)\s*+(?=\{\s*+"(?:status"\s*+:\s*+"(?:firing|resolved)"|labels"\s*+:\s*+\{))'
+)
+"""What comes before an entry of `alerts`."""
+_END = re.compile(rf'\]\s*+,\s*+(?="(?:{_GROUP_KEYS})"\s*+:)|\]\s*+\}}\s*+\Z')
+"""What comes after the last entry."""
+_SCALAR = re.compile(r'"(status|startsAt|endsAt|generatorURL|fingerprint|receiver|externalURL)"\s*+:\s*+"([^"]*+)"')
+_PAIR = re.compile(rf'\s*+,?+\s*+{_NAME}"')
+_VALUE_ENDS = re.compile(
+    rf'"\s*+(?:(?=,\s*+{_NAME}")'
+    rf'|(?=,?+\s*+\}}\s*+(?:,?+\s*+\}}\s*+(?:,\s*+\{{|\]|\Z)|,\s*+"(?:{_ENTRY_KEYS}|{_GROUP_KEYS})"\s*+:'
+    r'|[}\],\s]*+(?:"\w{0,20}+"?+[\s:]*+)?+\Z)))'
+)
+"""The quote before the next pair, the next key of an entry or a group, the end of an entry, or the end of the text."""
+_OPENS = {
+    name: re.compile(rf'"{name}"\s*+:\s*+\{{')
+    for name in ("labels", "annotations", "groupLabels", "commonLabels", "commonAnnotations")
+}
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_DECODER = json.JSONDecoder(strict=False)
+"""Takes line breaks in texts."""
+_OBJECT_ENDS = re.compile(r"\s*+,?+\s*+\}")
+
+
+class Pairs(NamedTuple):
+    """An object of texts as far as it was read, and where it is."""
+
+    pairs: dict[str, str]
+    start: int
+    end: int
+    is_whole: bool
+
+
+def recognises(text: str) -> bool:
+    """Recognise what begins as an object and has entries of alerts in it."""
+    return text.lstrip().startswith("{") and '"alerts"' in text and ('"labels"' in text or '"fingerprint"' in text)
+
+
+def read(text: str) -> tuple[dict[str, Any], bool]:
+    """Give the message as far as it can be told, and whether that is all of it."""
+    begins = list(_ENTRY.finditer(text))
+    before, inside = (begins[0].start(), begins[-1].end()) if begins else (text.find('"alerts"'),) * 2
+    closed = _END.search(text, inside)
+    after = closed.start() if closed else len(text)
+    ends = [*(begin.start() + 1 for begin in begins[1:]), after]
+    found = [_entry(text[begin.end() : end]) for begin, end in zip(begins, ends, strict=False)]
+    entries = [entry for entry in found if entry]
+    message = {
+        **_scalars(text[after:]),
+        **_scalars(text[:before]),
+        **{name: _object(text, name, after).pairs for name in ("groupLabels", "commonLabels", "commonAnnotations")},
+        "alerts": entries,
+    }
+    return parse_text(json.dumps(message)), closed is not None and 0 < len(entries) == len(found)
+
+
+def _entry(text: str) -> dict[str, Any] | None:
+    """Read one entry as the JSON that it is, else by its known keys; None if neither tells which alert it is."""
+    try:
+        value, _ = _DECODER.raw_decode(text)
+        return value if isinstance(value, dict) else None
+    except (ValueError, RecursionError):
+        pass
+    labels = _object(text, "labels", 0)
+    annotations = _object(text, "annotations", labels.end)
+    rest = annotations.end if annotations.is_whole else max(text.rfind('"startsAt"'), labels.end)
+    said = _scalars(text[: labels.start] + text[labels.end : annotations.start] + text[rest:])
+    if not _FINGERPRINT.fullmatch(said.get("fingerprint", "")):
+        said.pop("fingerprint", None)
+    if not ("fingerprint" in said or (labels.is_whole and labels.pairs)):
+        return None
+    return {**said, "labels": labels.pairs, "annotations": annotations.pairs}
+
+
+def _scalars(text: str) -> dict[str, str]:
+    """Give the texts under known keys; of several under one key the first."""
+    return {match[1]: match[2] for match in reversed(list(_SCALAR.finditer(text)))}
+
+
+def _object(text: str, name: str, start: int) -> Pairs:
+    """Read an object of texts under this key, from this place on; an empty one at the end if there is none."""
+    opened = _OPENS[name].search(text, start)
+    if opened is None:
+        return Pairs({}, len(text), len(text), is_whole=False)
+    pairs: dict[str, str] = {}
+    at = opened.end()
+    while pair := _PAIR.match(text, at):
+        ended = _VALUE_ENDS.search(text, pair.end())
+        if ended is None:
+            return Pairs(pairs, opened.start(), len(text), is_whole=False)
+        pairs[pair[1]] = _unescaped(text[pair.end() : ended.start()])
+        at = ended.start() + 1
+    closed = _OBJECT_ENDS.match(text, at)
+    return Pairs(pairs, opened.start(), closed.end() if closed else at, is_whole=closed is not None)
+
+
+def _unescaped(text: str) -> str:
+    """Take JSON's escapes for what they are; a text that is no JSON was not escaped."""
+    try:
+        return str(_DECODER.decode(f'"{text}"'))
+    except ValueError:
+        return text
