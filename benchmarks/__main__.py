@@ -162,7 +162,8 @@ them without: all of botocore's data, no byte-code. Sizes are the sum of the fil
 """
 COLD = f"""
 `INIT REPORT` of Lambda's runtime interface emulator, which does not throttle the processor; each in turn,
-{function.COLD_ROUNDS} times after one that does not count, and no byte-code is written. The bare function makes a
+{function.COLD_ROUNDS} times after one that does not count, and no byte-code is written. CPU is that of the process from
+its start to its first answer; it is steadier where the machine has other work. The bare function makes a
 Logger, Metrics, one pydantic model, a urllib3 pool and the three clients, on the packages as our build leaves them.
 "Every module" imports on top of that whatever our modules import from the packages: what is left then is our own code.
 """

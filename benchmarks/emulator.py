@@ -119,6 +119,11 @@ class ExecutionEnvironment:
         return float(found[1])
 
     @property
+    def main_thread_cpu_ms(self) -> float:
+        """What the function's main thread has used of the processor so far."""
+        return int(Path(f"/proc/{self._runtime()}/schedstat").read_text().split()[0]) / 1e6
+
+    @property
     def cpu_ms(self) -> float:
         """What the function's process has used of the processor so far, to some 10 ms."""
         stat = Path(f"/proc/{self._runtime()}/stat").read_text().rpartition(")")[2].split()

@@ -1,9 +1,14 @@
 """The invocations that measurements send: alerts over SNS, one or many in a message."""
 
+import hashlib
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
+
+from handler import sources
+from handler.envelope import unwrap
 
 
 @dataclass
@@ -62,22 +67,21 @@ def over_sns(*messages: Any) -> dict[str, Any]:
 
 
 def with_alerts(count: int, prefix: str) -> dict[str, Any]:
-    """Give an invocation with so many alerts: one Alertmanager webhook, or a record each while that is no source."""
-    if not find_spec("handler.sources.alertmanager"):
-        return over_sns(*(native(f"{prefix}-{number}") for number in range(count)))
-    alerts = [
-        {
-            "status": "firing",
-            "labels": {"alertname": "CheckoutErrorRate", "severity": "error", "instance": f"{prefix}-{number}"},
-            "annotations": {"summary": "7.4 % of checkouts fail, 1 % is normal"},
-            "startsAt": "2026-11-23T03:40:01Z",
-            "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "https://prometheus.lamplight.example/graph?g0.expr=checkout_errors",
-            "fingerprint": f"{abs(hash((prefix, number))):016x}"[:16],
-        }
-        for number in range(count)
-    ]
-    webhook = {
+    """Give an invocation with so many alerts: in one message, where there is a source that takes several."""
+    if _takes_webhooks():
+        return over_sns(webhook(count, prefix))
+    return over_sns(*(native(f"{prefix}-{number}") for number in range(count)))
+
+
+@cache
+def _takes_webhooks() -> bool:
+    [record] = over_sns(webhook(2, "try"))["Records"]
+    return len(sources.parse(unwrap(record, datetime.now(UTC)))) == 2
+
+
+def webhook(count: int, prefix: str) -> dict[str, Any]:
+    """Give what Alertmanager sends of a group of so many alerts."""
+    return {
         "version": "4",
         "groupKey": '{}:{alertname="CheckoutErrorRate"}',
         "truncatedAlerts": 0,
@@ -87,6 +91,16 @@ def with_alerts(count: int, prefix: str) -> dict[str, Any]:
         "commonLabels": {"alertname": "CheckoutErrorRate", "severity": "error"},
         "commonAnnotations": {},
         "externalURL": "https://alertmanager.lamplight.example",
-        "alerts": alerts,
+        "alerts": [
+            {
+                "status": "firing",
+                "labels": {"alertname": "CheckoutErrorRate", "severity": "error", "instance": f"{prefix}-{number}"},
+                "annotations": {"summary": "7.4 % of checkouts fail, 1 % is normal"},
+                "startsAt": "2026-11-23T03:40:01Z",
+                "endsAt": "0001-01-01T00:00:00Z",
+                "generatorURL": "https://prometheus.lamplight.example/graph?g0.expr=checkout_errors",
+                "fingerprint": hashlib.sha256(f"{prefix}-{number}".encode()).hexdigest()[:16],
+            }
+            for number in range(count)
+        ],
     }
-    return over_sns(webhook)

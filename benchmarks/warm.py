@@ -66,7 +66,7 @@ def measure(ours: Artifact) -> list[Line]:
     with standin.running() as endpoint, tempfile.NamedTemporaryFile("r", prefix="pagerduty-publisher-") as found:
         environment = function_environment(ours.folder, endpoint)
         environment["PYTHONPATH"] = f"{ours.folder}:{ROOT}"
-        command = [str(PYTHON), "-m", "benchmarks.warm", found.name]
+        command = [str(PYTHON), "-W", "ignore", "-m", "benchmarks.warm", found.name]
         subprocess.run(command, check=True, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
         taken: Samples = json.load(found)
     post = taken["bare urllib3"]
