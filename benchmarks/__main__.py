@@ -113,6 +113,10 @@ def main() -> None:
         "",
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {describe_code()}. {describe_machine()}.",
         f"{describe_versions()}.",
+        fill(
+            f"Load when it began: {os.getloadavg()[0]:.1f}. Where that is not near nothing, milliseconds come out too "
+            "long, and the lowest are nearest to the truth; ratios suffer less."
+        ),
     ]
     print(*report, sep="\n", flush=True)
 

@@ -12,10 +12,10 @@ from benchmarks.table import Line, ratio
 BARE = "INIT / a bare function, same packages and clients"
 SAME_MODULES = "INIT / the same, every module we import of them"
 PLAIN = "INIT / the same code, plain `sam build`"
-COLD_ROUNDS = 11
+COLD_ROUNDS = 9
 LIVES = 3
 ALERTS_OF_A_LIFE = 1000
-MESSAGES = {1: 20, 10: 8, 100: 3}
+MESSAGES = {1: 12, 10: 5, 100: 2}
 """Alerts in a message: how many such messages."""
 AWS_MS = 5.0
 PAGERDUTY_MS = 50.0
