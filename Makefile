@@ -8,6 +8,7 @@ MACHINE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 VENV := .venv
 SAM := .tools/sam
 MINISTACK := .tools/ministack
+BENCH := .tools/bench
 LOCAL_BUILD := .aws-sam/local
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*') template.yaml
 
@@ -56,8 +57,8 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
 	$(run_sam) deploy --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
 
-bench: $(VENV)/.installed ## storms on virtual time: this publisher, a naive one, an ideal queue
-	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks.storm
+bench: $(VENV)/.installed $(BENCH)/.installed $(LOCAL_BUILD)/template.yaml ## measure against bare functions, other clients and an ideal queue
+	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks
 
 mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, and see a test fail
 	@$(VENV)/bin/python tests/proofs/mutants.py
@@ -68,7 +69,7 @@ redrive: $(VENV)/.installed ## send what is in the dead-letter queue through aga
 lock: ## pin the newest versions that fit, with their hashes
 	$(PYTHON) -m venv --clear .tools/lock
 	.tools/lock/bin/pip install -q --require-hashes -r requirements/lock.txt
-	for name in src/requirements requirements/dev requirements/sam requirements/ministack requirements/lock; do \
+	for name in src/requirements requirements/dev requirements/sam requirements/ministack requirements/bench requirements/lock; do \
 	  .tools/lock/bin/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	    --no-emit-find-links --strip-extras --no-header --allow-unsafe -o $$name.txt $$name.in || exit 1; done
 
@@ -93,6 +94,9 @@ $(SAM)/.installed: requirements/sam.txt
 	$(environment)
 
 $(MINISTACK)/.installed: requirements/ministack.txt
+	$(environment)
+
+$(BENCH)/.installed: requirements/bench.txt
 	$(environment)
 
 # for the machine's own processor, beside what `make build` leaves for AWS

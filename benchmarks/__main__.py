@@ -1,0 +1,204 @@
+"""Measure everything, print the tables, and write them to `results.md`: `make bench`.
+
+Needs what the Makefile installs and builds, Linux, and no network.
+"""
+
+import os
+import platform
+import re
+import sys
+import textwrap
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from subprocess import run
+from time import perf_counter
+
+from benchmarks import artifacts, calls, function, storm, warm
+from benchmarks.artifacts import BUILT
+from benchmarks.costs import MEMORY_GB, Cost, Durations, Prices, cost_of, standing_cost
+from benchmarks.emulator import EMULATOR, PYTHON
+from benchmarks.table import Line, aligned, print_lines
+from local.stack import ROOT
+
+RESULTS = Path(__file__).with_name("results.md")
+MEASURED = ("boto3", "botocore", "aws-lambda-powertools", "pydantic", "urllib3")
+COMPARED = ("awslambdaric", "pagerduty", "pdpyras")
+
+
+def print_calls(counted: Mapping[str, calls.Calls]) -> str:
+    """Give the table of what each kind of delivery calls."""
+    headings = ("one alert, alone in its invocation", "DynamoDB", "write units", "read units", "SQS", "Secrets Manager")
+    rows = [
+        [
+            kind,
+            str(each.dynamodb),
+            f"{each.write_units:g}",
+            f"{each.read_units:g}",
+            str(each.sqs),
+            str(each.secrets_manager),
+            str(each.pagerduty),
+            f"{each.log_bytes:,}",
+        ]
+        for kind, each in counted.items()
+    ]
+    return aligned((*headings, "PagerDuty", "log bytes"), rows)
+
+
+def print_costs(counted: Mapping[str, calls.Calls], durations: Durations, prices: Prices) -> str:
+    """Give the table of what a million of each kind cost."""
+    names = [field.name for field in fields(Cost)]
+    rows = []
+    for kind, each in counted.items():
+        cost = cost_of(each, durations, prices)
+        rows.append([kind, *(f"{getattr(cost, name):.2f}" for name in names), f"{cost.total:.2f}"])
+    return aligned(("a million of them, in dollars", *names, "total"), rows)
+
+
+def print_standing(counted: Mapping[str, calls.Calls], prices: Prices) -> str:
+    """Give the table of what a month costs before the first alert."""
+    metrics = len(frozenset[str]().union(*(each.metrics for each in counted.values())))
+    items = standing_cost(prices, metrics=metrics, template=(ROOT / "template.yaml").read_text())
+    rows = [[what, f"{dollars:.2f}"] for what, dollars in items.items()]
+    return aligned(("a month, in dollars", ""), [*rows, ["total", f"{sum(items.values()):.2f}"]])
+
+
+def describe_machine() -> str:
+    """Say what this ran on."""
+    cpu = next(iter(re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())), platform.processor())
+    memory = next(iter(re.findall(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())), "0")
+    return (
+        f"{os.cpu_count()} x {cpu or 'unknown processor'} ({platform.machine()}), {int(memory) / 2**20:.0f} GB, "
+        f"Linux {platform.release().partition('-')[0]}"
+    )
+
+
+def describe_versions() -> str:
+    """Say what was measured, and compared with."""
+    script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    compared = run([PYTHON, "-c", script, *COMPARED], check=True, capture_output=True, text=True).stdout.split()
+    named = [*((name, version(name)) for name in MEASURED), *zip(COMPARED, compared, strict=True)]
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {number}" for name, number in named)])
+
+
+def describe_code() -> str:
+    """Say which commit this is."""
+    commit = run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return commit.stdout.strip() or "no commit"
+
+
+def play_storms() -> str:
+    """Give what the storms' own table says."""
+    with redirect_stdout(StringIO()) as printed:
+        storm.main()
+    return printed.getvalue().strip()
+
+
+def fill(text: str) -> str:
+    """Give a paragraph."""
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    if not EMULATOR.exists() or not PYTHON.exists() or not BUILT.exists():
+        sys.exit("what is measured is not there: run `make bench`, on Linux")
+    began = perf_counter()
+    report = [
+        "# Results of `make bench`",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {describe_code()}. {describe_machine()}.",
+        f"{describe_versions()}.",
+        fill(
+            f"Load when it began: {os.getloadavg()[0]:.1f}. Where that is not near nothing, milliseconds come out too "
+            "long, and the lowest are nearest to the truth; ratios suffer less."
+        ),
+    ]
+    print(*report, sep="\n", flush=True)
+
+    def section(title: str, *parts: str) -> None:
+        text = "\n".join(["", f"## {title}", *(f"\n{part}" for part in parts)])
+        print(text, flush=True)
+        report.extend(text.split("\n"))
+
+    ours, plain, bare, same_modules = artifacts.make()
+    measured: list[Line] = []
+
+    def measure(title: str, explanation: str, *groups: list[Line]) -> None:
+        lines = [line for group in groups for line in group]
+        measured.extend(lines)
+        section(title, print_lines(lines), fill(explanation))
+
+    measure("Package", PACKAGE, function.measure_size(ours, plain))
+    measure("Cold start", COLD, function.measure_init(ours, plain, bare, same_modules))
+    measure("Warm path", WARM, warm.measure(ours))
+    life = function.measure_life(ours)
+    measure("Life of an environment", LIFE, life)
+    measure("Throughput", THROUGHPUT, function.measure_throughput(ours))
+
+    counted = calls.count_all()
+    prices = Prices.read()
+    durations = Durations(cpu=life[0].median, aws=function.AWS_MS, pagerduty=function.PAGERDUTY_MS)
+    section("Calls of each kind of delivery", print_calls(counted), fill(CALLS))
+    section(
+        "Cost",
+        print_costs(counted, durations, prices),
+        print_standing(counted, prices),
+        fill(f"{COST} Prices of {prices.region}, as known in {prices.as_known}: {prices.note}"),
+    )
+    section("Storms", f"```\n{play_storms()}\n```")
+    missed = [line.what for line in measured if not line.is_held]
+    section(
+        "Bars",
+        "All held." if not missed else "\n".join(["Missed:", "", *(f"- {what}" for what in missed)]),
+        f"All of this took {perf_counter() - began:.0f} s.",
+    )
+    RESULTS.write_text("\n".join(report) + "\n")
+
+
+PACKAGE = """
+The function for this machine's processor as our build leaves it, and the same packages and source as `sam build` leaves
+them without: all of botocore's data, no byte-code. Sizes are the sum of the files' bytes; MB are 2^20 bytes.
+"""
+COLD = f"""
+`INIT REPORT` of Lambda's runtime interface emulator, which does not throttle the processor; each in turn,
+{function.COLD_ROUNDS} times after one that does not count, and no byte-code is written. CPU is that of the process from
+its start to its first answer; it is steadier where the machine has other work. The bare function makes a
+Logger, Metrics, one pydantic model, a urllib3 pool and the three clients, on the packages as our build leaves them.
+"Every module" imports on top of that whatever our modules import from the packages: what is left then is our own code.
+"""
+WARM = f"""
+CPU time of the process, system calls included: in turns, {warm.ROUNDS} rounds after one that does not count, of
+{warm.CALLS} calls or more; connections kept, the server in another process, no TLS. The bare POST is urllib3's
+`request(json=...)`, its status checked and its answer read. The DynamoDB call is an update as a delivery makes three
+of; ours is the very client that the function has made. The own overhead is that of a whole invocation with one alert
+over SNS, log and metrics included, botocore's and urllib3's calls cut out.
+"""
+LIFE = f"""
+One alert after another through Lambda's emulator, in {function.LIVES} environments; AWS and PagerDuty answer at once.
+The CPU is that of the function's process, Lambda's Python runtime included. The memory is what is resident.
+"""
+THROUGHPUT = f"""
+Alerts over SNS through Lambda's emulator, one message after another; AWS answers after {function.AWS_MS:g} ms,
+PagerDuty after {function.PAGERDUTY_MS:g} ms, and no limit is in the way.
+"""
+CALLS = """
+Counted on the function itself, over HTTP, with a clock that stands still. DynamoDB bills a refused condition as a
+write. The first turn of a routing key in each half second takes one write more, so a trigger after a quiet time does;
+the state of the circuit is read at most once in 30 seconds by each environment. A deferred delivery comes back as an
+invocation of its own, with a receive and a delete by Lambda.
+"""
+COST = f"""
+Each alert published to the topic by itself, alone in its invocation of {MEMORY_GB * 1024:.0f} MB on arm64. Billed
+time: the CPU per alert measured above, slower by the share of a processor that this memory gets, as if arm64 were as
+fast as this machine; {function.AWS_MS:g} ms for each call of AWS and {function.PAGERDUTY_MS:g} ms for each request to
+PagerDuty; no pause between tries. Left out: data to the internet (some 1 KB an alert), storage of table and log.
+"""
+
+
+if __name__ == "__main__":
+    main()

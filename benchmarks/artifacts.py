@@ -1,0 +1,137 @@
+"""What is measured: the function as our build leaves it, as a plain `sam build` would, and a bare one beside them."""
+
+import ast
+import compileall
+import io
+import py_compile
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+
+from local.stack import ROOT
+
+BUILT = ROOT / ".aws-sam/local/PublisherFunction"
+MADE = ROOT / ".aws-sam/bench"
+SOURCE = ROOT / "src/handler"
+MB = 2**20
+
+BARE_MAIN = '''"""Does nothing, with the same packages and clients as the publisher."""
+
+import boto3
+import urllib3
+from aws_lambda_powertools import Logger, Metrics
+from botocore.config import Config
+from pydantic import BaseModel
+
+
+class Settings(BaseModel):
+    url: str = "https://events.pagerduty.com"
+
+
+config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "total_max_attempts": 3})
+logger = Logger(service="bare")
+metrics = Metrics(namespace="bare", service="bare")
+settings = Settings()
+dynamodb = boto3.client("dynamodb", config=config)
+sqs = boto3.client("sqs", config=config)
+secrets = boto3.client("secretsmanager", config=config)
+pool = urllib3.PoolManager(maxsize=10)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event, context):
+    return {}
+'''
+SAME_MODULES_MAIN = '''"""Does nothing, with every module of the packages that the publisher imports."""
+
+{imports}
+
+from main import lambda_handler
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A function's folder, and its handler."""
+
+    name: str
+    folder: Path
+    handler: str = "handler.app.lambda_handler"
+
+    @property
+    def unzipped_mb(self) -> float:
+        """The size that Lambda's limit of 250 MB is about."""
+        return sum(path.stat().st_size for path in _files(self.folder)) / MB
+
+    @property
+    def zipped_mb(self) -> float:
+        """The size of what is uploaded."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as zipped:
+            for path in _files(self.folder):
+                zipped.write(path, path.relative_to(self.folder))
+        return len(archive.getvalue()) / MB
+
+
+def make() -> tuple[Artifact, Artifact, Artifact, Artifact]:
+    """Give ours, the plain one, the bare one, and the bare one with all modules that ours imports."""
+    shutil.rmtree(MADE, ignore_errors=True)
+    plain = _make_plain(MADE / "plain")
+    bare = _make_bare(MADE / "bare")
+    return (
+        Artifact("ours", BUILT),
+        Artifact("plain", plain),
+        Artifact("bare", bare, "main.lambda_handler"),
+        Artifact("same modules", bare, "same_modules.lambda_handler"),
+    )
+
+
+def _make_plain(folder: Path) -> Path:
+    """What `pip install --target` leaves of the pinned packages, as they came, and the source; no byte-code.
+
+    Copied from the environment of the tests, which has the very same packages: this needs no network.
+    """
+    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "src/requirements.txt").read_text(), re.MULTILINE)
+    for name in pinned:
+        installed = distribution(name)
+        for file in installed.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                target = folder / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(installed.locate_file(file)), target)
+    shutil.copytree(SOURCE, folder / "handler", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def _make_bare(folder: Path) -> Path:
+    """Everything of ours but the handler, which is another: so it is built the same way."""
+    shutil.copytree(BUILT, folder, ignore=lambda at, names: ["handler"] if Path(at) == BUILT else [])
+    (folder / "main.py").write_text(BARE_MAIN)
+    (folder / "same_modules.py").write_text(SAME_MODULES_MAIN.format(imports="\n".join(_imports_of_packages())))
+    if any((BUILT / "handler").rglob("*.pyc")):
+        for file in ("main.py", "same_modules.py"):
+            compileall.compile_file(
+                folder / file, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+            )
+    return folder
+
+
+def _imports_of_packages() -> list[str]:
+    """Give the statements by which the function's modules import what is not theirs, as they are executed at init."""
+    found: set[str] = set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        for statement in ast.parse(path.read_text()).body:
+            match statement:
+                case ast.Import(names=[*_]):
+                    found.add(ast.unparse(statement))
+                case ast.ImportFrom(module=str(module)) if not module.startswith(("handler", "__future__")):
+                    found.add(ast.unparse(statement))
+    return sorted(found)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
