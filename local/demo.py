@@ -18,11 +18,13 @@ from typing import Any
 from handler.client import BASE_URL
 from handler.events import ROUTING_KEY_CHARACTERS
 from local.simulator.incidents import Incident
+from local.simulator.page import keepsake
 from local.simulator.pagerduty import Change, PagerDuty
 from local.simulator.server import SimulatorServer
 from local.stack import (
     ACCOUNT,
     REGION,
+    ROOT,
     RUNNING,
     STACK_NAME,
     Emulator,
@@ -37,6 +39,8 @@ from local.stack import (
 ALARM_NAME = "checkout-latency-high"
 ALARM_KEY = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{ALARM_NAME}"
 PATIENCE_SECONDS = 30.0
+INCIDENTS = ROOT / ".aws-sam/incidents.html"
+"""The page of a simulator that is gone when somebody reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +285,11 @@ def by_hand(stack: RunningStack) -> str:
         "or any sample event, in a container:  make invoke EVENT=events/native-sns-firing.json",
     ]
     if stack.simulator:
-        lines += ["", f"What PagerDuty has:  curl -s {stack.simulator}/simulator/incidents"]
+        lines += [
+            "",
+            f"What PagerDuty has, as JSON:  curl -s {stack.simulator}/simulator/incidents",
+            f"and as a page, live:          {stack.simulator}/",
+        ]
     return "\n".join(lines)
 
 
@@ -313,6 +321,7 @@ def main() -> int:
         demo.run()
         if simulator:
             show(simulator.pagerduty, demo.sent)
+            INCIDENTS.write_text(keepsake(simulator.pagerduty), encoding="utf-8")
             check(simulator.pagerduty, demo.key)
         print(f"{'' if simulator else chr(10)}All {len(demo.sent)} events accepted, as they should be.")
         if keep:
@@ -320,6 +329,8 @@ def main() -> int:
             resources.callback(RUNNING.unlink, missing_ok=True)
             print(by_hand(stack), flush=True)
             signal.pause()
+        elif simulator:
+            print(f"\nThe incidents as a page:  {INCIDENTS.relative_to(ROOT)}   (make run KEEP=1 shows it live)")
     return 0
 
 

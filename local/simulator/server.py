@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from local.simulator.control import PREFIX, control
 from local.simulator.faults import Answer
+from local.simulator.page import look
 from local.simulator.pagerduty import PagerDuty
 
 HOST: Final = "127.0.0.1"
@@ -119,8 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the sender has gone
             self.close_connection = True
             return
-        path = urlsplit(self.path).path
-        if path.startswith(PREFIX):
+        url = urlsplit(self.path)
+        path = url.path
+        if (shown := look(self.server.pagerduty, self.command, path, url.query)) is not None:
+            self._send(shown)
+        elif path.startswith(PREFIX):
             self._send(control(self.server.pagerduty, self.command, path, body))
         else:
             self._send(self.server.pagerduty.handle(self.command, path, body))
@@ -146,9 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status in _BODILESS:
             body = b""
         self.send_response(answer.status)
-        for name, value in answer.headers.items():
+        for name, value in {"Content-Type": "text/html" if is_text else "application/json", **answer.headers}.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", "text/html" if is_text else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "HEAD":

@@ -68,7 +68,7 @@ def test_two_requests_share_one_connection(pool: urllib3.HTTPConnectionPool) -> 
 
 def test_answers_are_json_and_so_is_a_404(pool: urllib3.HTTPConnectionPool) -> None:
     """Whatever was asked for, the answer says that it is JSON."""
-    for method, path, status in (("GET", "/", 404), ("PUT", "/v2/enqueue", 405), ("POST", "/v2/enqueue?x=1", 400)):
+    for method, path, status in (("GET", "/v2", 404), ("PUT", "/v2/enqueue", 405), ("POST", "/v2/enqueue?x=1", 400)):
         response = pool.request(method, path)
         assert (response.status, response.headers["Content-Type"]) == (status, "application/json")
         assert response.json()["message"]
