@@ -1,6 +1,7 @@
 """GuardDuty: one finding, one dedup key; the number tells the severity, archiving ends it."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_each_sighting_is_newer_than_the_one_before() -> None:
 
     assert again.fingerprint == first.fingerprint
     assert again.observed_at > first.observed_at
-    assert again.starts_at == first.starts_at
+    assert again.starts_at == first.starts_at == datetime(2026, 11, 24, 2, 4, 51, tzinfo=UTC)
 
 
 def test_without_the_time_of_the_update_the_last_sighting_counts_and_then_the_event() -> None:

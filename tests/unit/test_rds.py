@@ -97,6 +97,12 @@ def test_a_failure_that_nothing_ends_is_known_by_its_id(raw: Any) -> None:
     assert (alert.status, alert.severity) == (Status.FIRING, Severity.ERROR)
 
 
+def test_a_known_failure_opens_its_problem_alone() -> None:
+    """Not one of its id as well, though its category says failure."""
+    assert keys(event("0031", "failure")) == {"failure": Status.FIRING}
+    assert keys(event("0223", "failure")) == {"low storage": Status.FIRING}
+
+
 def test_an_unknown_event_is_a_failure_where_its_category_says_so() -> None:
     assert keys(event("9999", "maintenance", "failure")) == {"RDS-EVENT-9999": Status.FIRING}
     assert parse(event("9999", "maintenance")) == [Ignored(SkipReason.NOTICE, "RDS-EVENT-9999")]

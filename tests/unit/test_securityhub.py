@@ -151,7 +151,9 @@ def test_the_resources_are_the_place() -> None:
 
     alert = alert_of(Resources=resources)
     assert (alert.location, alert.component) == ("i-1, i-2", "AwsEc2Instance")
-    assert alert_of(Resources=None).location == "123456789012"
+    assert alert.summary == f"{FINDING['Title']}: i-1, i-2"
+    nowhere = alert_of(Resources=None)
+    assert (nowhere.location, nowhere.summary) == ("123456789012", FINDING["Title"])
 
 
 def test_what_targets_match_on() -> None:
