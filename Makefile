@@ -9,6 +9,7 @@ VENV := .venv
 SAM := .tools/sam
 MINISTACK := .tools/ministack
 BENCH := .tools/bench
+ALERTMANAGER := .tools/alertmanager
 LOCAL_BUILD := .aws-sam/local
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*') template.yaml
 
@@ -31,7 +32,7 @@ help: ## list the targets
 run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [ROUTING_KEY=... [BASE_URL=...]]
 	@KEEP="$(KEEP)" ROUTING_KEY="$(ROUTING_KEY)" BASE_URL="$(BASE_URL)" PYTHONPATH=src $(VENV)/bin/python -m local.demo
 
-test: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
+test: $(VENV)/.installed $(MINISTACK)/.installed $(ALERTMANAGER)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
 	$(VENV)/bin/pytest
 
 unit: $(VENV)/.installed ## the unit tests alone, in seconds
@@ -98,6 +99,19 @@ $(MINISTACK)/.installed: requirements/ministack.txt
 
 $(BENCH)/.installed: requirements/bench.txt
 	$(environment)
+
+# Debian's package unpacked, which needs no root: where there is no apt, install Alertmanager or have its tests skipped.
+# The path to its templates is made relative, at the same length, so that they are found where they were unpacked.
+$(ALERTMANAGER)/.installed:
+	@mkdir -p $(@D)
+	@if ! { command -v prometheus-alertmanager || command -v alertmanager; } >/dev/null \
+	  && { command -v apt-get && command -v dpkg-deb; } >/dev/null; then echo "unpacking prometheus-alertmanager ..."; \
+	  cd $(@D) && \
+	  { apt-get download prometheus-alertmanager && dpkg-deb -x prometheus-alertmanager_*.deb . && rm *.deb && \
+	    LC_ALL=C sed -i 's|/usr/share/prometheus|usr//share/prometheus|g' usr/bin/prometheus-alertmanager; \
+	  } >install.log 2>&1 || { cat install.log >&2; echo "no Alertmanager: its tests will be skipped" >&2; }; \
+	fi
+	@touch $@
 
 # for the machine's own processor, beside what `make build` leaves for AWS
 $(LOCAL_BUILD)/template.yaml: $(SOURCES) $(SAM)/.installed

@@ -131,7 +131,7 @@ class Emulator:
     def _start(self) -> None:
         if not MINISTACK.exists():
             raise LocalStackError("the AWS emulator is not installed: run `make run` or `make test`, which install it")
-        port = _free_port()
+        port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         environment = {
             **aws_environment(self.endpoint),
@@ -292,7 +292,8 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port of 127.0.0.1 that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -18,7 +18,8 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.events import Event
 from handler.sources import alertmanager, native
-from handler.sources.alertmanager import ORIGIN, YOUNG, fingerprint_of
+from handler.sources.alertmanager import ORIGIN, YOUNG
+from handler.sources.prometheus import fingerprint_of
 from tests.alerts import json_values, parse, parse_alert, sample, shown
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
@@ -365,10 +366,59 @@ def test_a_template_of_ones_own_may_leave_commas_behind() -> None:
 
 
 def test_the_group_of_damaged_json_is_read() -> None:
-    text = by_amp(entry(annotations={"summary": 'so "hot"'}), end='],"commonLabels": {"team": "lamps"}}')
+    end = '],"commonLabels": {"team": "lamps"},"externalURL": "https://alertmanager.lamplight.example"}'
 
-    alert = parse_alert(published(text))
+    alert = parse_alert(published(by_amp(entry(annotations={"summary": 'so "hot"'}), end=end)))
+
     assert (alert.labels["team"], alert.details["receiver"]) == ("lamps", "default")
+    assert alert.client_url == "https://alertmanager.lamplight.example"
+
+
+def test_escapes_are_read_where_only_line_breaks_were_left_as_they_are() -> None:
+    text = by_amp(entry(annotations={"summary": 'say \\"hot\\"\ntwice'}), entry(annotations={"summary": 'a "b" \\d\n'}))
+
+    assert [alert.annotations["summary"] for alert in alerts_of(published(text))] == ['say "hot"\ntwice', 'a "b" \\d\n']
+
+
+@pytest.mark.parametrize("first", ["alertname", "summary"])
+def test_a_text_that_cannot_be_read_hides_nothing_else(first: str) -> None:
+    """A label or an annotation that is no text, in JSON that is none either."""
+    said = entry(annotations={"summary": 'so "hot"'}, fingerprint="00000000000000aa")
+
+    alert = parse_alert(published(by_amp(said).replace(f'"{first}": "', f'"count": 3, "{first}": "', 1)))
+
+    assert (alert.fingerprint, alert.observed_at.second, alert.name) == ("00000000000000aa", 0, "LampTooHot")
+
+
+def test_a_key_of_ones_own_after_a_text_hides_nothing_else() -> None:
+    said = entry(annotations={"summary": 'so "hot"'}, fingerprint="00000000000000aa")
+
+    alert = parse_alert(published(by_amp(said).replace('"startsAt"', '"panel": 5,"startsAt"')))
+
+    assert (alert.fingerprint, alert.observed_at.second, alert.labels) == ("00000000000000aa", 0, LABELS)
+
+
+@pytest.mark.parametrize("first", ['"startsAt": "x"', '"fingerprint": ""', '"annotations": {}', '"status": "firing"'])
+def test_an_entry_may_begin_with_any_of_its_keys(first: str) -> None:
+    labels = '"labels": {"alertname": "%s", "query": "a "b" c"}'
+    one, two = (f"{{{first},{labels % name}}}" for name in ("LampTooHot", "Dark"))
+
+    assert [alert.name for alert in alerts_of(published(f'{{"alerts": [{one}, {two}]}}'))] == ["LampTooHot", "Dark"]
+
+
+def test_an_entry_in_no_known_shape_changes_none_before_it() -> None:
+    text = by_amp(entry(annotations={"summary": 'so "hot"'}), end=', {"id": "x","fingerprint": "00000000000000bb"}]}')
+
+    assert [alert.fingerprint for alert in alerts_of(published(text))] == [FINGERPRINT]
+
+
+@pytest.mark.parametrize("written", ["", "<no value>", "0", "179109DADCAD4878"])
+def test_what_is_no_fingerprint_is_computed(written: str) -> None:
+    """Whatever a template writes there, it must not make one incident of all alerts."""
+    for annotation in ("hot", 'so "hot"'):
+        said = entry(fingerprint=written, annotations={"summary": annotation})
+        assert parse_alert(published(message(said))).fingerprint == FINGERPRINT
+        assert parse_alert(published(by_amp(said))).fingerprint == FINGERPRINT
 
 
 # --- messages that were cut ---
@@ -405,10 +455,13 @@ def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_told(road: st
     assert most == 3
 
 
-def test_a_cut_that_no_attribute_tells_of_is_noticed() -> None:
+@pytest.mark.parametrize(("road", "cut", "count"), [("webhook", 250, 3), ("amp", 700, 1), ("text", 60, 2)])
+def test_a_cut_that_no_attribute_tells_of_is_noticed(road: str, cut: int, count: int) -> None:
     """Raw delivery to a queue drops the message's attributes."""
-    assert len(alerts_of({"eventSource": "aws:sqs", "body": written("webhook", 3)[:-250]})) == 3
-    (error,) = errors_of({"eventSource": "aws:sqs", "body": written("webhook", 3)[:-250]})
+    event = {"eventSource": "aws:sqs", "body": written(road, 3)[:-cut]}
+
+    assert len(alerts_of(event)) == count
+    (error,) = errors_of(event)
     assert "could not be read" in error
 
 
@@ -450,6 +503,15 @@ def test_a_value_may_have_lines_of_its_own(value: str) -> None:
 
     assert (alert.labels, alert.fingerprint) == (labels, fingerprint_of(labels))
     assert alert.annotations == {"description": value, "summary": "hot"}
+
+
+@pytest.mark.parametrize("heading", ["", "Alerts Resolved:\n"])
+def test_an_annotation_that_looks_like_an_alert_is_none(heading: str) -> None:
+    quoted = f" - description = the last mail said\n{heading}Labels:\n - alertname = Other\nno more\n"
+
+    alert = parse_alert(published(by_text(LABELS, annotations=quoted)))
+
+    assert (alert.status, alert.labels) == (Status.FIRING, LABELS)
 
 
 # --- whatever comes in ---

@@ -5,7 +5,6 @@ come to the webhook's shape first: https://prometheus.io/docs/alerting/latest/co
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.sources import alertmanager_json, alertmanager_text
 from handler.sources.fields import Instant, Text
+from handler.sources.prometheus import fingerprint_of, is_fingerprint
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
@@ -26,7 +26,6 @@ YOUNG = timedelta(minutes=5)
 MAX_LINK_CHARACTERS = 2000
 _STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
 _SIGNS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts"}
-_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 def _text(value: Any) -> str:
@@ -174,27 +173,14 @@ def _status(entry: Entry, message: Message) -> Status | None:
 
 def _identity(entry: Entry, message: Message) -> str:
     """Give Prometheus's fingerprint as it came, or computed; for an entry without labels the group's."""
-    if entry.fingerprint or entry.labels:
-        return entry.fingerprint or fingerprint_of(entry.labels)
-    return _group_identity(message)
+    if is_fingerprint(entry.fingerprint):
+        return entry.fingerprint
+    return fingerprint_of(entry.labels) if entry.labels else _group_identity(message)
 
 
 def _group_identity(message: Message) -> str:
     labels = message.groupLabels or message.commonLabels
     return f"{ORIGIN}/group/{fingerprint_of(labels)}" if labels else ""
-
-
-def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """Compute the fingerprint that Prometheus gives these labels.
-
-    FNV-1a of 64 bits over the sorted names and values, each followed by the byte 0xFF:
-    https://pkg.go.dev/github.com/prometheus/common/model#LabelSet.Fingerprint
-    """
-    digest = 0xCBF29CE484222325
-    for name in sorted(labels):
-        for byte in b"%b\xff%b\xff" % (name.encode(errors="replace"), labels[name].encode(errors="replace")):
-            digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{digest:016x}"
 
 
 def _observed_at(entry: Entry, status: Status, published_at: datetime) -> datetime:

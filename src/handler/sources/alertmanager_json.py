@@ -10,6 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 from handler.envelope import parse_text
+from handler.sources.prometheus import is_fingerprint
 
 _ENTRY_KEYS = "status|labels|annotations|startsAt|endsAt|generatorURL|fingerprint"
 _GROUP_KEYS = (
@@ -17,7 +18,8 @@ _GROUP_KEYS = (
 )
 _NAME = r'"([^"\\{}]{1,256}+)"\s*+:\s*+'
 _ENTRY = re.compile(
-    r'(?:"alerts"\s*+:\s*+\[|\}\s*+,)\s*+(?=\{\s*+"(?:status"\s*+:\s*+"(?:firing|resolved)"|labels"\s*+:\s*+\{))'
+    r'(?:"alerts"\s*+:\s*+\[|\}\s*+,)\s*+'
+    r'(?=\{\s*+"(?:status"\s*+:\s*+"(?:firing|resolved)"|(?:labels|annotations)"\s*+:\s*+\{|(?:startsAt|endsAt|fingerprint)"))'
 )
 """What comes before an entry of `alerts`."""
 _END = re.compile(rf'\]\s*+,\s*+(?="(?:{_GROUP_KEYS})"\s*+:)|\]\s*+\}}\s*+\Z')
@@ -34,7 +36,6 @@ _OPENS = {
     name: re.compile(rf'"{name}"\s*+:\s*+\{{')
     for name in ("labels", "annotations", "groupLabels", "commonLabels", "commonAnnotations")
 }
-_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _DECODER = json.JSONDecoder(strict=False)
 """Takes line breaks in texts."""
 _OBJECT_ENDS = re.compile(r"\s*+,?+\s*+\}")
@@ -81,11 +82,9 @@ def _entry(text: str) -> dict[str, Any] | None:
         pass
     labels = _object(text, "labels", 0)
     annotations = _object(text, "annotations", labels.end)
-    rest = annotations.end if annotations.is_whole else max(text.rfind('"startsAt"'), labels.end)
+    rest = annotations.end if annotations.is_whole else labels.end
     said = _scalars(text[: labels.start] + text[labels.end : annotations.start] + text[rest:])
-    if not _FINGERPRINT.fullmatch(said.get("fingerprint", "")):
-        said.pop("fingerprint", None)
-    if not ("fingerprint" in said or (labels.is_whole and labels.pairs)):
+    if not ((labels.is_whole and labels.pairs) or is_fingerprint(said.get("fingerprint", ""))):
         return None
     return {**said, "labels": labels.pairs, "annotations": annotations.pairs}
 
