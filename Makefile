@@ -106,8 +106,9 @@ $(ALERTMANAGER)/.installed:
 	@mkdir -p $(@D)
 	@if ! { command -v prometheus-alertmanager || command -v alertmanager; } >/dev/null \
 	  && { command -v apt-get && command -v dpkg-deb; } >/dev/null; then echo "unpacking prometheus-alertmanager ..."; \
-	  cd $(@D) && \
-	  { apt-get download prometheus-alertmanager && dpkg-deb -x prometheus-alertmanager_*.deb . && rm *.deb && \
+	  cd $(@D) && { \
+	    { apt-get download prometheus-alertmanager || { apt-get update && apt-get download prometheus-alertmanager; }; } && \
+	    dpkg-deb -x prometheus-alertmanager_*.deb . && rm *.deb && \
 	    LC_ALL=C sed -i 's|/usr/share/prometheus|usr//share/prometheus|g' usr/bin/prometheus-alertmanager; \
 	  } >install.log 2>&1 || { cat install.log >&2; echo "no Alertmanager: its tests will be skipped" >&2; }; \
 	fi
