@@ -107,6 +107,14 @@ def test_a_reason_is_told_where_there_is_one(reason: Any, summary: str) -> None:
     assert parse_alert(with_detail(TROUBLE, reason=reason)).summary == summary
 
 
+def test_a_success_needs_no_reason() -> None:
+    """It says no more than that it is complete."""
+    resolve, change = parse_alerts(with_detail(FAILED, eventName="SERVICE_DEPLOYMENT_COMPLETED", reason="completed."))
+
+    assert change.summary == "Deployment checkout (ecs-svc/4471902835610927346) succeeded in eu-west-1"
+    assert resolve.details["reason"] == "completed."
+
+
 def test_the_links_lead_to_the_service() -> None:
     page = "https://eu-west-1.console.aws.amazon.com/ecs/v2/clusters/lamplight-prod/services/checkout"
 
