@@ -63,6 +63,13 @@ def paths_of(document: Any, path: Path = ()) -> Iterator[Path]:
         yield from paths_of(inner, (*path, key))
 
 
+def value_at(document: Any, path: Path) -> Any:
+    """Give the value at a path of a document."""
+    for key in path:
+        document = document[key]
+    return document
+
+
 def replaced(document: Any, path: Path, value: Any) -> Any:
     """Give a copy of a document with another value at a path."""
     if not path:
@@ -77,21 +84,15 @@ def mutations(draw: st.DrawFn, document: Any) -> Any:
     """A document with up to three damages: a value replaced by any other, a key deleted, an entry of a list doubled."""
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(paths_of(document))[:500]))
-        parent = _at(document, path[:-1])
+        parent = value_at(document, path[:-1])
         match draw(st.integers(0, 5)):
             case 0 if path and isinstance(parent, dict):
                 without = {key: value for key, value in parent.items() if key != path[-1]}
                 document = replaced(document, path[:-1], without)
             case 0 if path:
-                document = replaced(document, path[:-1], [*parent, _at(document, path)])
+                document = replaced(document, path[:-1], [*parent, value_at(document, path)])
             case _:
                 document = replaced(document, path, draw(values))
-    return document
-
-
-def _at(document: Any, path: Path) -> Any:
-    for key in path:
-        document = document[key]
     return document
 
 

@@ -1,0 +1,167 @@
+"""Every sample, damaged: what comes out is a request that PagerDuty accepts or an error with a name, in linear time.
+
+The samples are all of `events/`, so a source that gets one is under test here by that alone.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import CodeType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handler import sources
+from handler.envelope import split, unwrap
+from handler.errors import PublishError
+from tests.alerts import ARRIVED_AT, EVENTS, sample
+from tests.hostile import Path, assert_safe, mutations, paths_of, replaced, value_at, within
+
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
+hostile = settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+PIECES = ["[", '{"a":', '"', "\\", "\n", " ", ",", "=", ":", "- ", "a", "0", "é", "{{", '\\"', "a,b=c\n"]
+PIECES += ["Labels:\n - a = b\n", "Alerts Firing:\n", 'a="b",', "http://a ", "arn:aws:", "2026-11-23T"]
+"""What a text repeats to make a parser that starts over at each of them run away."""
+
+WHOLE_TEXTS = {"generic-sns-text", "native-sns-firing"}
+
+type Grow = Callable[[int], Any]
+"""Makes an invocation that grows with a number."""
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@hostile
+@given(data=st.data())
+def test_a_damaged_payload_ends_in_what_pagerduty_accepts_or_in_an_error_with_a_name(
+    name: str, data: st.DataObject
+) -> None:
+    invocation = within(sample(name), lambda payload: data.draw(mutations(payload)))
+    with processor_time_at_most(5.0):
+        assert_safe(invocation)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@hostile
+@given(data=st.data())
+def test_so_does_a_damaged_wrapping(name: str, data: st.DataObject) -> None:
+    invocation = data.draw(mutations(sample(name)))
+    with processor_time_at_most(5.0):
+        assert_safe(invocation)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
+    """Counted in lines of this package that run, whatever the machine is doing besides."""
+    for grow in (*growing_values(name), *growing_texts(name)):
+        once, twice = lines_run(grow(60)), lines_run(grow(120))
+
+        assert twice <= 2.2 * once
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_text_makes_a_regular_expression_run_away(name: str) -> None:
+    """What runs inside one line is bounded by processor time: a second, for what takes milliseconds."""
+    for grow in (*growing_values(name), *growing_texts(name)):
+        invocation = grow(3_000)
+
+        with processor_time_at_most(1.0):
+            parsed(invocation)
+
+
+def growing_values(name: str) -> Iterator[Grow]:
+    """Let each text of a payload become one of the PIECES, and each list its own entries, many times over."""
+    payload = payload_of(name)
+    for number, path in enumerate(paths_of(payload)):
+        value = value_at(payload, path)
+        if isinstance(value, str):
+            yield partial(with_value, name, path, PIECES[number % len(PIECES)])
+        elif isinstance(value, list):
+            yield partial(with_value, name, path, value)
+
+
+def growing_texts(name: str) -> Iterator[Grow]:
+    """Let the payload's text break off halfway and go on in PIECES, or be nothing else."""
+    text = json.dumps(payload_of(name))
+    for piece in PIECES if name in WHOLE_TEXTS else PIECES[:3]:
+        yield partial(with_text, name, "", piece)
+        yield partial(with_text, name, text[: len(text) // 2], piece)
+
+
+def payload_of(name: str) -> Any:
+    payloads: list[Any] = []
+
+    def keep(payload: Any) -> Any:
+        payloads.append(payload)
+        return payload
+
+    within(sample(name), keep)
+    return payloads[0]
+
+
+def with_value(name: str, path: Path, value: Any, times: int) -> Any:
+    return with_payload(name, replaced(payload_of(name), path, value * times))
+
+
+def with_text(name: str, start: str, piece: str, times: int) -> Any:
+    return with_payload(name, start + piece * times)
+
+
+def with_payload(name: str, payload: Any) -> Any:
+    return within(sample(name), lambda _: payload)
+
+
+def parsed(invocation: Any) -> None:
+    for record in split(invocation):
+        with suppress(PublishError):
+            sources.parse(unwrap(record, ARRIVED_AT))
+
+
+def lines_run(invocation: Any) -> int:
+    """Count the lines of the handler that run to parse an invocation."""
+    monitoring = sys.monitoring
+    count = 0
+
+    def ran(code: CodeType, _: int) -> Any:
+        nonlocal count
+        if "handler" not in code.co_filename:
+            return monitoring.DISABLE
+        count += 1
+        return None
+
+    monitoring.use_tool_id(monitoring.PROFILER_ID, "lines of the handler")
+    monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.LINE, ran)
+    monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.LINE)
+    try:
+        parsed(invocation)
+    finally:
+        monitoring.set_events(monitoring.PROFILER_ID, 0)
+        monitoring.free_tool_id(monitoring.PROFILER_ID)
+    assert count
+    return count
+
+
+@contextmanager
+def processor_time_at_most(seconds: float) -> Iterator[None]:
+    """Interrupt what takes longer; regular expressions look for signals as they run."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(f"more than {seconds} s of processor time")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
