@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from handler.alert import Alert, Link, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.sources import alertmanager_json, alertmanager_text
-from handler.sources.fields import Instant, Text
+from handler.sources.fields import Instant, Model, Text
 from handler.sources.prometheus import fingerprint_of, is_fingerprint
 
 ORIGIN = "alertmanager"
@@ -56,7 +56,7 @@ Moment = Annotated[Instant, WrapValidator(_or_none)]
 """A time; a page is worth more than one that a template wrote in a way of its own."""
 
 
-class Entry(BaseModel):
+class Entry(Model):
     """One alert of a message."""
 
     status: Text = ""
@@ -68,7 +68,7 @@ class Entry(BaseModel):
     fingerprint: Remark = ""
 
 
-class Message(BaseModel):
+class Message(Model):
     """What Alertmanager says of a group; its entries are checked one by one."""
 
     receiver: Remark = ""

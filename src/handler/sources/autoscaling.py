@@ -8,14 +8,14 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-sns-notif
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled, partition_of
-from handler.sources.fields import Instant, LooseText, Name, Object
+from handler.sources.fields import Instant, LooseText, Model, Name, Object
 
 ORIGIN = "autoscaling"
 CLIENT = "Amazon EC2 Auto Scaling"
@@ -56,7 +56,7 @@ _NOTICES = {
 }
 
 
-class GroupActivity(BaseModel):
+class GroupActivity(Model):
     """The detail of an event, or a notification."""
 
     AutoScalingGroupName: Name

@@ -7,14 +7,14 @@ https://docs.aws.amazon.com/aws-backup/latest/devguide/backup-notifications.html
 
 from urllib.parse import quote
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, Field
 
 from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled, partition_of
-from handler.sources.fields import Instant, LooseText, Name
+from handler.sources.fields import Instant, LooseText, Model, Name
 
 ORIGIN = "backup"
 CLIENT = "AWS Backup"
@@ -38,7 +38,7 @@ _STATUS = {
 }
 
 
-class Job(BaseModel):
+class Job(Model):
     """The detail of an event, or what a notification has of it; a restore calls its state `status`."""
 
     state: Name = Field(validation_alias=AliasChoices("state", "status"))

@@ -11,14 +11,14 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from handler.alert import Alert, Ignored, Link, Status, Undetermined
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.fields import Instant, Name, Object, Objects, Text
+from handler.sources.fields import Instant, Model, Name, Object, Objects, Text
 
 ORIGIN = "cloudwatch"
 CLIENT = "Amazon CloudWatch"
@@ -48,7 +48,7 @@ Tags = Annotated[
 ]
 
 
-class SnsTrigger(BaseModel):
+class SnsTrigger(Model):
     """What a metric alarm watches; a composite alarm has none, metric maths has only `Metrics`."""
 
     MetricName: Text = ""
@@ -57,7 +57,7 @@ class SnsTrigger(BaseModel):
     Metrics: Objects = Field(default_factory=list)
 
 
-class SnsAlarm(BaseModel):
+class SnsAlarm(Model):
     """The message that CloudWatch publishes to a topic."""
 
     AlarmName: Name
@@ -77,7 +77,7 @@ class SnsAlarm(BaseModel):
     tags: Tags
 
 
-class AlarmState(BaseModel):
+class AlarmState(Model):
     """A state as EventBridge and the direct action give it."""
 
     value: str
@@ -86,21 +86,21 @@ class AlarmState(BaseModel):
     actionsSuppressedBy: Text = ""
 
 
-class AlarmConfiguration(BaseModel):
+class AlarmConfiguration(Model):
     """The part of an alarm's configuration that is shown."""
 
     description: Text = ""
     metrics: Objects = Field(default_factory=list)
 
 
-class AlarmContributor(BaseModel):
+class AlarmContributor(Model):
     """One of the time series of an alarm that watches several."""
 
     id: Text = ""
     attributes: Named = Field(default_factory=dict)
 
 
-class AlarmChange(BaseModel):
+class AlarmChange(Model):
     """The detail of EventBridge's events; the direct action calls it `alarmData`."""
 
     alarmName: Name
@@ -113,7 +113,7 @@ class AlarmChange(BaseModel):
     tags: Tags
 
 
-class DirectAction(BaseModel):
+class DirectAction(Model):
     """What an alarm invokes a function with."""
 
     alarmArn: Text = ""

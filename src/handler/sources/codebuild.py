@@ -7,14 +7,14 @@ https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notification
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from handler.alert import Alert, Ignored, Link
 from handler.envelope import Record, parse_model
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
 from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
-from handler.sources.fields import LooseText, Name, Object, Objects, OrEmpty, text_of
+from handler.sources.fields import LooseText, Model, Name, Object, Objects, OrEmpty, text_of
 
 ORIGIN = "codebuild"
 CLIENT = "AWS CodeBuild"
@@ -27,7 +27,7 @@ _ENDINGS = {
 }
 
 
-class Information(BaseModel):
+class Information(Model):
     """What is known of a build besides its state."""
 
     build_number: LooseText = Field("", alias="build-number")
@@ -48,7 +48,7 @@ class Information(BaseModel):
         return ""
 
 
-class Build(BaseModel):
+class Build(Model):
     """The detail of a build's state change."""
 
     project: Name = Field(alias="project-name")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from handler.alert import Alert, Ignored
 from handler.envelope import Record, parse_model, parse_text
@@ -18,7 +18,7 @@ from handler.errors import NotAnAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url
 from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
-from handler.sources.fields import Instant, LooseText, Name, Object, text_of
+from handler.sources.fields import Instant, LooseText, Model, Name, Object, text_of
 
 ORIGIN = "codedeploy"
 CLIENT = "AWS CodeDeploy"
@@ -54,7 +54,7 @@ def _written(value: Any) -> Any:
     return {"ErrorMessage": value}
 
 
-class StateChange(BaseModel):
+class StateChange(Model):
     """A deployment's change of state: first EventBridge's name of each field, then that of SNS."""
 
     application: Name = Field(validation_alias=AliasChoices("application", "applicationName"))

@@ -7,14 +7,14 @@ https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-c
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from handler.alert import Alert, Ignored
 from handler.envelope import Record, parse_model
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url
 from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
-from handler.sources.fields import LooseText, Name, Object, Objects, OrEmpty, text_of
+from handler.sources.fields import LooseText, Model, Name, Object, Objects, OrEmpty, text_of
 
 ORIGIN = "codepipeline"
 CLIENT = "AWS CodePipeline"
@@ -27,7 +27,7 @@ _ENDINGS = {
 }
 
 
-class Failure(BaseModel):
+class Failure(Model):
     """What a notification rule adds to a failed execution."""
 
     failedStage: LooseText = ""
@@ -40,7 +40,7 @@ class Failure(BaseModel):
         return ": ".join(part for part in (self.failedStage, "; ".join(filter(None, said))) if part)
 
 
-class Execution(BaseModel):
+class Execution(Model):
     """The detail of an execution's state change."""
 
     pipeline: Name

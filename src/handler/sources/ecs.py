@@ -8,15 +8,13 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployme
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
 from handler.alert import Alert, Ignored, Link, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
 from handler.sources.deployments import SEVERITY, Deployment, Ending, ending_of
-from handler.sources.fields import Instant, LooseText, Name
+from handler.sources.fields import Instant, LooseText, Model, Name
 
 ORIGIN = "ecs"
 CLIENT = "Amazon ECS"
@@ -33,7 +31,7 @@ START_IMPAIRED = "SERVICE_TASK_START_IMPAIRED"
 """A warning that pages as an error does: no task starts. ECS mends by itself what the other warnings tell of."""
 
 
-class ServiceDeployment(BaseModel):
+class ServiceDeployment(Model):
     """The detail of a deployment's state change."""
 
     eventName: Name
@@ -42,7 +40,7 @@ class ServiceDeployment(BaseModel):
     reason: LooseText = ""
 
 
-class ServiceAction(BaseModel):
+class ServiceAction(Model):
     """The detail of a service action."""
 
     eventName: Name

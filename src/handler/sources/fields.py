@@ -5,7 +5,14 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+
+class Model(BaseModel):
+    """A model that is put together when it is first used: an execution environment meets few of the sources."""
+
+    model_config = ConfigDict(defer_build=True)
+
 
 _OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d{2})(\d{2})$")
 _RFC_1123 = "%a, %d %b %Y %H:%M:%S GMT"

@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings_eventbridge.h
 
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from handler.alert import Alert, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.sources.aws import console_url, dig, filled, partition_of
-from handler.sources.fields import Instant, LooseText, Name, Number, Object
+from handler.sources.fields import Instant, LooseText, Model, Name, Number, Object
 
 ORIGIN = "guardduty"
 CLIENT = "Amazon GuardDuty"
@@ -33,7 +33,7 @@ _PLACES = {
 """Where a resource of each type has the name that people know it by."""
 
 
-class Finding(BaseModel):
+class Finding(Model):
     """The detail of the event."""
 
     id: Name
@@ -49,7 +49,7 @@ class Finding(BaseModel):
     service: Object = Field(default_factory=dict)
 
 
-class Sightings(BaseModel):
+class Sightings(Model):
     """When the finding was seen, of its `service`."""
 
     eventFirstSeen: Instant = None

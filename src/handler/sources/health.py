@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schem
 
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from handler.alert import Alert, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.sources.aws import Arn, console_url, dig, filled, partition_of
-from handler.sources.fields import Instant, LooseText, Name, Objects
+from handler.sources.fields import Instant, LooseText, Model, Name, Objects
 
 ORIGIN = "health"
 CLIENT = "AWS Health"
@@ -24,7 +24,7 @@ _SEVERITIES = {
 }
 
 
-class HealthEvent(BaseModel):
+class HealthEvent(Model):
     """The detail of the event."""
 
     eventArn: Name

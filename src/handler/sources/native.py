@@ -8,11 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from handler.alert import Alert, Ignored, Image, Link, Status, fingerprint_of
 from handler.envelope import Record, parse_model
-from handler.sources.fields import Instant, Name, Names, Text
+from handler.sources.fields import Instant, Model, Name, Names, Text
 
 ORIGIN = "native"
 DETAIL_TYPE = "Alert"
@@ -55,14 +55,14 @@ def _labels(value: Any) -> Any:
 Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 
 
-class NativeLink(BaseModel):
+class NativeLink(Model):
     """A link; one without an href is left out later."""
 
     href: Text = ""
     text: Text = ""
 
 
-class NativeImage(BaseModel):
+class NativeImage(Model):
     """An image; one without a src is left out later."""
 
     src: Text = ""
@@ -70,7 +70,7 @@ class NativeImage(BaseModel):
     alt: Text = ""
 
 
-class Classification(BaseModel):
+class Classification(Model):
     """What a classifier thinks of the alert; kept whole, of which only the severity is acted upon."""
 
     model_config = ConfigDict(extra="allow")
@@ -78,7 +78,7 @@ class Classification(BaseModel):
     severity: str | None = None
 
 
-class NativeAlert(BaseModel):
+class NativeAlert(Model):
     """The alert itself."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -107,7 +107,7 @@ class NativeAlert(BaseModel):
     targets: Names = Field(default_factory=list)
 
 
-class NativeMessage(BaseModel):
+class NativeMessage(Model):
     """The whole message."""
 
     alert: NativeAlert

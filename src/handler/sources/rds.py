@@ -8,14 +8,14 @@ https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_Events.Message
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, Field
 
 from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled, partition_of
-from handler.sources.fields import Instant, LooseText, LooseTexts, Name, Object
+from handler.sources.fields import Instant, LooseText, LooseTexts, Model, Name, Object
 
 ORIGIN = "rds"
 CLIENT = "Amazon RDS"
@@ -87,7 +87,7 @@ _NEEDS_NOTHING = _numbers("0219 0220 0237")
 """Of category failure, yet "no actions are necessary": storage autoscaling tries again by itself."""
 
 
-class RdsEvent(BaseModel):
+class RdsEvent(Model):
     """The detail of an event, or the message of a subscription, which has spaces in its keys and no categories."""
 
     id: Name = Field(validation_alias=AliasChoices("EventID", "Event ID"))

@@ -6,14 +6,14 @@ https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-f
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import console_url, dig, filled, partition_of
-from handler.sources.fields import LooseText, LooseTexts, Name, Object, Objects, number_of
+from handler.sources.fields import LooseText, LooseTexts, Model, Name, Object, Objects, number_of
 
 ORIGIN = "securityhub"
 CLIENT = "AWS Security Hub"
@@ -26,7 +26,7 @@ _WORKFLOW_IS_OVER = {"RESOLVED", "SUPPRESSED"}
 _IS_COMPLIANT = {"PASSED", "NOT_AVAILABLE"}
 
 
-class FindingsEvent(BaseModel):
+class FindingsEvent(Model):
     """The detail of the event."""
 
     findings: list[Any]
@@ -34,7 +34,7 @@ class FindingsEvent(BaseModel):
     actionDescription: LooseText = ""
 
 
-class Finding(BaseModel):
+class Finding(Model):
     """One finding."""
 
     Id: Name
