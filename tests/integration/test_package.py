@@ -28,7 +28,10 @@ from tests.fakes import native, target_secret
 PACKAGE = TEMPLATE.parent / "PublisherFunction"
 MAX_MB = 25
 NEVER_AT_INIT = {
+    "asyncio",
     "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.batch",
+    "aws_lambda_powertools.utilities.data_classes",
     "aws_lambda_powertools.utilities.idempotency",
     "aws_lambda_powertools.utilities.parser.envelopes",
     "aws_xray_sdk",
