@@ -3,6 +3,10 @@
 record -> unwrap -> source -> Alert -> targets -> claim, send, settle -> report -> metrics and one log line
 """
 
+import gc
+
+gc.disable()  # while modules are loaded: nearly all they make stays, and looking for garbage is a tenth of init
+
 import os
 import random
 import time
@@ -115,6 +119,9 @@ def wire(settings: Settings) -> tuple[Publisher, HealthCheck]:
 
 
 publisher, health_check = wire(Settings.from_environment(os.environ))
+
+gc.freeze()  # no later collection has to look at what init made
+gc.enable()
 
 
 @logger.inject_lambda_context

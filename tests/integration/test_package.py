@@ -53,7 +53,7 @@ NEVER_AT_INIT = {
 }
 """What the function has no use for and takes time to import; some of it was imported once."""
 FUNCTION = """
-import importlib.machinery, json, sys
+import gc, importlib.machinery, json, sys
 package, events = sys.argv[1], json.loads(sys.argv[2])
 sys.path.insert(0, package)
 sys.dont_write_bytecode = False
@@ -72,8 +72,14 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 60_000
 
+collections = []
+gc.callbacks.append(lambda phase, info: collections.append(phase))
 from handler import app
+gc.callbacks.clear()
 told = {
+    "collections": len(collections),
+    "is_collecting": gc.isenabled(),
+    "frozen": gc.get_freeze_count(),
     "modules": {name: getattr(module, "__file__", None) for name, module in sys.modules.items()},
     "clients": list(clients),
     "answers": [app.lambda_handler(event, Context()) for event in events],
@@ -259,6 +265,13 @@ def test_nothing_is_compiled_when_it_starts() -> None:
 def test_starting_imports_nothing_that_it_has_no_use_for() -> None:
     """The deny list."""
     assert sorted(NEVER_AT_INIT & set(started()["modules"])) == []
+
+
+def test_starting_looks_for_no_garbage_and_invocations_only_in_their_own() -> None:
+    """The collector rests during init, leaves out what init made, and works from then on."""
+    assert started()["collections"] == 0
+    assert started()["is_collecting"]
+    assert started()["frozen"] > 50_000
 
 
 def test_it_needs_nothing_but_itself_and_the_standard_library() -> None:

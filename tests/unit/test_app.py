@@ -1,5 +1,6 @@
 """The Lambda function, imported as Lambda would; only its publisher is replaced, by one on fakes."""
 
+import gc
 import importlib
 import json
 import sys
@@ -56,7 +57,11 @@ def import_app(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) 
     for name, value in {**ENVIRONMENT, **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delitem(sys.modules, "handler.app", raising=False)
-    return importlib.import_module("handler.app")
+    try:
+        return importlib.import_module("handler.app")
+    finally:  # the tests' own garbage is collected, even where init failed
+        gc.unfreeze()
+        gc.enable()
 
 
 @dataclass
