@@ -384,9 +384,19 @@ def test_everything_is_encrypted_at_rest_and_the_log_ends(template: dict[str, An
     (key,) = of_type(template, "AWS::KMS::Key").values()
     assert key["EnableKeyRotation"] is True
     allowed = {s["Sid"]: s for s in key["KeyPolicy"]["Statement"]}
-    assert "cloudwatch.amazonaws.com" in allowed["ServicesMayEncrypt"]["Principal"]["Service"]
+    publishing = {
+        service
+        for _, statement in statements(template, "AlertTopicPolicy").values()
+        for service in listed(statement["Principal"].get("Service", []))
+    }
+    assert set(allowed["ServicesMayEncrypt"]["Principal"]["Service"]) == publishing
     (log,) = of_type(template, "AWS::Logs::LogGroup").values()
     assert log["RetentionInDays"] > 0
+
+
+def listed(value: str | list[str]) -> list[str]:
+    """Give one or several as several."""
+    return [value] if isinstance(value, str) else value
 
 
 def statements(template: dict[str, Any], policy: str) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -403,6 +413,7 @@ def test_only_this_account_may_publish_unless_others_are_trusted(template: dict[
     found = statements(template, "AlertTopicPolicy")
     assert {sid: condition for sid, (condition, _) in found.items()} == {
         "ServicesOfThisAccount": "",
+        "EventBridgeRules": "",
         "PrincipalsOfThisAccount": "",
         "TrustedAccounts": "TrustsOthers",
         "TrustedOrganizations": "TrustsOthers",
@@ -410,7 +421,8 @@ def test_only_this_account_may_publish_unless_others_are_trusted(template: dict[
         "ServicesOfTrustedOrganizations": "TrustsOthers",
     }
     unbound = [sid for sid, (_, s) in found.items() if "Condition" not in s]
-    assert unbound == ["PrincipalsOfThisAccount"]
+    # AWS: "You can't use Condition blocks in Amazon SNS topic policies for EventBridge"; such a rule would be silent
+    assert unbound == ["EventBridgeRules", "PrincipalsOfThisAccount"]
     assert {s["Action"] for _, s in found.values()} == {"sns:Publish"}
     trusted = {"Fn::Split": [",", {"Ref": "TrustedPublishers"}]}
     conditions = [s["Condition"]["StringEquals"] for condition, s in found.values() if condition]
