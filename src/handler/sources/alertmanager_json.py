@@ -82,8 +82,7 @@ def _entry(text: str) -> dict[str, Any] | None:
         pass
     labels = _object(text, "labels", 0)
     annotations = _object(text, "annotations", labels.end)
-    rest = annotations.end if annotations.is_whole else labels.end
-    said = _scalars(text[: labels.start] + text[labels.end : annotations.start] + text[rest:])
+    said = _scalars(text[: labels.start] + text[labels.end : annotations.start] + text[annotations.end :])
     if not ((labels.is_whole and labels.pairs) or is_fingerprint(said.get("fingerprint", ""))):
         return None
     return {**said, "labels": labels.pairs, "annotations": annotations.pairs}
