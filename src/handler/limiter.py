@@ -1,18 +1,20 @@
 """The rate limit of a routing key, shared by all executions through one item of the table. Arithmetic is in `rate`.
 
 Taking a turn is one conditional increment; only the first turn of a segment rewrites the window, by compare-and-set on
-what was read. Who gets no turn is told when to come, by a place in the line, so that N who wait do not cost N² writes.
+what was read, or on what this execution left behind if it seems to be alone with the key. Who gets no turn is told when
+to come, by a place in the line, so that N who wait do not cost N² writes.
 """
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from handler.dynamodb import KEY, TTL_ATTRIBUTE, number, update_if
 from handler.errors import RateLimitExceededError
-from handler.rate import PERIOD_MS, SEGMENT_MS, SEGMENTS, Limit, Priority, Window, interval_ms, segment_of
+from handler.rate import PERIOD_MS, SEGMENT_MS, SEGMENTS, WINDOW_MS, Limit, Priority, Window, interval_ms, segment_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -21,6 +23,8 @@ MAX_ROUNDS = 12
 """How often a lost race for the window is run again before the caller is sent to wait."""
 KEPT_SECONDS = 3600
 _SLOT = "turns_"
+_UNBLOCKED = "(attribute_not_exists(#blocked_until) OR #blocked_until <= :now)"
+_NO_LINE = "(attribute_not_exists(#line_until) OR #line_until <= :now)"
 
 
 class RateLimiter:
@@ -38,6 +42,8 @@ class RateLimiter:
         self._client = client
         self._table = table
         self._limit = Limit.of(requests_a_minute)
+        self._left_behind: dict[str, Window] = {}
+        self._crowded_until: dict[str, int] = {}
 
     def take(self, routing_key: SecretStr, priority: Priority, now: float, turn_at: float | None = None) -> None:
         """Take one turn at `now` (epoch seconds), or say when to come again.
@@ -53,19 +59,42 @@ class RateLimiter:
         """
         identity, now_ms = _identity(routing_key), round(now * 1000)
         has_place = turn_at is not None
+        if self._take_alone(identity, priority, now_ms, has_place=has_place):
+            return
         window: Window | None = None
         for _ in range(MAX_ROUNDS):
             segment = max(segment_of(now_ms), window.segment if window else 0)
             taken, item = self._increment(identity, segment, priority, now_ms, has_place=has_place)
-            if taken:
-                return
             window = _window(item)
+            if taken:
+                self._leave_behind(identity, window.at(segment) if window else Window(segment))
+                return
             current = window.at(segment) if window else Window(segment)
             if not current.has_turn(self._limit, priority, now_ms, has_place=has_place):
                 raise self._refusal(identity, current, priority, now_ms, turn_at)
-            if (window is None or window.segment < segment) and self._roll(identity, window, current):
+            if (window is None or window.segment < segment) and self._roll(
+                identity, window, current, priority, now_ms, has_place=has_place
+            ):
                 return
         raise RateLimitExceededError(1.0, turn_at)
+
+    def _take_alone(self, identity: str, priority: Priority, now_ms: int, *, has_place: bool) -> bool:
+        """Begin a segment on what was left behind, in one call instead of two; true if nobody has been here since."""
+        left, segment = self._left_behind.get(identity), segment_of(now_ms)
+        if left is None or left.segment >= segment or self._crowded_until.get(identity, 0) > now_ms:
+            return False
+        current = left.at(segment)
+        if not current.has_turn(self._limit, priority, now_ms, has_place=has_place):
+            return False
+        if self._roll(identity, left, current, priority, now_ms, has_place=has_place):
+            return True
+        self._crowded_until[identity] = now_ms + WINDOW_MS
+        return False
+
+    def _leave_behind(self, identity: str, before: Window) -> None:
+        """Remember the window with the turn that was taken in its last segment."""
+        counts = {**before.counts, before.segment: before.counts.get(before.segment, 0) + 1}
+        self._left_behind[identity] = replace(before, counts=counts)
 
     def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
         """Let nobody take a turn for so many seconds: PagerDuty refused a request for its own limit."""
@@ -87,13 +116,10 @@ class RateLimiter:
         self, identity: str, segment: int, priority: Priority, now_ms: int, *, has_place: bool
     ) -> tuple[bool, Mapping[str, Any] | None]:
         """Take a turn in a segment that has begun, if there is one; the same question as `Window.has_turn`."""
-        condition = (
-            "#segment = :segment AND #used < :limit "
-            "AND (attribute_not_exists(#blocked_until) OR #blocked_until <= :now)"
-        )
+        condition = f"#segment = :segment AND #used < :limit AND {_UNBLOCKED}"
         names = _names("segment", "used", "blocked_until")
         if priority is Priority.LATER and not has_place:
-            condition += " AND (attribute_not_exists(#line_until) OR #line_until <= :now)"
+            condition += f" AND {_NO_LINE}"
             names |= _names("line_until")
         return update_if(
             self._client,
@@ -111,8 +137,17 @@ class RateLimiter:
             },
         )
 
-    def _roll(self, identity: str, read: Window | None, current: Window) -> bool:
-        """Begin a segment with a turn taken, if the window is still as it was read."""
+    def _roll(
+        self,
+        identity: str,
+        read: Window | None,
+        current: Window,
+        priority: Priority,
+        now_ms: int,
+        *,
+        has_place: bool,
+    ) -> bool:
+        """Begin a segment with a turn taken, if the window is still as it was read, and nobody is held back since."""
         values: dict[str, Any] = {
             ":segment": current.segment,
             ":used": current.used + 1,
@@ -130,9 +165,13 @@ class RateLimiter:
             condition = f"attribute_not_exists(#{KEY})"
             names |= _names(KEY)
         else:
-            condition = "#segment = :read_segment AND #used = :read_used"
-            values |= {":read_segment": read.segment, ":read_used": read.used}
-        return update_if(
+            condition = f"#segment = :read_segment AND #used = :read_used AND {_UNBLOCKED}"
+            names |= _names("blocked_until")
+            values |= {":read_segment": read.segment, ":read_used": read.used, ":now": now_ms}
+            if priority is Priority.LATER and not has_place:
+                condition += f" AND {_NO_LINE}"
+                names |= _names("line_until")
+        rolled, _ = update_if(
             self._client,
             self._table,
             identity,
@@ -140,7 +179,10 @@ class RateLimiter:
             condition=condition,
             names=names,
             values=values,
-        )[0]
+        )
+        if rolled:
+            self._leave_behind(identity, current)
+        return rolled
 
     def _refusal(
         self, identity: str, window: Window, priority: Priority, now_ms: int, turn_at: float | None

@@ -64,16 +64,67 @@ def test_a_key_has_its_turns_and_no_more_until_the_minute_is_over() -> None:
     assert take(limiter, NOW + PERIOD, Priority.CRITICAL)
 
 
-def test_a_turn_costs_one_write_but_for_the_first_of_a_segment() -> None:
-    """A conditional increment; only the roll to the next segment needs a second one."""
-    dynamodb = FakeDynamoDB()
-    limiter = make_limiter(dynamodb)
-    costs = []
-    for at in (0, 0, 0.1, 0.6, 0.6):
+def costs(dynamodb: FakeDynamoDB, *turns: tuple[RateLimiter, float]) -> list[int]:
+    """Take turns at these times; give how many calls each made."""
+    made = []
+    for limiter, at in turns:
         before = len(dynamodb.calls)
-        take(limiter, NOW + at)
-        costs.append(len(dynamodb.calls) - before)
-    assert costs == [2, 1, 1, 2, 1]
+        assert take(limiter, NOW + at)
+        made.append(len(dynamodb.calls) - before)
+    return made
+
+
+def test_a_turn_costs_one_write_of_whoever_is_alone_with_a_key() -> None:
+    """A conditional increment, or the roll to the next segment on what was left behind; the first one has to look."""
+    dynamodb = FakeDynamoDB()
+    alone = make_limiter(dynamodb)
+    assert costs(dynamodb, *((alone, at) for at in (0, 0, 0.1, 0.6, 0.6, 10, 70, 200, 200))) == [
+        2,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]
+
+
+def test_who_is_not_alone_tries_once_a_minute() -> None:
+    """Between others' turns a roll on what was left behind fails; after that the increment is asked first."""
+    dynamodb = FakeDynamoDB()
+    one, other = make_limiter(dynamodb), make_limiter(dynamodb)
+    turns = [(one, 0.0), (other, 1.0), (one, 2.0), (other, 3.0), (one, 4.0), (other, 5.0), (one, 70.0)]
+    assert costs(dynamodb, *turns) == [2, 2, 3, 3, 2, 2, 3]
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_who_seems_to_be_alone_is_held_back_like_everybody(priority: Priority) -> None:
+    """PagerDuty refused another execution's request meanwhile, which changes no turns."""
+    dynamodb = FakeDynamoDB()
+    one, other = make_limiter(dynamodb), make_limiter(dynamodb)
+    assert take(one, NOW)
+    other.push_back(KEY, NOW + 1, 30)
+    assert not take(one, NOW + 2, priority)
+    assert take(one, NOW + 31, Priority.CRITICAL)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.floats(0, 20), st.sampled_from(Priority)), min_size=15, max_size=60),
+    st.integers(1, 14),
+)
+def test_several_executions_together_keep_the_limit(turns: list[tuple[int, float, Priority]], limit: int) -> None:
+    """Whoever takes when, alone or not: in no rolling minute are there more requests than the limit."""
+    dynamodb = FakeDynamoDB()
+    limiters = [make_limiter(dynamodb, limit) for _ in range(3)]
+    now, taken = NOW, []
+    for who, later, priority in turns:
+        now += later
+        if take(limiters[who], now, priority):
+            taken.append(now)
+    assert most_in_a_window(taken) <= limit
 
 
 def test_keys_do_not_share_turns_and_targets_of_one_key_do() -> None:
