@@ -7,11 +7,14 @@ import gc
 
 gc.disable()  # while modules are loaded: nearly all they make stays, and looking for garbage is a tenth of init
 
+import json
+import logging
 import os
 import random
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -23,7 +26,7 @@ from botocore.config import Config
 
 from handler import envelope, health, sources
 from handler.circuit import Circuit
-from handler.client import PagerDutyClient
+from handler.client import Exchange, PagerDutyClient
 from handler.delivery import Sender
 from handler.errors import ErrorReason, PublishError, QueueUnavailableError
 from handler.health import HealthCheck
@@ -57,8 +60,22 @@ class InternalError(PublishError):
     reason = ErrorReason.INTERNAL
 
 
-logger = Logger(service=SERVICE)
+def serialize(line: dict[str, Any]) -> str:
+    """Give a log line as JSON; should a library put a routing key into its error, it stops here."""
+    return publisher.targets.redact(json.dumps(line, default=str, separators=(",", ":")))
+
+
+logger = Logger(service=SERVICE, json_serializer=serialize)
+for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would show secrets at DEBUG
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 metrics = MetricsRecorder()
+
+
+def show_exchange(exchange: Exchange) -> None:
+    """Log one request to PagerDuty, at level DEBUG."""
+    shown = asdict(exchange)
+    shown["api_ms"] = round(shown.pop("milliseconds"), 1)
+    logger.debug("request", extra=shown)
 
 
 def report_problem(error: PublishError) -> None:
@@ -87,6 +104,7 @@ def wire(settings: Settings) -> tuple[Publisher, HealthCheck]:
         timeout_seconds=settings.PAGERDUTY_TIMEOUT,
         max_retries=settings.PAGERDUTY_MAX_RETRIES,
         clock=time.time,
+        on_exchange=show_exchange if settings.LOG_LEVEL == "DEBUG" else None,
     )
     table = DedupTable(
         dynamodb,

@@ -43,10 +43,16 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 HEALTH_DEDUP_KEY = "pagerduty-publisher/health"
 """Never opened by anyone: a resolve of it is answered like any other, and changes nothing."""
 
+REDACTED = "[routing key]"
+"""What stands where a routing key stood, in whatever is shown."""
+MAX_SAID_CHARACTERS = 500
+"""Of each text of PagerDuty's."""
+MAX_SHOWN_CHARACTERS = 20_000
+"""Of a body, in an `Exchange`; CloudWatch Logs takes 256 KB a line, and nobody reads as much."""
+
 _PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 _PATH = "/v2/enqueue"
 _METHODS = {Action.CHANGE: "change"}
-_REDACTED = "[routing key]"
 _NEVER_CONNECTED = urllib3.exceptions.NewConnectionError
 
 
@@ -61,6 +67,25 @@ class Answer:
 
     dedup_key: str | None
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and what became of it, to be shown to a person.
+
+    Attributes:
+        attempt: the number of the request for this event, from 1.
+        status: the HTTP status, or `timeout` or `connection` where there was none.
+        body: what was sent, without the routing key.
+    """
+
+    method: str
+    url: str
+    dedup_key: str | None
+    attempt: int
+    status: str
+    milliseconds: float
+    body: str
 
 
 def _nothing(_: Any) -> None:
@@ -78,6 +103,7 @@ class PagerDutyClient:
         clock: monotonic seconds; deadlines are on this clock.
         sleep: waits that many seconds.
         random: uniform in [0, 1).
+        on_exchange: told of each request, for a log; None spares the time to put it together.
     """
 
     def __init__(
@@ -90,6 +116,7 @@ class PagerDutyClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = _random.random,
+        on_exchange: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
@@ -98,6 +125,7 @@ class PagerDutyClient:
         self._clock = clock
         self._sleep = sleep
         self._random = random
+        self._on_exchange = on_exchange
 
     def trigger_event(
         self,
@@ -197,6 +225,23 @@ class PagerDutyClient:
         method = _METHODS.get(event.action, str(event.action))
         body = encode({"routing_key": key.get_secret_value(), **event.body()})
         attempt = 0
+
+        def tell(status: str, started: float) -> None:
+            milliseconds = (self._clock() - started) * 1000
+            on_attempt(Attempt(method, status, milliseconds))
+            if self._on_exchange:
+                shown = _redact(encode(event.body()).decode(), key, MAX_SHOWN_CHARACTERS)
+                exchange = Exchange(
+                    method="POST",
+                    url=url,
+                    dedup_key=event.dedup_key,
+                    attempt=attempt,
+                    status=status,
+                    milliseconds=milliseconds,
+                    body=shown,
+                )
+                self._on_exchange(exchange)
+
         while True:
             attempt += 1
             self._attempt_seconds(deadline)  # no turn is taken for nothing
@@ -206,13 +251,13 @@ class PagerDutyClient:
             try:
                 answer = self._post(url, body, key, timeout)
             except ApiError as error:
-                on_attempt(Attempt(method, _status_of(error), (self._clock() - started) * 1000))
+                tell(_status_of(error), started)
                 pause = backoff_seconds(attempt, self._random)
                 if not self._worth_retrying(error, attempt, pause, deadline):
                     raise
                 self._sleep(pause)
             else:
-                on_attempt(Attempt(method, "202", (self._clock() - started) * 1000))
+                tell("202", started)
                 return Answer(dedup_key=answer, attempts=attempt)
 
     def _attempt_seconds(self, deadline: float | None) -> float:
@@ -285,8 +330,8 @@ def _status_of(error: PublishError) -> str:
     return str(error.status_code) if isinstance(error, PagerDutyApiError) else str(error.reason)
 
 
-def _redact(text: str, key: SecretStr) -> str:
-    return text.replace(key.get_secret_value(), _REDACTED)[:500]
+def _redact(text: str, key: SecretStr, longest: int = MAX_SAID_CHARACTERS) -> str:
+    return text.replace(key.get_secret_value(), REDACTED)[:longest]
 
 
 def _retry_after_seconds(header: str | None) -> float | None:

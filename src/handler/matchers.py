@@ -46,7 +46,9 @@ def parse_matcher(text: str) -> Matcher:
     try:
         return Matcher(name, operator, value, re.compile(value))
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+        # what else re says may quote the text
+        place = f" at character {error.pos + 1}" if isinstance(error, re.error) and error.pos is not None else ""
+        raise ValueError(f"not a regular expression{place}") from None
 
 
 def _unquote(value: str) -> str:

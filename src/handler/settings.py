@@ -30,6 +30,8 @@ def _seconds(text: Any) -> Any:
 
 def _pagerduty_url(url: str) -> str:
     parts = urlsplit(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("has to be a host alone: what else it holds would stand in the log")
     if parts.scheme == "https" and parts.hostname:
         return url.rstrip("/")
     if parts.scheme == "http" and parts.hostname in _LOOPBACK:

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SecretStr, field_validator
 
 from handler.alert import Alert, Severity, Status, parse_severity
+from handler.client import REDACTED
 from handler.envelope import parse_model
 from handler.errors import InvalidTargetError, NoTargetError, PublishError, TargetsUnavailableError
 from handler.events import ROUTING_KEY_CHARACTERS
@@ -212,6 +213,12 @@ class Targets:
         with self._lock:
             return self._read(anew=anew)
 
+    def redact(self, text: str) -> str:
+        """Take the routing keys of the targets known now out of a text that came from elsewhere."""
+        for target in self._set.targets:
+            text = text.replace(target.routing_key.get_secret_value(), REDACTED)
+        return text
+
     def _read(self, *, anew: bool) -> TargetSet:
         if self._secrets and not anew and self._clock() < self._retry_at:
             return self._set
@@ -263,6 +270,9 @@ def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
         raise InvalidTargetError(
             f"secret {secret_name}: url: has to be https on a host of {PAGERDUTY_DOMAIN}, or PAGERDUTY_BASE_URL"
         )
+    for field, said in {"name": target.name, "url": target.url or ""}.items():
+        if target.routing_key.get_secret_value() in said:
+            raise InvalidTargetError(f"secret {secret_name}: {field}: holds the routing key, and a log would show it")
     return target
 
 

@@ -57,6 +57,9 @@ def test_durations_carry_their_unit(text: str, seconds: float) -> None:
         ("PAGERDUTY_BASE_URL", "events.pagerduty.com"),
         ("PAGERDUTY_BASE_URL", "https://"),
         ("PAGERDUTY_BASE_URL", "https://[::1"),
+        ("PAGERDUTY_BASE_URL", "https://user:secret@events.pagerduty.com"),
+        ("PAGERDUTY_BASE_URL", "https://events.pagerduty.com?key=secret"),
+        ("PAGERDUTY_BASE_URL", "https://events.pagerduty.com#secret"),
         ("PAGERDUTY_TARGET_PREFIX", ""),
         ("DEDUP_TABLE_NAME", ""),
         ("LOG_LEVEL", "LOUD"),
@@ -67,6 +70,7 @@ def test_a_setting_that_cannot_be_read_is_named(name: str, value: str) -> None:
         read(**{name: value})
 
     assert stopped.value.reason is ErrorReason.INVALID_SETTINGS
+    assert "secret" not in str(stopped.value)
 
 
 def test_every_wrong_setting_is_named_at_once() -> None:

@@ -108,6 +108,8 @@ BROKEN = {
     "no name": (secret(name=None), "name: "),
     "blank name": (secret(name=" "), "name: "),
     "name with a hash": (secret(name=f"{KEY}#1"), "name: "),
+    "key as name": (secret(name=KEY), "name: holds the routing key"),
+    "key in the URL": (secret(url=f"https://events.pagerduty.com/{KEY}"), "url: holds the routing key"),
     "no type": (secret(type=None), "type: "),
     "wrong type": (secret(type=f"slack {KEY}"), "type: "),
     "wrong format": (secret(format=KEY), "format: "),
@@ -159,7 +161,7 @@ def test_a_broken_target_does_not_disturb_the_others(text: str) -> None:
 
 def test_of_two_targets_with_one_name_the_second_is_a_problem() -> None:
     """Their records would fall together in the dedup table."""
-    known = read(secret(name=KEY), secret(name=KEY))
+    known = read(secret(name="production"), secret(name="production"))
 
     assert len(known.targets) == 1
     assert str(known.problems[0]) == "secret pagerduty/1: name: another target has it too"
