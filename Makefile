@@ -9,6 +9,7 @@ VENV := .venv
 SAM := .tools/sam
 MINISTACK := .tools/ministack
 BENCH := .tools/bench
+SCAN := .tools/scan
 ALERTMANAGER := .tools/alertmanager
 LOCAL_BUILD := .aws-sam/local
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*') template.yaml
@@ -24,7 +25,7 @@ configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
   print(given if isinstance(given, str) else " ".join(given))' $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build invoke deploy bench mutants redrive lock clean
+.PHONY: help run test unit lint format build invoke deploy bench mutants redrive scan lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -43,6 +44,7 @@ lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate 
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy src/handler src/package local tests benchmarks
 	$(run_sam) validate --lint --region us-east-1 --template template.yaml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(VENV)/.installed ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
@@ -55,8 +57,8 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
 	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
-deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...]
-	$(run_sam) deploy --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
+deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...] [CONFIRM=no]
+	$(run_sam) deploy $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
 
 bench: $(VENV)/.installed $(BENCH)/.installed $(LOCAL_BUILD)/template.yaml ## measure against bare functions, other clients and an ideal queue
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks
@@ -67,10 +69,15 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
 	@$(VENV)/bin/python -m local.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
+scan: $(SCAN)/.installed ## checkov over the template, secrets over the history, known vulnerabilities of the pins
+	$(SCAN)/bin/checkov --config-file .checkov.yaml
+	$(SCAN)/bin/python local/leaks.py
+	$(SCAN)/bin/pip-audit --requirement src/requirements.txt --disable-pip --require-hashes
+
 lock: ## pin the newest versions that fit, with their hashes
 	$(PYTHON) -m venv --clear .tools/lock
 	.tools/lock/bin/pip install -q --require-hashes -r requirements/lock.txt
-	for name in src/requirements requirements/dev requirements/sam requirements/ministack requirements/bench requirements/lock; do \
+	for name in src/requirements requirements/dev requirements/sam requirements/ministack requirements/bench requirements/scan requirements/lock; do \
 	  .tools/lock/bin/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	    --no-emit-find-links --strip-extras --no-header --allow-unsafe -o $$name.txt $$name.in || exit 1; done
 
@@ -98,6 +105,9 @@ $(MINISTACK)/.installed: requirements/ministack.txt
 	$(environment)
 
 $(BENCH)/.installed: requirements/bench.txt
+	$(environment)
+
+$(SCAN)/.installed: requirements/scan.txt
 	$(environment)
 
 # Debian's package unpacked, which needs no root: where there is no apt, install Alertmanager or have its tests skipped.

@@ -4,6 +4,8 @@ import contextlib
 import itertools
 import json
 import logging
+import re
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
+import yaml
 from aws_lambda_powertools.logging.filters import SuppressFilter
 from botocore.exceptions import EndpointConnectionError
 
@@ -20,6 +23,7 @@ from handler.client import REDACTED, PagerDutyClient
 from handler.errors import PublishError, SettingsError
 from handler.metrics import SERVICE
 from handler.settings import Settings
+from local.leaks import leaks_of
 from local.simulator.faults import Fault, FaultKind
 from tests.alerts import shown
 from tests.fakes import BASE_URL, Failures, World, make_world, native, target_secret
@@ -287,3 +291,74 @@ def test_no_error_of_ours_takes_a_key() -> None:
     for kind in kinds:
         kinds += kind.__subclasses__()
     assert all("key" not in kind.__init__.__code__.co_varnames for kind in kinds if "__init__" in vars(kind))
+
+
+# --- The repository ---------------------------------------------------------------------------------------------------
+
+
+def tracked() -> list[Path]:
+    """Give the files of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_holds_a_secret() -> None:
+    """Nothing that looks like a routing key, an AWS key or a private key, but for the known fakes."""
+    found = [
+        f"{path.relative_to(ROOT)}: {kind}"
+        for path in tracked()
+        for line in path.read_text(errors="replace").splitlines()
+        for kind, _ in leaks_of(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "secret", ["AKIA" + "Q3EGP2LMZKX7T4W9", "R" + "f3a91c07b52d48e6a9107cc3be5d21f", "9f3a" * 4 + "1c07b52d48e6a910"]
+)
+def test_a_secret_would_be_found(secret: str) -> None:
+    """As a value, in a line of JSON."""
+    assert [text for _, text in leaks_of(f'  "routing_key": "{secret}",')] == [secret]
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("requirements/*.txt"), ROOT / "src/requirements.txt"]), ids=lambda p: p.name
+)
+def test_every_pin_has_its_version_and_hashes_and_no_registry(path: Path) -> None:
+    """So that what is installed is what was looked at, from whichever registry it comes."""
+    text = path.read_text()
+    assert "://" not in text
+    pins = re.split(r"\n(?=\S)", re.sub(r"(?m)^ *#.*\n?", "", text).strip())
+    assert pins
+    assert [
+        pin
+        for pin in pins
+        if not re.match(r"[\w.\-\[\],]+==\S+( ; .+)? \\\n( +--hash=sha256:[0-9a-f]{64}( \\\n)?)+\s*$", pin)
+    ] == []
+
+
+def test_every_check_that_checkov_leaves_out_has_a_reason() -> None:
+    """Beside it, in the file that leaves it out."""
+    lines = [line for line in (ROOT / ".checkov.yaml").read_text().splitlines() if "CKV" in line]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"  - CKV2?_AWS_\d+ # .{30,}", line)] == []
+
+
+def test_the_workflows_run_what_a_developer_runs() -> None:
+    """Every command is a make target; no key is stored, and only the deployment may ask for credentials."""
+    targets = set(re.findall(r"(?m)^([a-z]+):.*##", (ROOT / "Makefile").read_text()))
+    workflows = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
+    assert set(workflows) == {"ci", "deploy"}
+    steps = [
+        (flow, step)
+        for flow, each in workflows.items()
+        for job in each["jobs"].values()
+        for step in job.get("steps", [])
+    ]
+    made = [step["run"] for _, step in steps if step.get("run", "").startswith("make ")]
+    assert {run.split()[1] for run in made} == {"lint", "test", "scan", "deploy"} <= targets
+    assert "secrets." not in "".join(map(str, workflows.values()))
+    assert [name for name, job in workflows["deploy"]["jobs"].items() if "id-token" in job.get("permissions", {})] == [
+        "deploy"
+    ]
+    assert workflows["deploy"][True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` so
