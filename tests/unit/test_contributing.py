@@ -1,0 +1,50 @@
+"""The worked example of CONTRIBUTING.md is a source that works."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from handler import sources
+from handler.alert import Alert, Severity, Status
+from handler.envelope import Record
+from handler.errors import InvalidAlertError
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.fixture
+def tickets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the example as its second step says."""
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    module = ModuleType("tickets")
+    exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
+    monkeypatch.setattr(sources, "SOURCES", (*sources.SOURCES[:-1], module, sources.SOURCES[-1]))
+
+
+def parse(**ticket: object) -> Alert:
+    """Give the alert of a ticket."""
+    (alert,) = sources.parse(Record({"ticket": ticket}, datetime(2026, 11, 23, tzinfo=UTC), topic_arn="arn"))
+    assert isinstance(alert, Alert)
+    return alert
+
+
+def test_the_worked_example_is_a_source_that_works(tickets: None) -> None:
+    """It triggers, resolves what it triggered, and names a wrong field."""
+    opened = parse(id="T-7", title="Login is slow", open=True, priority="p1")
+    closed = parse(id="T-7", title="Login is slow", open=False)
+    assert (opened.status, opened.severity, closed.status) == (Status.FIRING, Severity.CRITICAL, Status.RESOLVED)
+    assert (opened.origin, opened.fingerprint) == ("tickets", closed.fingerprint)
+    with pytest.raises(InvalidAlertError, match="ticket: title: "):
+        parse(id="T-7", open=True)
+
+
+def test_what_the_guide_names_exists() -> None:
+    """Make targets, and files but for those that the example would add."""
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
+    assert set(re.findall(r"`make (\w+)", GUIDE)) <= targets
+    files = re.findall(r"`((?:src|tests|docs|events|\.github)/[\w./-]+\.\w+|\.checkov\.yaml)`", GUIDE)
+    assert [name for name in files if "tickets" not in name and not (ROOT / name).exists()] == []
