@@ -64,13 +64,19 @@ def known_kinds() -> Callable[[str], Iterable[tuple[str, str]]]:
         from detect_secrets.settings import default_settings
     except ImportError:
         return lambda line: ()
-    settings = default_settings()
-    settings.__enter__().disable_plugins(
+    context = default_settings()
+    context.__enter__().disable_plugins(
         # these guess: by entropy, by the name of a variable, by the form of an address
         *("Base64HighEntropyString", "HexHighEntropyString", "KeywordDetector", "IPPublicDetector"),
         "BasicAuthDetector",
     )
-    return lambda line: [(found.type, found.secret_value or "") for found in scan_line(line)]
+
+    def find(line: str, _settings: object = context) -> list[tuple[str, str]]:  # they end with the context
+        return [(found.type, found.secret_value or "") for found in scan_line(line)]
+
+    if not find("AKIA" + "Q3EGP2LMZKX7T4W9"):
+        raise RuntimeError("detect-secrets finds nothing: has its API changed?")
+    return find
 
 
 def main() -> int:
