@@ -218,3 +218,24 @@ def test_the_table_forgets_after_a_day(stack: Deployed, key: str) -> None:
     assert int(item["expires_at"]["N"]) == pytest.approx(datetime.now(UTC).timestamp() + 86400, abs=600)
     described = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     assert (described["TimeToLiveStatus"], described["AttributeName"]) == ("ENABLED", "expires_at")
+
+
+def test_the_health_check_proves_the_stack_healthy(stack: Deployed) -> None:
+    """By the schedule's own input; it opens nothing."""
+    opened = len(stack.pagerduty.incidents)
+    answer = stack.invoke({"health_check": True})
+    assert (answer["healthy"], answer["targets"], answer["problems"]) == (True, {"pagerduty": "healthy"}, [])
+    assert answer["tracked"] > 0
+    assert len(stack.pagerduty.incidents) == opened
+
+
+def test_attributes_of_a_message_choose_its_severity_and_its_target(stack: Deployed, key: str) -> None:
+    """A text that no source knows, published with attributes."""
+    attributes = {"severity": "P1", "targets": "pagerduty", "team": "payments"}
+    stack.publish(
+        f"{key} is cold",
+        Subject="Oven",
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
+    )
+    incident = stack.incident(f"{stack.outputs['AlertTopicArn']}#Oven", "triggered")
+    assert incident.severity == "critical"

@@ -55,7 +55,7 @@ def test_a_deferred_delivery_comes_back(sqs: Any, queues: Queues) -> None:
     [message] = await_until(lambda: receive(sqs, queues.retry_url), 5, "the message")
     content = json.loads(message["Body"])
     assert content["alert"]["alert_name"] == "CPU ü"
-    assert content["delivery"] == {"target": "production"}
+    assert content["delivery"] == {"target": "production", "waiting_since": "1970-01-01T00:00:00Z"}
 
 
 def test_a_dead_letter_has_its_error_in_attributes(sqs: Any, queues: Queues) -> None:
