@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.parser.models import (
     SqsAttributesModel,
     SqsRecordModel,
 )
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
@@ -27,8 +27,14 @@ MAX_DEPTH = 100
 """Of objects and lists in one another; pydantic writes 254 at most, and an event adds some of its own."""
 
 
+_WHEN_USED = ConfigDict(defer_build=True)
+"""Put a model together when it is first used: an execution environment meets one kind of wrapping, mostly."""
+
+
 class SnsAttribute(BaseModel):
     """A message attribute, of which only the value is of interest."""
+
+    model_config = _WHEN_USED
 
     Type: str = "String"
     Value: Any = ""
@@ -36,6 +42,8 @@ class SnsAttribute(BaseModel):
 
 class SnsNotification(SnsNotificationModel):
     """An SNS notification whose URLs may be anything or absent."""
+
+    model_config = _WHEN_USED
 
     Type: str = "Notification"  # type: ignore[assignment]
     MessageId: str = ""
@@ -48,6 +56,8 @@ class SnsNotification(SnsNotificationModel):
 
 class EventBridgeEvent(EventBridgeModel):
     """An EventBridge event of which only the detail is required."""
+
+    model_config = _WHEN_USED
 
     version: str = "0"
     id: str = ""
@@ -63,6 +73,8 @@ class EventBridgeEvent(EventBridgeModel):
 class SqsAttributes(SqsAttributesModel):
     """An SQS record's attributes, all optional."""
 
+    model_config = _WHEN_USED
+
     ApproximateReceiveCount: str = "1"
     ApproximateFirstReceiveTimestamp: datetime | None = None  # type: ignore[assignment]
     SenderId: str = ""
@@ -71,6 +83,8 @@ class SqsAttributes(SqsAttributesModel):
 
 class SqsRecord(SqsRecordModel):
     """An SQS record of which only the body is required."""
+
+    model_config = _WHEN_USED
 
     messageId: str = ""
     receiptHandle: str = ""
