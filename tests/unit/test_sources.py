@@ -1,6 +1,7 @@
 """The registry of sources: SNS attributes, alerts left to a setting, damaged entries among sound ones."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,6 +81,16 @@ def test_the_fingerprint_does_not_hang_on_attributes() -> None:
     """A resolve by another road has none, and closes the same incident."""
     alert = {"alert_name": "A", "fingerprint": "", "labels": {"x": "1"}}
     assert native_with({"team": "payments"}, **alert).fingerprint == native_with({}, **alert).fingerprint
+
+
+def test_every_module_of_a_source_is_in_the_registry_and_the_last_resort_is_last() -> None:
+    """By the names of the modules that have both functions."""
+    package = Path(sources.__file__).parent
+    modules = {path.stem for path in package.glob("*.py") if "def recognises(record" in path.read_text()}
+    names = [source.name for source in sources.SOURCES if isinstance(source, sources.OnDemand)]
+    assert sorted(names) == sorted(modules)
+    assert names[-1] == "generic"
+    assert all(callable(source.recognises) and callable(source.parse) for source in sources.SOURCES)
 
 
 @pytest.mark.parametrize(

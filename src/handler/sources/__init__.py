@@ -2,31 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from types import ModuleType
+from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Protocol, cast
 
 from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources import (
-    alertmanager,
-    autoscaling,
-    backup,
-    cloudwatch,
-    codebuild,
-    codedeploy,
-    codepipeline,
-    ecs,
-    generic,
-    guardduty,
-    health,
-    native,
-    notices,
-    rds,
-    securityhub,
-)
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and entries that are damaged while their siblings are not."""
@@ -46,26 +29,42 @@ class Source(Protocol):
         ...
 
 
-def _source(module: ModuleType) -> Source:
-    return cast(Source, module)
+@dataclass(frozen=True, slots=True)
+class OnDemand:
+    """A source whose module is imported when a record first comes to it: an environment meets few of them."""
+
+    name: str
+
+    @property
+    def module(self) -> Source:
+        """The module."""
+        return cast(Source, import_module(f"{__name__}.{self.name}"))
+
+    def recognises(self, record: Record) -> bool:
+        """Whether this record is of this kind."""
+        return self.module.recognises(record)
+
+    def parse(self, record: Record) -> Iterable[Alert | Ignored | Undetermined | InvalidAlertError]:
+        """Give the record's alerts."""
+        return self.module.parse(record)
 
 
 SOURCES: tuple[Source, ...] = (
-    _source(native),
-    _source(cloudwatch),
-    _source(alertmanager),
-    _source(guardduty),
-    _source(securityhub),
-    _source(health),
-    _source(codepipeline),
-    _source(codebuild),
-    _source(codedeploy),
-    _source(ecs),
-    _source(rds),
-    _source(autoscaling),
-    _source(backup),
-    _source(notices),
-    _source(generic),
+    OnDemand("native"),
+    OnDemand("cloudwatch"),
+    OnDemand("alertmanager"),
+    OnDemand("guardduty"),
+    OnDemand("securityhub"),
+    OnDemand("health"),
+    OnDemand("codepipeline"),
+    OnDemand("codebuild"),
+    OnDemand("codedeploy"),
+    OnDemand("ecs"),
+    OnDemand("rds"),
+    OnDemand("autoscaling"),
+    OnDemand("backup"),
+    OnDemand("notices"),
+    OnDemand("generic"),
 )
 
 
