@@ -187,14 +187,19 @@ def _summary(alert: Alert) -> str:
         (alert.summary if alert.summary.strip() else _first(alert.annotations, _SUMMARY_ANNOTATIONS)).split()
     )
     if not said:
-        return truncate(alert.name, MAX_SUMMARY_CHARACTERS)
+        return truncate(_name(alert), MAX_SUMMARY_CHARACTERS)
     return truncate(said if alert.name in said else f"{alert.name}: {said}", MAX_SUMMARY_CHARACTERS)
+
+
+def _name(alert: Alert) -> str:
+    """Give the alert's name, or where it came from if its name is blank: PagerDuty refuses a blank."""
+    return alert.name if alert.name.strip() else f"An alert of {alert.origin}"
 
 
 def _location(alert: Alert) -> str:
     host = urlsplit(alert.generator_url).hostname if _is_url(alert.generator_url) else None
     told = alert.location if alert.location.strip() else _first(alert.labels, _LOCATION_LABELS)
-    return _short(told or host or alert.name)
+    return _short(told or host or _name(alert))
 
 
 def _first(labels: Mapping[str, str], names: Iterable[str]) -> str:

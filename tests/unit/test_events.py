@@ -458,3 +458,10 @@ def test_truncate_bytes_keeps_to_its_limit_and_splits_no_character(text_: str, l
 
     assert len(cut.encode()) <= limit
     assert cut == text_ or set(cut) == {"."} or not cut or text_.startswith(cut.removesuffix(ELLIPSIS))
+
+
+def test_an_alert_of_a_blank_name_is_called_after_its_origin() -> None:
+    """A blank summary, or a blank source, would be refused."""
+    event = Event.of(replace(AN_ALERT, name=" "), Severity.ERROR)
+    assert event.payload
+    assert (event.payload.summary, event.payload.source) == ("An alert of native",) * 2

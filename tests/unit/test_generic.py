@@ -7,7 +7,7 @@ import pytest
 
 from handler.alert import Alert, Ignored, Severity, Status
 from handler.errors import NotAnAlertError
-from handler.events import dedup_key_of
+from handler.events import Event, dedup_key_of
 from handler.outcome import SkipReason
 from tests.alerts import parse, parse_alert
 
@@ -92,6 +92,17 @@ def test_events_without_resources_are_told_apart_by_account_and_region() -> None
 
     assert one.fingerprint == "123456789012:eu-west-1:lamplight.warehouse#Door Open#"
     assert one.fingerprint != parse_alert(event(resources=[], region="us-east-1")).fingerprint
+
+
+@pytest.mark.parametrize("source", [" ", "", "lamplight.shop"])
+def test_an_event_of_a_blank_kind_is_named_and_placed(source: str) -> None:
+    """PagerDuty takes neither a blank summary nor a blank source."""
+    alert = parse_alert(event(**{"detail-type": " ", "source": source, "resources": [" "]}))
+    payload = Event.of(alert, Severity.ERROR).payload
+
+    assert payload
+    assert payload.summary.strip() == (source.strip() or "An event")
+    assert payload.source.strip() == (source.strip() or "An event")
 
 
 def test_a_severity_is_taken_from_the_top_of_the_message() -> None:

@@ -50,13 +50,13 @@ def _from_event(record: Record) -> Alert:
     resources = sorted(record.resources)
     place = "" if resources else f"{record.account}:{record.region}:"
     said = _headline(record.payload)
-    kind = record.detail_type or record.event_source
+    kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "An event")
     return _alert(
         record,
         fingerprint=f"{place}{record.event_source}#{record.detail_type}#{','.join(resources)}",
         name=kind,
         summary=f"{kind}: {said}" if said else kind,
-        location=resources[0] if resources else record.event_source,
+        location=next((resource for resource in resources if resource.strip()), record.event_source),
         component=record.event_source,
         group=record.account,
         class_=record.detail_type,
