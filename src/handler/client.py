@@ -223,14 +223,15 @@ class PagerDutyClient:
             )
         url = (base_url or self._base_url).rstrip("/") + _PATHS.get(event.action, _PATH)
         method = _METHODS.get(event.action, str(event.action))
-        body = encode({"routing_key": key.get_secret_value(), **event.body()})
+        content = event.body()
+        body = encode({"routing_key": key.get_secret_value(), **content})
         attempt = 0
 
         def tell(status: str, started: float) -> None:
             milliseconds = (self._clock() - started) * 1000
             on_attempt(Attempt(method, status, milliseconds))
             if self._on_exchange:
-                shown = _redact(encode(event.body()).decode(), key, MAX_SHOWN_CHARACTERS)
+                shown = _redact(encode(content).decode(), key, MAX_SHOWN_CHARACTERS)
                 exchange = Exchange(
                     method="POST",
                     url=url,
