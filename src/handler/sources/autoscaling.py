@@ -14,7 +14,7 @@ from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url, filled, partition_of
+from handler.sources.aws import Arn, console_url, filled
 from handler.sources.fields import Instant, LooseText, Model, Name, Object
 
 ORIGIN = "autoscaling"
@@ -109,7 +109,6 @@ def _alert(activity: Activity, status: Status, told: GroupActivity, record: Reco
     console = console_url(
         "ec2/home",
         region=region,
-        partition=partition_of(region),
         fragment=f"AutoScalingGroupDetails:id={quote(group, safe='')};view=activity",
     )
     said = told.StatusMessage or told.Description or told.Cause

@@ -1,10 +1,11 @@
 """What the sources that are AWS services share: ARNs, and addresses in the AWS console."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from handler.alert import Severity
 from handler.sources.fields import text_of
 
 _CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
@@ -33,11 +34,16 @@ def partition_of(region: str) -> str:
     return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
-def console_url(path: str, *, region: str, partition: str = "aws", fragment: str = "") -> str:
-    """Give the address of a page of the AWS console; path and fragment are quoted by the caller."""
-    domain = _CONSOLE_DOMAINS.get(partition, "console.aws.amazon.com")
+def console_url(path: str, *, region: str, fragment: str = "") -> str:
+    """Give the address of a page of the AWS console of a region; path and fragment are quoted by the caller."""
+    domain = _CONSOLE_DOMAINS.get(partition_of(region), "console.aws.amazon.com")
     host = f"{region}.{domain}" if region else domain
     return f"https://{host}/{path}?region={quote(region)}" + (f"#{fragment}" if fragment else "")
+
+
+def severity_of(number: float | None, least: Sequence[tuple[float, Severity]]) -> str:
+    """Give the severity of a number: the first whose least number it reaches; empty where there is no number."""
+    return next((str(word) for from_number, word in least if number is not None and number >= from_number), "")
 
 
 def filled(values: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url, filled, partition_of
+from handler.sources.aws import Arn, console_url, filled
 from handler.sources.fields import Instant, LooseText, Model, Name
 
 ORIGIN = "backup"
@@ -97,7 +97,6 @@ def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: 
     console = console_url(
         "backup/home",
         region=region,
-        partition=partition_of(region),
         fragment=f"/jobs/{kind}/details/{quote(job.id, safe='')}",
     )
     kind_of_resource = job.resourceType or Arn.of(resource).service

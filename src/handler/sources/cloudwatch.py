@@ -18,7 +18,7 @@ from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.fields import Instant, Model, Name, Object, Objects, Text
+from handler.sources.fields import Instant, Model, Name, Object, Objects, OrEmpty, Text
 
 ORIGIN = "cloudwatch"
 CLIENT = "Amazon CloudWatch"
@@ -69,9 +69,7 @@ class SnsAlarm(Model):
     NewStateReason: Text = ""
     OldStateValue: Text = ""
     StateChangeTime: Instant = None
-    Trigger: Annotated[SnsTrigger, BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = Field(
-        default_factory=SnsTrigger
-    )
+    Trigger: Annotated[SnsTrigger, OrEmpty] = Field(default_factory=SnsTrigger)
     AlarmContributorId: Text = ""
     AlarmContributorAttributes: Named = Field(default_factory=dict)
     tags: Tags
@@ -211,11 +209,9 @@ def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
     An alarm notifies topics of its own region only, so the topic's ARN tells the region; the message may give it as a
     long name ("US East (N. Virginia)").
     """
-    topic = topic_arn.split(":")
-    partition = "aws"
-    if len(topic) == 6:
-        partition, region, account = topic[1], topic[3], account or topic[4]
-    return f"arn:{partition}:cloudwatch:{region}:{account}:alarm:{alarm_name}"
+    topic = Arn.of(topic_arn)
+    home = f"{topic.region or region}:{account or topic.account}"
+    return f"arn:{topic.partition or 'aws'}:cloudwatch:{home}:alarm:{alarm_name}"
 
 
 def _found(
@@ -241,7 +237,7 @@ def _found(
     known = Arn.of(arn)
     # the console's own fragment: the alarm's name percent-encoded, slashes too
     fragment = f"alarmsV2:alarm/{quote(name, safe='')}"
-    console = console_url("cloudwatch/home", region=known.region, partition=known.partition, fragment=fragment)
+    console = console_url("cloudwatch/home", region=known.region, fragment=fragment)
     watched = contributor.attributes or dimensions
     series = f" ({', '.join(contributor.attributes.values())})" if contributor.attributes else ""
     shown = {"state": state, "previous_state": previous, "reason": reason, "description": description}

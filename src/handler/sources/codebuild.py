@@ -88,7 +88,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         place=build.project,
         component=build.project,
         group=home.account,
-        url=console_url(path, region=home.region, partition=home.partition),
+        url=console_url(path, region=home.region),
         what=" of ".join(filter(None, [number, known.source_version])),
         reason=known.failure,
         labels={"project": build.project},

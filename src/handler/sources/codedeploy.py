@@ -104,7 +104,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         place=name,
         component=change.application,
         group=change.group,
-        url=console_url(path, region=home.region, partition=home.partition),
+        url=console_url(path, region=home.region),
         what=change.deployment_id,
         reason=": ".join(filter(None, [text_of(change.error.get(key)) for key in ("ErrorCode", "ErrorMessage")])),
         labels={"application": change.application, "deployment_group": change.group},

@@ -79,7 +79,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         place=execution.pipeline,
         component=execution.pipeline,
         group=home.account,
-        url=console_url(path, region=home.region, partition=home.partition),
+        url=console_url(path, region=home.region),
         what=f"version {execution.version.removesuffix('.0')}" if execution.version else "",
         reason=execution.failure.text,
         labels={"pipeline": execution.pipeline},

@@ -88,7 +88,7 @@ class Service:
         """Give the address of a page of the service in the console."""
         known = Arn.of(self.arn)
         path = f"ecs/v2/clusters/{quote(self.cluster, safe='')}/services/{quote(self.name, safe='')}/{page}"
-        return console_url(path if self.cluster else "ecs/v2/clusters", region=known.region, partition=known.partition)
+        return console_url(path if self.cluster else "ecs/v2/clusters", region=known.region)
 
 
 def recognises(record: Record) -> bool:

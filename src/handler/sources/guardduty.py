@@ -10,7 +10,7 @@ from pydantic import Field
 
 from handler.alert import Alert, Link, Severity, Status
 from handler.envelope import Record, parse_model
-from handler.sources.aws import console_url, dig, filled, partition_of
+from handler.sources.aws import console_url, dig, filled, severity_of
 from handler.sources.fields import Instant, LooseText, Model, Name, Number, Object
 
 ORIGIN = "guardduty"
@@ -70,7 +70,6 @@ def parse(record: Record) -> list[Alert]:
     console = console_url(
         "guardduty/home",
         region=region,
-        partition=partition_of(region),
         fragment=f"/findings?search=id%3D{quote(finding.id, safe='')}",
     )
     shown = {
@@ -89,7 +88,7 @@ def parse(record: Record) -> list[Alert]:
             origin=ORIGIN,
             labels=filled({"account": account, "region": region, "type": finding.type, "resource_type": kind}),
             starts_at=seen.eventFirstSeen,
-            severity_word=_severity(finding.severity),
+            severity_word=severity_of(finding.severity, _SEVERITIES),
             summary=finding.title or finding.description,
             location=_place(finding.resource, kind) or account,
             component=kind,
@@ -101,10 +100,6 @@ def parse(record: Record) -> list[Alert]:
             details={name: value for name, value in shown.items() if value},
         )
     ]
-
-
-def _severity(number: float | None) -> str:
-    return next((str(word) for least, word in _SEVERITIES if number is not None and number >= least), "")
 
 
 def _place(resource: Object, kind: str) -> str:

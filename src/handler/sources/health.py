@@ -10,7 +10,7 @@ from pydantic import Field
 
 from handler.alert import Alert, Link, Severity, Status
 from handler.envelope import Record, parse_model
-from handler.sources.aws import Arn, console_url, dig, filled, partition_of
+from handler.sources.aws import Arn, console_url, dig, filled
 from handler.sources.fields import Instant, LooseText, Model, Name, Objects
 
 ORIGIN = "health"
@@ -59,7 +59,6 @@ def parse(record: Record) -> list[Alert]:
     console = console_url(
         "health/home",
         region=record.region,
-        partition=partition_of(record.region),
         fragment=f"/account/event-log?eventID={quote(event.eventArn, safe='')}&eventTab=details",
     )
     labels = {

@@ -14,7 +14,7 @@ from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url, filled, partition_of
+from handler.sources.aws import Arn, console_url, filled
 from handler.sources.fields import Instant, LooseText, LooseTexts, Model, Name, Object
 
 ORIGIN = "rds"
@@ -144,7 +144,6 @@ def _alert(problem: Problem, status: Status, event_id: str, event: RdsEvent, rec
     console = console_url(
         "rds/home",
         region=region,
-        partition=partition_of(region),
         fragment=f"database:id={quote(name, safe='')};is-cluster={is_cluster}"
         if kind in ("instance", "cluster")
         else "",

@@ -12,7 +12,7 @@ from handler.alert import Alert, Ignored, Link, Severity, Status
 from handler.envelope import Record, parse_model
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import console_url, dig, filled, partition_of
+from handler.sources.aws import console_url, dig, filled, severity_of
 from handler.sources.fields import LooseText, LooseTexts, Model, Name, Object, Objects, number_of
 
 ORIGIN = "securityhub"
@@ -66,9 +66,8 @@ class Finding(Model):
     @property
     def severity_word(self) -> str:
         """The label, else the older number as a word."""
-        number = number_of(self.Severity.get("Normalized"))
-        word = next((str(word) for least, word in _SEVERITIES if number is not None and number >= least), "")
-        return dig(self.Severity, "Label").lower() or word
+        label = dig(self.Severity, "Label").lower()
+        return label or severity_of(number_of(self.Severity.get("Normalized")), _SEVERITIES)
 
 
 def recognises(record: Record) -> bool:
@@ -99,9 +98,7 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
     # the console's own fragment: its operators are percent-encoded twice
     value = quote(quote(rf"\operator\:EQUALS\:{finding.Id}", safe=""), safe="")
     home = record.region or region
-    console = console_url(
-        "securityhub/home", region=home, partition=partition_of(home), fragment=f"/findings?search=Id%3D{value}"
-    )
+    console = console_url("securityhub/home", region=home, fragment=f"/findings?search=Id%3D{value}")
     title = finding.Title.strip() or "Security Hub finding"
     labels = {
         "account": account,
