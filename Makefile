@@ -42,7 +42,7 @@ unit: $(VENV)/.installed ## the unit tests alone, in seconds
 lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate --lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy src/handler src/package local tests benchmarks
+	$(VENV)/bin/mypy src/handler src/package local tools tests benchmarks
 	$(run_sam) validate --lint --region us-east-1 --template template.yaml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
@@ -67,11 +67,11 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 	@$(VENV)/bin/python tests/proofs/mutants.py
 
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
-	@$(VENV)/bin/python -m local.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
+	@$(VENV)/bin/python -m tools.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
 scan: $(SCAN)/.installed ## checkov over the template, secrets over the history, known vulnerabilities of the pins
 	$(SCAN)/bin/checkov --config-file .checkov.yaml
-	$(SCAN)/bin/python local/leaks.py
+	$(SCAN)/bin/python tools/leaks.py
 	$(SCAN)/bin/pip-audit --requirement src/requirements.txt --disable-pip --require-hashes
 
 lock: ## pin the newest versions that fit, with their hashes

@@ -28,7 +28,15 @@ from benchmarks.standin import SECRET, SECRET_NAME, Request, Response, serve
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.stack import aws_environment
-from tests.fakes import DEAD_LETTER_URL, RETRY_URL, TABLE, Clock, FakeDynamoDB, FakeSecrets, FakeSQS
+from tests.lab.fakes import (
+    DEAD_LETTER_URL,
+    RETRY_URL,
+    TABLE,
+    Clock,
+    FakeDynamoDB,
+    FakeSecrets,
+    FakeSQS,
+)
 
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096

@@ -18,7 +18,12 @@ from typing import Any, Self
 import urllib3
 
 from benchmarks.artifacts import Artifact
-from local.stack import MACHINE, REGION, ROOT, aws_environment
+from local.stack import (
+    MACHINE,
+    REGION,
+    ROOT,
+    aws_environment,
+)
 
 EMULATOR = ROOT / ".tools/sam/lib/python3.13/site-packages/samcli/local/rapid" / f"aws-lambda-rie-{MACHINE}"
 PYTHON = ROOT / ".tools/bench/bin/python"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.storm
 
-Measured in virtual time by `local.fleet`, which runs the publisher's own code in hundreds of executions at once; the
-latencies are assumptions, and printed.
+Measured in virtual time by `tests.lab.fleet`, which runs the publisher's own code in hundreds of executions at once;
+the latencies are assumptions, and printed.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from math import inf
 from time import perf_counter
 
-from local.fleet import Audit, Fleet, History, Latencies, storm
+from tests.lab.fleet import (
+    Audit,
+    Fleet,
+    History,
+    Latencies,
+    storm,
+)
 
 LIMIT = 120
 WINDOW_SECONDS = 60.0

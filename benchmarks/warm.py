@@ -115,9 +115,9 @@ def posts() -> Samples:
     import pdpyras
     import urllib3
 
-    from handler.alert import Severity
-    from handler.client import PagerDutyClient
-    from handler.events import Action, Event, Payload
+    from handler.pagerduty.client import PagerDutyClient
+    from handler.pagerduty.events import Action, Event, Payload
+    from handler.pagerduty.severity import Severity
 
     base_url = os.environ["PAGERDUTY_BASE_URL"]
     summary, source, dedup_key = "7.4 % of checkouts fail, 1 % is normal", "lamplight-prod", "checkout-error-rate-prod"

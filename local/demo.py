@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from handler.client import BASE_URL
-from handler.events import ROUTING_KEY_CHARACTERS
+from handler.pagerduty.client import BASE_URL
+from handler.pagerduty.events import ROUTING_KEY_CHARACTERS
 from local.simulator.incidents import Incident
 from local.simulator.page import keepsake
 from local.simulator.pagerduty import Change, PagerDuty

@@ -19,7 +19,12 @@ from urllib.parse import parse_qs
 from local.simulator.control import PREFIX
 from local.simulator.faults import Answer, FaultKind
 from local.simulator.incidents import Incident, State
-from local.simulator.pagerduty import ENDPOINTS, Change, PagerDuty, Request
+from local.simulator.pagerduty import (
+    ENDPOINTS,
+    Change,
+    PagerDuty,
+    Request,
+)
 from local.simulator.schema import Document
 
 PAGE_PATH: Final = "/"

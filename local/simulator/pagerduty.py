@@ -12,9 +12,19 @@ from typing import Final, cast
 from uuid import uuid4
 
 from local.simulator import schema
-from local.simulator.faults import Answer, Fault, FaultKind, refuse
+from local.simulator.faults import (
+    Answer,
+    Fault,
+    FaultKind,
+    refuse,
+)
 from local.simulator.incidents import Incident, State, mask
-from local.simulator.schema import Document, Event, EventKind, Payload
+from local.simulator.schema import (
+    Document,
+    Event,
+    EventKind,
+    Payload,
+)
 
 ENDPOINTS: Final[Mapping[str, EventKind]] = {"/v2/enqueue": schema.ALERT, "/v2/change/enqueue": schema.CHANGE}
 # The limit is one of a rolling minute: https://developer.pagerduty.com/docs/events-api-v2-overview

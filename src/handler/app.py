@@ -25,19 +25,19 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from handler import envelope, health, sources
-from handler.circuit import Circuit
-from handler.client import Exchange, PagerDutyClient
-from handler.delivery import Sender
-from handler.errors import ErrorReason, PublishError, QueueUnavailableError
+from handler.delivery.circuit import Circuit
+from handler.delivery.limiter import RateLimiter
+from handler.delivery.sender import Sender
+from handler.delivery.table import DedupTable
+from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableError
 from handler.health import HealthCheck
-from handler.limiter import RateLimiter
 from handler.metrics import SERVICE, MetricsRecorder
+from handler.pagerduty.client import Exchange, PagerDutyClient
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
 from handler.settings import Settings
-from handler.table import DedupTable
-from handler.targets import SecretsByPrefix, Targets
+from handler.targets.secrets import SecretsByPrefix, Targets
 
 CONCURRENT_DELIVERIES = 10
 """Of the alerts of one message: as many as there are connections to each service, and to PagerDuty."""
@@ -57,7 +57,7 @@ MARGIN_SECONDS = 3.0
 class InternalError(PublishError):
     """A mistake of ours; the record is kept, and the log has the traceback."""
 
-    reason = ErrorReason.INTERNAL
+    reason = PublisherErrorReason.INTERNAL
 
 
 def serialize(line: dict[str, Any]) -> str:

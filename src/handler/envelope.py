@@ -4,13 +4,11 @@ The shapes are Powertools' models, relaxed where AWS itself (or `sam local gener
 applied record by record, so that one bad record never fails its siblings.
 """
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools.utilities.parser import ValidationError, parse
 from aws_lambda_powertools.utilities.parser.models import (
     EventBridgeModel,
     SnsNotificationModel,
@@ -19,12 +17,11 @@ from aws_lambda_powertools.utilities.parser.models import (
 )
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
+from handler.errors import InvalidAlertError, NotAnAlertError
+from handler.validation import parse_model, parse_text, well_formed
 
 MAX_NESTING = 20
 """Five is what a road to this function has; each redrive of a record that still cannot be read adds two."""
-MAX_DEPTH = 100
-"""Of objects and lists in one another; pydantic writes 254 at most, and an event adds some of its own."""
 
 
 _WHEN_USED = ConfigDict(defer_build=True)
@@ -134,7 +131,7 @@ def unwrap(raw: Any, arrived_at: datetime) -> Record:
         InvalidAlertError: a wrapping is damaged; the message names the field.
         NotAnAlertError: there is nothing inside, or more wrappings than any real road has.
     """
-    record = Record(payload=_well_formed(raw), published_at=arrived_at)
+    record = Record(payload=well_formed(raw), published_at=arrived_at)
     for _ in range(MAX_NESTING + 1):
         inner = _unwrap_once(record)
         if inner is None:
@@ -221,61 +218,6 @@ def _open_sns(record: Record, notification: Any) -> Record:
         subject=sns.Subject or "",
         attributes={name: str(attribute.Value) for name, attribute in (sns.MessageAttributes or {}).items()},
     )
-
-
-def parse_model[Model: BaseModel](
-    model: type[Model], payload: Any, what: str, error: type[PublishError] = InvalidAlertError
-) -> Model:
-    """Check a payload against a model; raise an `error` that says `what` it is and names each wrong field."""
-    try:
-        return parse(event=payload, model=model)
-    except ValidationError as invalid:
-        raise error(_explain(invalid, what)) from None
-
-
-def _explain(invalid: ValidationError, what: str) -> str:
-    """Say which fields are wrong and why, without the values: those may be secrets."""
-    problems = invalid.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{what}: {'.'.join(str(part) for part in p['loc']) or 'value'}: {p['msg']}" for p in problems[:5])
-
-
-def parse_text(text: str) -> Any:
-    """Give the JSON value in a text, well-formed, or the text itself where it is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return _well_formed(value)
-
-
-def _well_formed(payload: Any) -> Any:
-    """Replace what cannot be sent on: halves of surrogate pairs by question marks, `NaN` and infinities by texts."""
-    if not _is_shallow(payload):
-        raise NotAnAlertError("nested too deeply to be an alert")
-    try:
-        json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:
-        return json.loads(json.dumps(payload, ensure_ascii=False).encode(errors="replace"), parse_constant=str)
-    return payload
-
-
-def _is_shallow(payload: Any) -> bool:
-    level = [payload]
-    for _ in range(MAX_DEPTH + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return True
-    return False
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    match value:
-        case dict():
-            return value.values()
-        case list():
-            return value
-        case _:
-            return ()
 
 
 def _utc(instant: datetime | None) -> datetime | None:

@@ -5,14 +5,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.client import HEALTH_DEDUP_KEY, PagerDutyClient
-from handler.delivery import TurnTaker
-from handler.errors import NoTargetError, PublishError, RateLimitExceededError, TableMissingError, TableUnavailableError
-from handler.events import Action, Event
-from handler.outcome import Attempt
-from handler.rate import Priority
-from handler.table import DedupTable
-from handler.targets import Target, Targets
+from handler.delivery.rate import Priority
+from handler.delivery.sender import TurnTaker
+from handler.delivery.table import DedupTable
+from handler.errors import (
+    NoTargetError,
+    PublishError,
+    RateLimitExceededError,
+    TableMissingError,
+    TableUnavailableError,
+)
+from handler.pagerduty.client import HEALTH_DEDUP_KEY, Attempt, PagerDutyClient
+from handler.pagerduty.events import Action, Event
+from handler.targets.secrets import Targets
+from handler.targets.target import Target
 
 REQUEST = {"health_check": True}
 """The invocation that asks for it; the schedule in the template has it as its input."""

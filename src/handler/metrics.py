@@ -12,9 +12,16 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handler.alert import Ignored
 from handler.errors import PublishError
-from handler.events import Action
 from handler.health import Health
-from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Skipped
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Skipped,
+)
+from handler.pagerduty.client import Attempt
+from handler.pagerduty.events import Action
 from handler.report import Report
 
 NAMESPACE = "PagerDutyPublisher"

@@ -32,29 +32,6 @@ class DeferReason(StrEnum):
     TABLE_UNAVAILABLE = "table_unavailable"
 
 
-class Cache(StrEnum):
-    """Whether the dedup table knew the alert: the `CacheHits` and `CacheMisses` of the cache `dedup_keys`."""
-
-    HIT = "hit"
-    MISS = "miss"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request to PagerDuty.
-
-    Attributes:
-        method: trigger, acknowledge, resolve or change.
-        status: the HTTP status, or `timeout` or `connection` where there was none.
-        milliseconds: from sending to the answer.
-    """
-
-    method: str
-    status: str
-    milliseconds: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """PagerDuty took the event in.

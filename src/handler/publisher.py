@@ -6,16 +6,30 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from handler import sources
-from handler.alert import Alert, Ignored, Severity
-from handler.delivery import Delivery, Sender, Trace, action_of
+from handler.alert import Alert, Ignored
+from handler.delivery.retry import FIRST_DEFERRAL_SECONDS
+from handler.delivery.sender import Delivery, Sender, Trace
 from handler.envelope import Record, unwrap, without_dead_letters
-from handler.errors import NoTargetError, PagerDutyApiError, PublishError, QueueUnavailableError
-from handler.events import ROUTING_KEY_CHARACTERS, Action
-from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result
+from handler.errors import (
+    NoTargetError,
+    PagerDutyApiError,
+    PublishError,
+    QueueUnavailableError,
+)
+from handler.mapping import action_of
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Result,
+)
+from handler.pagerduty.events import ROUTING_KEY_CHARACTERS, Action
+from handler.pagerduty.severity import Severity
 from handler.queues import Hop, Queues, hop_of
 from handler.report import Report
-from handler.retry import FIRST_DEFERRAL_SECONDS
-from handler.targets import Target, Targets
+from handler.targets.secrets import Targets
+from handler.targets.target import Target
 
 
 class Concurrently(Protocol):

@@ -12,11 +12,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, Field
 
 from handler.alert import Alert
-from handler.envelope import parse_model
 from handler.errors import PublishError, QueueUnavailableError
 from handler.outcome import DeferReason, Deferred
 from handler.sources import native
-from handler.sources.fields import Instant
+from handler.validation import Instant, parse_model
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.alert import Alert, Ignored, Severity
+from handler.alert import Alert, Ignored
 from handler.errors import PublishError, QueueUnavailableError
-from handler.events import Action, dedup_key_of
-from handler.outcome import Accepted, Attempt, Deferred, Rejected, Result, Skipped
+from handler.mapping import dedup_key_of
+from handler.outcome import (
+    Accepted,
+    Deferred,
+    Rejected,
+    Result,
+    Skipped,
+)
+from handler.pagerduty.client import Attempt
+from handler.pagerduty.events import Action
+from handler.pagerduty.severity import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

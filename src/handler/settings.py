@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from handler.alert import WhenUndetermined
-from handler.client import BASE_URL
-from handler.envelope import parse_model
 from handler.errors import SettingsError
+from handler.pagerduty.client import BASE_URL
+from handler.validation import parse_model
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

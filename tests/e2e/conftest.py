@@ -11,7 +11,13 @@ import pytest
 from local.simulator.incidents import Incident
 from local.simulator.pagerduty import PagerDuty, Request
 from local.simulator.server import SimulatorServer
-from local.stack import STACK_NAME, Emulator, await_until, deploy, parameters_for
+from local.stack import (
+    STACK_NAME,
+    Emulator,
+    await_until,
+    deploy,
+    parameters_for,
+)
 
 PATIENCE_SECONDS = 45.0
 

@@ -16,7 +16,13 @@ from uuid import uuid4
 import pytest
 import urllib3
 
-from local.stack import REGION, ROOT, await_until, aws_environment, free_port
+from local.stack import (
+    REGION,
+    ROOT,
+    await_until,
+    aws_environment,
+    free_port,
+)
 from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
 
 UNPACKED = ROOT / ".tools/alertmanager"

@@ -13,7 +13,7 @@ from local.simulator.faults import Fault, FaultKind
 from local.simulator.page import keepsake
 from local.simulator.pagerduty import PagerDuty
 from local.simulator.server import SimulatorServer
-from tests.browser import Browser, Page, find_chromium
+from tests.lab.browser import Browser, Page, find_chromium
 
 KEY = "0123456789abcdef0123456789abcdef"
 ROW = "[...document.querySelectorAll('.incident')].find((row) => row.textContent.includes({}))"

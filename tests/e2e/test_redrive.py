@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from local.simulator.faults import Fault, FaultKind
-from local.stack import ACCOUNT, REGION, ROOT, STACK_NAME, aws_environment
+from local.stack import (
+    ACCOUNT,
+    REGION,
+    ROOT,
+    STACK_NAME,
+    aws_environment,
+)
 from tests.e2e.conftest import Deployed
 
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
@@ -113,7 +119,7 @@ def redrive(stack: Deployed, *arguments: str, **variables: str) -> subprocess.Co
     """Run the command as `make redrive` does, without those variables that are given as empty."""
     environment = {**aws_environment(stack.emulator.endpoint), **variables}
     return subprocess.run(
-        [sys.executable, "-m", "local.redrive", "--stack", STACK_NAME, *arguments],
+        [sys.executable, "-m", "tools.redrive", "--stack", STACK_NAME, *arguments],
         cwd=ROOT,
         env={name: value for name, value in environment.items() if value},
         capture_output=True,

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from local.simulator.faults import Fault, FaultKind
-from local.stack import ACCOUNT, REGION, ROUTING_KEY, await_until, native_event
+from local.stack import (
+    ACCOUNT,
+    REGION,
+    ROUTING_KEY,
+    await_until,
+    native_event,
+)
 from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
 
 STARTED_AT = datetime.now(UTC) - timedelta(minutes=1)

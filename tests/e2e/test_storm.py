@@ -13,7 +13,12 @@ import pytest
 
 from local.simulator.pagerduty import RateLimit
 from local.simulator.server import SimulatorServer
-from local.stack import Emulator, await_until, deploy, parameters_for
+from local.stack import (
+    Emulator,
+    await_until,
+    deploy,
+    parameters_for,
+)
 from tests.e2e.conftest import Deployed
 
 ALERTS = 60

@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from handler.dynamodb import KEY
+from handler.delivery.dynamodb import KEY
 from local.stack import Emulator
-from tests.fakes import FakeDynamoDB
+from tests.lab.fakes import FakeDynamoDB
 
 
 @pytest.fixture

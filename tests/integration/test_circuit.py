@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from handler.circuit import Circuit
-from handler.client import Answer
+from handler.delivery.circuit import Circuit
 from handler.errors import (
     ApiConnectionError,
     ApiTimeoutError,
@@ -15,6 +14,7 @@ from handler.errors import (
     PublishError,
     RateLimitExceededError,
 )
+from handler.pagerduty.client import Answer
 from local.stack import Emulator, await_until
 
 URL = "https://events.pagerduty.com"

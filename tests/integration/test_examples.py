@@ -9,9 +9,10 @@ import hcl2
 import pytest
 import yaml
 
-from handler.alert import Severity, Status
+from handler.alert import Status
+from handler.pagerduty.severity import Severity
 from local.stack import ROOT, SAM
-from tests.alerts import parse_alert
+from tests.lab.alerts import parse_alert
 from tests.unit.test_app import sns
 
 EXAMPLES = ROOT / "examples"

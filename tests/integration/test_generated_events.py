@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Status
 from handler.errors import PublishError
 from handler.outcome import SkipReason
 from local.stack import REGION, SAM
-from tests.alerts import parse, parse_alert
+from tests.lab.alerts import parse, parse_alert
 
 
 def generated(*words: str) -> Any:

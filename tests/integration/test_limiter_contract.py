@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from handler.delivery.limiter import RateLimiter
+from handler.delivery.rate import PERIOD_MS, Priority
 from handler.errors import RateLimitExceededError
-from handler.limiter import RateLimiter
-from handler.rate import PERIOD_MS, Priority
-from tests.fakes import NOW, make_limiter
+from tests.lab.fakes import NOW, make_limiter
 
 KEY = SecretStr("0123456789abcdef0123456789abcdef")
 PERIOD = PERIOD_MS / 1000

@@ -18,12 +18,18 @@ import botocore
 import pytest
 from botocore.regions import EndpointResolver
 
-from handler.dynamodb import KEY
-from handler.targets import TAG
+from handler.delivery.dynamodb import KEY
+from handler.targets.secrets import TAG
 from local.simulator.server import SimulatorServer
-from local.stack import MACHINE, ROOT, TEMPLATE, Emulator, aws_environment
+from local.stack import (
+    MACHINE,
+    ROOT,
+    TEMPLATE,
+    Emulator,
+    aws_environment,
+)
 from package import build
-from tests.fakes import native, target_secret
+from tests.lab.fakes import native, target_secret
 
 PACKAGE = TEMPLATE.parent / "PublisherFunction"
 MAX_MB = 25

@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 
 from handler.alert import Status
-from handler.claims import ClaimRecord, Observation, Verdict, decide
+from handler.delivery.claims import (
+    ClaimRecord,
+    Observation,
+    Verdict,
+    decide,
+)
+from handler.delivery.table import Claimed, DedupTable, Refused
 from handler.errors import TableMissingError
-from handler.table import Claimed, DedupTable, Refused
-from tests.fakes import make_table, plain
+from tests.lab.fakes import make_table, plain
 
 NOW = 1_795_405_200.0
 NOW_MS = 1_795_405_200_000

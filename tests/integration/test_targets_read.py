@@ -6,9 +6,14 @@ from uuid import uuid4
 import pytest
 
 from handler.errors import PublishError
-from handler.targets import SecretsByPrefix, Targets
+from handler.targets.secrets import SecretsByPrefix, Targets
 from local.stack import Emulator
-from tests.fakes import BASE_URL, OTHER_KEY, Clock, target_secret
+from tests.lab.fakes import (
+    BASE_URL,
+    OTHER_KEY,
+    Clock,
+    target_secret,
+)
 
 TAGGED = [{"Key": "publishing-target", "Value": "true"}]
 

@@ -15,14 +15,19 @@ import pytest
 
 from handler import health, sources
 from handler.alert import Alert
-from handler.dynamodb import KEY, TTL_ATTRIBUTE
+from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE
 from handler.envelope import Record
-from handler.metrics import NAMESPACE, SERVICE, Dimension, Metric
+from handler.metrics import (
+    NAMESPACE,
+    SERVICE,
+    Dimension,
+    Metric,
+)
 from handler.queues import MAX_DELAY_SECONDS
 from handler.settings import Settings
-from handler.targets import TAG
+from handler.targets.secrets import TAG
 from local.stack import REGION, ROOT, SAM
-from tests.alerts import EVENTS, parse
+from tests.lab.alerts import EVENTS, parse
 
 HANDLER = ROOT / "src/handler"
 SERVICES = ("dynamodb", "sqs", "secretsmanager")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.proofs.explore import Bounds, Explored, Explorer
+from tests.lab.explore import Bounds, Explored, Explorer
 
 LEDGER = pytest.StashKey[Counter[str]]()
 

@@ -96,18 +96,28 @@ MUTANTS = [
         'remove=("delivered_at",),\n            condition=(f"{_ABSENT}',
         'remove=(),\n            condition=(f"{_ABSENT}',
     ),
-    mutant("claim: before a resolve of something unknown there is nothing", "table", "is not Status.FIRING", "is None"),
+    mutant(
+        "claim: before a resolve of something unknown there is nothing",
+        "table",
+        "is not Status.FIRING",
+        "is None",
+    ),
     mutant(
         "claim: what boto3 made twice is somebody else's",
         "table",
         "if record and (record.owner, record.lease_until) == (owner, lease_until_ms):",
         "if False:",
     ),
-    mutant("claim: the lease is over at once", "delivery", "lease_until=deadline", "lease_until=now"),
-    mutant("claim: all have the same name", "delivery", "owner=self._new_owner()", 'owner="me"'),
+    mutant("claim: the lease is over at once", "sender", "lease_until=deadline", "lease_until=now"),
+    mutant("claim: all have the same name", "sender", "owner=self._new_owner()", 'owner="me"'),
     # --- the decision ---
     mutant("decide: an expired record is not absent", "claims", " or record.expires_at * 1000 <= now:", ":"),
-    mutant("decide: the same observation is overtaken", "claims", "incoming.version < rec", "incoming.version <= rec"),
+    mutant(
+        "decide: the same observation is overtaken",
+        "claims",
+        "incoming.version < rec",
+        "incoming.version <= rec",
+    ),
     mutant("decide: of a tie the trigger is newest", "claims", "Status.FIRING: 0", "Status.FIRING: 3"),
     mutant("decide: a newer one does not wait for the lease", "claims", "if record.lease_until > now:", "if same:"),
     mutant("decide: a newer one is not remembered", "claims", "if same else Verdict.BUSY_WITH_OLDER", ""),
@@ -147,26 +157,41 @@ MUTANTS = [
         '{_OWN} AND (#version = :version OR #version <> :version)"',
     ),
     mutant("settle: keeps the claim where overtaken", "table", "if not settled and old and", "if False and"),
-    mutant("settle: after a resolve something is open", "table", "status is not Status.RESOLVED", "status is not None"),
+    mutant(
+        "settle: after a resolve something is open",
+        "table",
+        "status is not Status.RESOLVED",
+        "status is not None",
+    ),
     mutant("settle: after a trigger nothing is open", "table", "status is not Status.RESOLVED", "status is None"),
-    mutant("settle: though PagerDuty has not accepted", "delivery", "if isinstance(result, Accepted):\n", "if True:\n"),
+    mutant(
+        "settle: though PagerDuty has not accepted",
+        "sender",
+        "if isinstance(result, Accepted):\n",
+        "if True:\n",
+    ),
     mutant(
         "settle: what is deferred too",
-        "delivery",
+        "sender",
         "if isinstance(result, Accepted):\n                self._table.settle(observation, claim, result.at)",
         "if not isinstance(result, Rejected):\n                self._table.settle(observation, claim, self._clock())",
     ),
-    mutant("settle: not at all", "delivery", "self._table.settle(observation, claim, result.at)", "pass"),
+    mutant("settle: not at all", "sender", "self._table.settle(observation, claim, result.at)", "pass"),
     mutant(
         "release: not at all",
-        "delivery",
+        "sender",
         "self._table.release(observation, claim, attempted=bool(trace.attempts))",
         "pass",
     ),
-    mutant("release: forgets the attempts", "delivery", "attempted=bool(trace.attempts)", "attempted=False"),
-    mutant("release: always attempted", "delivery", "attempted=bool(trace.attempts)", "attempted=True"),
+    mutant("release: forgets the attempts", "sender", "attempted=bool(trace.attempts)", "attempted=False"),
+    mutant("release: always attempted", "sender", "attempted=bool(trace.attempts)", "attempted=True"),
     mutant("release: forgets what was before", "table", "claimed.attempted_before or attempted", "attempted"),
-    mutant("release: forgets attempted", "table", "claimed.attempted_before or attempted", "claimed.attempted_before"),
+    mutant(
+        "release: forgets attempted",
+        "table",
+        "claimed.attempted_before or attempted",
+        "claimed.attempted_before",
+    ),
     mutant(
         "release: keeps the lease",
         "table",
@@ -176,7 +201,7 @@ MUTANTS = [
     # --- what becomes of it ---
     mutant(
         "deliver: a busy alert is skipped",
-        "delivery",
+        "sender",
         "return Deferred(reason=DeferReason.BUSY, delay_seconds=BUSY_SECONDS)",
         "return Skipped(reason=next(iter(SKIPS.values())))",
     ),
@@ -193,11 +218,11 @@ def run(mutant: Mutant | None) -> tuple[str, str]:
     """Give which unit test and which proof fail first, of a copy with the mutant's edits."""
     with TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("src", "tests", "local", "events"):
+        for name in ("src", "tests", "local", "tools", "events"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
         for module, text, replacement in mutant.edits if mutant else ():
-            path = copy / HANDLER / f"{module}.py"
+            path = next((copy / HANDLER).rglob(f"{module}.py"))
             source = path.read_text()
             if source.count(text) != 1:
                 sys.exit(f"mutant {mutant and mutant.name!r}: {source.count(text)} times in {module}.py: {text!r}")

@@ -5,9 +5,20 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.fleet import Audit, Change, Failing, Fleet, History, Latencies, Misfortune, Window, storm, subject_of
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import RateLimit
+from tests.lab.fleet import (
+    Audit,
+    Change,
+    Failing,
+    Fleet,
+    History,
+    Latencies,
+    Misfortune,
+    Window,
+    storm,
+    subject_of,
+)
 
 HOUR = 3600.0
 

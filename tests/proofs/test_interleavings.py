@@ -8,7 +8,7 @@ from itertools import combinations, combinations_with_replacement
 
 import pytest
 
-from tests.proofs.explore import Bounds, Explored, Outcome
+from tests.lab.explore import Bounds, Explored, Outcome
 
 type Explore = Callable[..., Explored]
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.alert import Severity, fingerprint_of, parse_severity
-from tests.alerts import AN_ALERT
+from handler.alert import fingerprint_of
+from handler.pagerduty.severity import Severity, parse_severity
+from tests.lab.alerts import AN_ALERT
 
 
 @pytest.mark.parametrize(

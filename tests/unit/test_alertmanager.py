@@ -12,15 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler import sources
-from handler.alert import Alert, Severity, Status
-from handler.claims import Observation
+from handler.alert import Alert, Status
+from handler.delivery.claims import Observation
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
-from handler.events import Event
+from handler.mapping import event_of
+from handler.pagerduty.severity import Severity
 from handler.sources import alertmanager, native
 from handler.sources.alertmanager import ORIGIN, YOUNG
 from handler.sources.prometheus import fingerprint_of
-from tests.alerts import json_values, parse, parse_alert, sample, shown
+from tests.lab.alerts import (
+    json_values,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+)
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 STARTED_AT = "2026-11-24T10:00:00.5Z"
@@ -164,7 +171,7 @@ def test_what_only_looks_like_alertmanagers_is_left_to_others(said: Any) -> None
 def test_an_incident_says_where_to_look() -> None:
     alert = parse_alert(published(message(truncatedAlerts=3)))
 
-    body = Event.of(alert, Severity.INFO).body()
+    body = event_of(alert, Severity.INFO).body()
 
     assert (body["client"], body["client_url"]) == ("Alertmanager", "https://alertmanager.lamplight.example")
     silence, source = body["links"]
@@ -306,7 +313,7 @@ def test_a_group_without_readable_alerts_pages_for_the_group() -> None:
     trigger, resolve = (parse_alert(published(garbled % (s, '"broken"'))) for s in ("firing", "resolved"))
     assert trigger.fingerprint == resolve.fingerprint == f"alertmanager/group/{fingerprint_of(trigger.labels)}"
     assert (trigger.status, resolve.status) == (Status.FIRING, Status.RESOLVED)
-    assert "could not be read" in Event.of(trigger, Severity.ERROR).body()["payload"]["summary"]
+    assert "could not be read" in event_of(trigger, Severity.ERROR).body()["payload"]["summary"]
 
 
 def test_what_tells_neither_alert_nor_group_is_refused() -> None:
@@ -554,7 +561,7 @@ def assert_sound(payload: Any) -> None:
         assert isinstance(one, Alert | InvalidAlertError)
         if isinstance(one, Alert):
             assert one.fingerprint
-            Event.of(one, Severity.ERROR).body()
+            event_of(one, Severity.ERROR).body()
 
 
 PIECES = ['"', '",', '", "a": "', "}, ", '],"status":', '{"labels": {', '"} ', "Labels:\n - ", " - a = b\n", "[", " "]

@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 import urllib3
 
-from handler.alert import Image, Link, Severity
-from handler.client import PagerDutyClient
+from handler.alert import Image, Link
 from handler.errors import PagerDutyApiError
-from handler.events import MAX_DEDUP_KEY_CHARACTERS, Event, dedup_key_of, encode, truncate, truncate_bytes
-from tests.alerts import AN_ALERT, shown
+from handler.mapping import dedup_key_of, event_of
+from handler.pagerduty.client import PagerDutyClient
+from handler.pagerduty.events import (
+    MAX_DEDUP_KEY_CHARACTERS,
+    encode,
+    truncate,
+    truncate_bytes,
+)
+from handler.pagerduty.severity import Severity
+from tests.lab.alerts import AN_ALERT, shown
 
 TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "alertmanager.json").read_text())
 KEY = "0123456789abcdef0123456789abcdef"
@@ -91,7 +98,7 @@ def test_a_large_event_is_cut_rather_than_emptied() -> None:
     size = TABLES["event_size"]
     alert = replace(AN_ALERT, labels={"service": "checkout"}, details={"firing": "a" * size["detail_bytes"]})
 
-    body = Event.of(alert, Severity.ERROR).body()
+    body = event_of(alert, Severity.ERROR).body()
 
     assert len(encode({"routing_key": KEY, **body})) <= size["limit_bytes"]
     details = body["payload"]["custom_details"]
@@ -125,7 +132,7 @@ def test_links_without_href_and_images_without_src_are_left_out() -> None:
         images=tuple(Image(**image) for image in table["images"]),
     )
 
-    body = Event.of(alert, Severity.ERROR).body()
+    body = event_of(alert, Severity.ERROR).body()
 
     assert body["links"] == present(table["expected_links"])
     assert body["images"] == present(table["expected_images"])

@@ -16,7 +16,7 @@ from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import (
+from tests.lab.fakes import (
     ROUTING_KEY,
     DirectPool,
     FreeTurns,

@@ -5,12 +5,20 @@ from typing import Any
 
 import pytest
 
-from handler.alert import Severity, Status
-from handler.claims import Observation
+from handler.alert import Status
+from handler.delivery.claims import Observation
 from handler.errors import InvalidAlertError
-from handler.events import Event
+from handler.mapping import event_of
+from handler.pagerduty.severity import Severity
 from handler.sources import native
-from tests.alerts import on_topic, parse, parse_alert, sample, shown, with_detail
+from tests.lab.alerts import (
+    on_topic,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+    with_detail,
+)
 
 OPEN = sample("health-eventbridge-open")
 CLOSED = sample("health-eventbridge-closed")
@@ -92,7 +100,7 @@ def test_without_the_time_of_the_update_that_of_the_event_counts() -> None:
 
 
 def test_what_is_to_come_is_dated_by_its_announcement() -> None:
-    payload = Event.of(parse_alert(UPCOMING), Severity.ERROR).payload
+    payload = event_of(parse_alert(UPCOMING), Severity.ERROR).payload
 
     assert payload
     assert payload.timestamp

@@ -5,12 +5,21 @@ from typing import Any
 
 import pytest
 
-from handler.alert import Ignored, Severity, Status
+from handler.alert import Ignored, Status
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
 from handler.sources import backup, native
-from tests.alerts import ARRIVED_AT, on_topic, parse, parse_alert, sample, shown, with_detail
+from tests.lab.alerts import (
+    ARRIVED_AT,
+    on_topic,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+    with_detail,
+)
 
 FAILED = sample("backup-eventbridge-failed")
 TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/gift-cards"

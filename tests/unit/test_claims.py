@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from handler.alert import Alert, Status
-from handler.claims import SKIPS, ClaimRecord, Observation, Verdict, decide
+from handler.delivery.claims import (
+    SKIPS,
+    ClaimRecord,
+    Observation,
+    Verdict,
+    decide,
+)
 from handler.outcome import SkipReason
 
 NOW = 1_795_405_200_000

@@ -14,7 +14,6 @@ import pytest
 import urllib3
 from pydantic import SecretStr, ValidationError
 
-from handler.client import HEALTH_DEDUP_KEY, MAX_ANSWER_BYTES, Answer, PagerDutyClient
 from handler.errors import (
     ApiConnectionError,
     ErrorReason,
@@ -25,12 +24,18 @@ from handler.errors import (
     PublishError,
     RateLimitExceededError,
 )
-from handler.events import Action, Event
-from handler.outcome import Attempt
+from handler.pagerduty.client import (
+    HEALTH_DEDUP_KEY,
+    MAX_ANSWER_BYTES,
+    Answer,
+    Attempt,
+    PagerDutyClient,
+)
+from handler.pagerduty.events import Action, Event
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.simulator.server import SimulatorServer
-from tests.fakes import ROUTING_KEY, Clock, make_client
+from tests.lab.fakes import ROUTING_KEY, Clock, make_client
 
 RESOLVE = Event(action=Action.RESOLVE, dedup_key="db/cpu")
 ACCEPTED = {"status": "success", "message": "Event processed", "dedup_key": "db/cpu"}

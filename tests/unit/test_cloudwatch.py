@@ -7,13 +7,25 @@ from urllib.parse import quote
 import pytest
 
 from handler import sources
-from handler.alert import Alert, Ignored, Severity, Status, WhenUndetermined
+from handler.alert import (
+    Alert,
+    Ignored,
+    Status,
+    WhenUndetermined,
+)
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError, NotAnAlertError
-from handler.events import Event
+from handler.mapping import event_of
 from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
 from handler.sources import native
-from tests.alerts import ARRIVED_AT, parse, parse_alert, sample, shown
+from tests.lab.alerts import (
+    ARRIVED_AT,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+)
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 ARN = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:stock-is-low"
@@ -334,7 +346,7 @@ def test_the_name_of_an_alarm_alone_is_no_alarm() -> None:
 def test_any_alarm_name_gives_a_link_that_pagerduty_takes(name: str) -> None:
     alert = by_sns(AlarmName=name, AlarmArn=f"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}")
 
-    body = Event.of(alert, Severity.ERROR).body()
+    body = event_of(alert, Severity.ERROR).body()
 
     assert body["client_url"].endswith(f"#alarmsV2:alarm/{quote(name, safe='')}")
     assert body["links"][0]["href"] == body["client_url"]
@@ -357,7 +369,7 @@ def test_every_partition_has_a_console_of_its_own(partition: str, region: str, h
 
 def test_a_region_that_is_a_long_name_gives_no_broken_link() -> None:
     """Without an ARN and a topic, all that is known of the region is "EU (Ireland)": PagerDuty refuses such a host."""
-    body = Event.of(parse_alert(message(AlarmArn=None)), Severity.ERROR).body()
+    body = event_of(parse_alert(message(AlarmArn=None)), Severity.ERROR).body()
 
     assert "links" not in body
     assert "client_url" not in body

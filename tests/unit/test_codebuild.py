@@ -7,7 +7,7 @@ import pytest
 from handler.alert import Ignored, Status
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from tests.alerts import parse, parse_alerts, sample
+from tests.lab.alerts import parse, parse_alerts, sample
 from tests.unit.test_deployments import with_detail
 
 FAILED = sample("codebuild-eventbridge-failed")

@@ -8,7 +8,12 @@ import pytest
 from handler.alert import Ignored, Status
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from tests.alerts import parse, parse_alert, parse_alerts, sample
+from tests.lab.alerts import (
+    parse,
+    parse_alert,
+    parse_alerts,
+    sample,
+)
 from tests.unit.test_deployments import with_detail
 
 FAILED = sample("codedeploy-eventbridge-failed")

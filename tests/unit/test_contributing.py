@@ -8,9 +8,10 @@ from types import ModuleType
 import pytest
 
 from handler import sources
-from handler.alert import Alert, Severity, Status
+from handler.alert import Alert, Status
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
+from handler.pagerduty.severity import Severity
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from handler.alert import Alert, Status
-from handler.delivery import BUSY_SECONDS, Delivery, Trace, action_of
+from handler.delivery.sender import BUSY_SECONDS, Delivery, Trace
 from handler.errors import (
     ErrorReason,
     ExhaustedError,
@@ -17,11 +17,25 @@ from handler.errors import (
     TableMissingError,
     TableUnavailableError,
 )
-from handler.events import Action
-from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result, Skipped, SkipReason
-from handler.targets import Target
+from handler.mapping import action_of
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Result,
+    Skipped,
+    SkipReason,
+)
+from handler.pagerduty.events import Action
+from handler.targets.target import Target
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import NOW, ROUTING_KEY, World, make_world
+from tests.lab.fakes import (
+    NOW,
+    ROUTING_KEY,
+    World,
+    make_world,
+)
 
 ID = "production#f-1"
 

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.alert import Alert, Ignored, Severity, Status
-from handler.claims import Observation
+from handler.alert import Alert, Ignored, Status
+from handler.delivery.claims import Observation
 from handler.errors import InvalidAlertError
-from handler.events import Action, Event
+from handler.mapping import event_of
 from handler.outcome import SkipReason
+from handler.pagerduty.events import Action
+from handler.pagerduty.severity import Severity
 from handler.sources import native
-from tests.alerts import parse, parse_alerts, sample
-from tests.hostile import assert_safe, mutations
+from tests.lab.alerts import parse, parse_alerts, sample
+from tests.lab.hostile import assert_safe, mutations
 
 FAILED_AND_SUCCEEDED = [
     ("codepipeline-eventbridge-failed", "codepipeline-eventbridge-succeeded"),
@@ -78,7 +80,7 @@ def test_every_run_is_a_change_event_of_its_own(failed: str, succeeded: str) -> 
 @pytest.mark.parametrize("name", FAILED)
 def test_a_change_event_says_what_was_deployed_where_and_has_no_severity(name: str) -> None:
     trigger, change = parse_alerts(sample(name))
-    event = Event.of(change, Severity.CRITICAL)
+    event = event_of(change, Severity.CRITICAL)
 
     assert event.action is Action.CHANGE
     assert event.payload

@@ -4,10 +4,16 @@ from typing import Any
 
 import pytest
 
-from handler.alert import Ignored, Severity, Status
+from handler.alert import Ignored, Status
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from tests.alerts import parse, parse_alert, parse_alerts, sample
+from handler.pagerduty.severity import Severity
+from tests.lab.alerts import (
+    parse,
+    parse_alert,
+    parse_alerts,
+    sample,
+)
 from tests.unit.test_deployments import with_detail
 
 FAILED = sample("ecs-eventbridge-failed")

@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 
 from handler import sources
 from handler.alert import Alert, Ignored
-from handler.envelope import MAX_NESTING, Record, parse_text, split, unwrap
+from handler.envelope import (
+    MAX_NESTING,
+    Record,
+    split,
+    unwrap,
+)
 from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
-from tests.alerts import ARRIVED_AT, json_values, sample, shown
+from handler.validation import parse_text
+from tests.lab.alerts import (
+    ARRIVED_AT,
+    json_values,
+    sample,
+    shown,
+)
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 SENT_AT = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)

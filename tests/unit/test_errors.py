@@ -5,7 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from handler import errors
-from handler.errors import ErrorReason, PagerDutyApiError, PublishError, RateLimitExceededError
+from handler.errors import (
+    ErrorReason,
+    PagerDutyApiError,
+    PublishError,
+    RateLimitExceededError,
+)
 
 
 def descendants(kind: type[PublishError]) -> Iterator[type[PublishError]]:

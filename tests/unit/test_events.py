@@ -9,29 +9,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.alert import Alert, Image, Link, Severity, Status
+from handler.alert import (
+    Alert,
+    Image,
+    Link,
+    Status,
+)
 from handler.errors import InvalidDedupKeyError
-from handler.events import (
+from handler.mapping import dedup_key_of, event_of
+from handler.pagerduty.events import (
     ELLIPSIS,
     MAX_EVENT_BYTES,
     Action,
     Event,
     Payload,
     cut_to_size,
-    dedup_key_of,
     encode,
     truncate,
     truncate_bytes,
 )
+from handler.pagerduty.severity import Severity
 from local.simulator.pagerduty import PagerDuty
-from tests.alerts import AN_ALERT, alerts, json_values, severities, text
+from tests.lab.alerts import (
+    AN_ALERT,
+    alerts,
+    json_values,
+    severities,
+    text,
+)
 
 KEY = "0123456789abcdef0123456789abcdef"
 PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 
 
 def body_of(alert: Alert, default_severity: Severity = Severity.ERROR) -> dict[str, Any]:
-    return Event.of(alert, default_severity).body()
+    return event_of(alert, default_severity).body()
 
 
 def payload_of(alert: Alert) -> dict[str, Any]:
@@ -59,7 +71,7 @@ def accept(event: Event) -> None:
 @given(alerts(), severities)
 def test_pagerduty_accepts_what_becomes_of_any_alert(alert: Alert, default_severity: Severity) -> None:
     """Without an error, and without a warning that it ignores a part."""
-    accept(Event.of(alert, default_severity))
+    accept(event_of(alert, default_severity))
 
 
 @pytest.mark.parametrize(
@@ -72,12 +84,12 @@ def test_pagerduty_accepts_an_alert_whatever_field_is_enormous(field: str) -> No
 
     fields: dict[str, Any] = {field: enormous}
 
-    accept(Event.of(replace(AN_ALERT, **fields), Severity.ERROR))
+    accept(event_of(replace(AN_ALERT, **fields), Severity.ERROR))
 
 
 @pytest.mark.parametrize("name", ["instance", "service", "cluster", "class", "runbook_url", "image_url", "x" * 600_000])
 def test_pagerduty_accepts_an_alert_whatever_label_is_enormous(name: str) -> None:
-    accept(Event.of(replace(AN_ALERT, labels={name: "https://a.example/" + "b" * 600_000}), Severity.ERROR))
+    accept(event_of(replace(AN_ALERT, labels={name: "https://a.example/" + "b" * 600_000}), Severity.ERROR))
 
 
 # --- Actions ----------------------------------------------------------------------------------------------------------
@@ -99,7 +111,7 @@ def test_a_change_has_no_key_no_severity_and_no_client_whatever_its_status(statu
 
     body = body_of(alert)
 
-    assert Event.of(alert, Severity.ERROR).action is Action.CHANGE
+    assert event_of(alert, Severity.ERROR).action is Action.CHANGE
     assert body.keys() == {"payload"}
     assert body["payload"].keys() == {"summary", "source", "timestamp", "custom_details"}
 
@@ -462,6 +474,6 @@ def test_truncate_bytes_keeps_to_its_limit_and_splits_no_character(text_: str, l
 
 def test_an_alert_of_a_blank_name_is_called_after_its_origin() -> None:
     """A blank summary, or a blank source, would be refused."""
-    event = Event.of(replace(AN_ALERT, name=" "), Severity.ERROR)
+    event = event_of(replace(AN_ALERT, name=" "), Severity.ERROR)
     assert event.payload
     assert (event.payload.summary, event.payload.source) == ("An alert of native",) * 2

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from handler.sources.fields import Instant, LooseText, Number
+from handler.validation import Instant, LooseText, Number
 
 instant: TypeAdapter[Any] = TypeAdapter(Instant)
 loose: TypeAdapter[str] = TypeAdapter(LooseText)

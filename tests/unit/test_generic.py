@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from handler.alert import Alert, Ignored, Severity, Status
+from handler.alert import Alert, Ignored, Status
 from handler.errors import NotAnAlertError
-from handler.events import Event, dedup_key_of
+from handler.mapping import dedup_key_of, event_of
 from handler.outcome import SkipReason
-from tests.alerts import parse, parse_alert
+from handler.pagerduty.severity import Severity
+from tests.lab.alerts import parse, parse_alert
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 
@@ -98,7 +99,7 @@ def test_events_without_resources_are_told_apart_by_account_and_region() -> None
 def test_an_event_of_a_blank_kind_is_named_and_placed(source: str) -> None:
     """PagerDuty takes neither a blank summary nor a blank source."""
     alert = parse_alert(event(**{"detail-type": " ", "source": source, "resources": [" "]}))
-    payload = Event.of(alert, Severity.ERROR).payload
+    payload = event_of(alert, Severity.ERROR).payload
 
     assert payload
     assert payload.summary.strip() == (source.strip() or "An event")

@@ -9,7 +9,14 @@ import pytest
 from handler.alert import Status
 from handler.errors import InvalidAlertError
 from handler.sources import native
-from tests.alerts import on_topic, parse, parse_alert, sample, shown, with_detail
+from tests.lab.alerts import (
+    on_topic,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+    with_detail,
+)
 
 FINDING = sample("guardduty-eventbridge-finding")
 

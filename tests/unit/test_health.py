@@ -1,14 +1,15 @@
 """The health check: finds what would keep a page from going out, and opens no incident in looking for it."""
 
+from enum import StrEnum
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from handler.errors import ErrorReason
+from handler.errors import ErrorReason, PublisherErrorReason
 from handler.health import Health, HealthCheck, is_asked_for
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import (
+from tests.lab.fakes import (
     OTHER_KEY,
     ROUTING_KEY,
     DirectPool,
@@ -32,7 +33,7 @@ def run(world: World, *, rate_limit: float | None = None) -> Health:
     return check.run(world.clock() + 57)
 
 
-def reasons(health: Health) -> list[ErrorReason]:
+def reasons(health: Health) -> list[StrEnum]:
     return [error.reason for error in health.errors]
 
 
@@ -84,7 +85,7 @@ def test_a_bad_secret_is_a_problem_of_the_whole(world: World) -> None:
     world.secrets.secrets["pagerduty/off"] = target_secret("off", enabled=False)
     health = run(world)
 
-    assert reasons(health) == [ErrorReason.INVALID_TARGET]
+    assert reasons(health) == [PublisherErrorReason.INVALID_TARGET]
     assert set(health.targets) == {"a", "b"}
 
 
@@ -93,7 +94,7 @@ def test_secrets_are_read_anew(world: World) -> None:
     run(world)
     world.secrets.secrets["pagerduty/b"] = "not json"
 
-    assert reasons(run(world)) == [ErrorReason.INVALID_TARGET]
+    assert reasons(run(world)) == [PublisherErrorReason.INVALID_TARGET]
 
 
 def test_secrets_that_cannot_be_read_are_a_problem_even_while_the_last_known_serve(world: World) -> None:
@@ -101,19 +102,19 @@ def test_secrets_that_cannot_be_read_are_a_problem_even_while_the_last_known_ser
     world.secrets.failures = type(world.secrets.failures)("InternalServiceError", 0, None)
     health = run(world)
 
-    assert ErrorReason.TARGETS_UNAVAILABLE in reasons(health)
+    assert PublisherErrorReason.TARGETS_UNAVAILABLE in reasons(health)
     assert set(health.targets) == {"a", "b"}
 
 
 def test_no_targets_are_a_problem() -> None:
-    assert reasons(run(make_world({}))) == [ErrorReason.NO_TARGET]
+    assert reasons(run(make_world({}))) == [PublisherErrorReason.NO_TARGET]
 
 
 def test_a_table_that_is_out_is_a_problem_and_the_targets_are_asked_all_the_same(world: World) -> None:
     world.dynamodb.fail("InternalServerError")
     health = run(world, rate_limit=120)
 
-    assert reasons(health) == [ErrorReason.TABLE_UNAVAILABLE]
+    assert reasons(health) == [PublisherErrorReason.TABLE_UNAVAILABLE]
     assert (health.tracked, set(health.targets)) == (None, {"a", "b"})
 
 

@@ -19,8 +19,16 @@ from hypothesis import strategies as st
 from handler import sources
 from handler.envelope import split, unwrap
 from handler.errors import PublishError
-from tests.alerts import ARRIVED_AT, EVENTS, sample
-from tests.hostile import Path, assert_safe, mutations, paths_of, replaced, value_at, within
+from tests.lab.alerts import ARRIVED_AT, EVENTS, sample
+from tests.lab.hostile import (
+    Path,
+    assert_safe,
+    mutations,
+    paths_of,
+    replaced,
+    value_at,
+    within,
+)
 
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
 hostile = settings(

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.alert import Alert, Ignored, Severity
+from handler.alert import Alert, Ignored
 from handler.errors import InvalidAlertError, NotAnAlertError
-from handler.events import Event, encode
+from handler.mapping import event_of
+from handler.pagerduty.events import encode
+from handler.pagerduty.severity import Severity
 from local.simulator.pagerduty import PagerDuty
-from tests.alerts import EVENTS, json_values, parse, sample
+from tests.lab.alerts import (
+    EVENTS,
+    json_values,
+    parse,
+    sample,
+)
 
 ORIGINS = ("guardduty", "securityhub", "health", "rds", "autoscaling", "backup")
 odd = st.sampled_from(["", " ", "arn:", "arn:aws:a:b:c:d", "GMT", "9" * 300, 10**400, -1, 1e300, "\x00", "é" * 300])
@@ -66,5 +73,5 @@ def test_any_value_in_any_field_gives_what_can_be_sent_or_a_reason(origin: str, 
         assert isinstance(each, Alert | Ignored | InvalidAlertError)
         if isinstance(each, Alert):
             assert each.fingerprint.strip()
-            body = encode({"routing_key": "0" * 32, **Event.of(each, Severity.ERROR).body()})
+            body = encode({"routing_key": "0" * 32, **event_of(each, Severity.ERROR).body()})
             assert PagerDuty(lambda: 0.0).handle("POST", "/v2/enqueue", body).status == 202

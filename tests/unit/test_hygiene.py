@@ -19,15 +19,28 @@ import yaml
 from aws_lambda_powertools.logging.filters import SuppressFilter
 from botocore.exceptions import EndpointConnectionError
 
-from handler.client import REDACTED, PagerDutyClient
 from handler.errors import PublishError, SettingsError
 from handler.metrics import SERVICE
+from handler.pagerduty.client import REDACTED, PagerDutyClient
 from handler.settings import Settings
-from local.leaks import leaks_of
 from local.simulator.faults import Fault, FaultKind
-from tests.alerts import shown
-from tests.fakes import BASE_URL, Failures, World, make_world, native, target_secret
-from tests.unit.test_app import Context, eventbridge, import_app, sns, sqs
+from tests.lab.alerts import shown
+from tests.lab.fakes import (
+    BASE_URL,
+    Failures,
+    World,
+    make_world,
+    native,
+    target_secret,
+)
+from tests.unit.test_app import (
+    Context,
+    eventbridge,
+    import_app,
+    sns,
+    sqs,
+)
+from tools.leaks import leaks_of
 
 ROOT = Path(__file__).parents[2]
 KEY = "5ec7e75ec7e75ec7e75ec7e75ec7e75e"
@@ -265,7 +278,7 @@ def test_at_info_no_request_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
             told.append(given["on_exchange"])
             super().__init__(**given)
 
-    monkeypatch.setattr("handler.client.PagerDutyClient", Client)
+    monkeypatch.setattr("handler.pagerduty.client.PagerDutyClient", Client)
     import_app(monkeypatch, {"LOG_LEVEL": "INFO"})
     app = import_app(monkeypatch, {"LOG_LEVEL": "DEBUG"})
     sys.modules.pop("handler.app", None)

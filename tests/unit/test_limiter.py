@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from handler.delivery.limiter import RateLimiter
+from handler.delivery.rate import PERIOD_MS, WINDOW_MS, Priority
 from handler.errors import RateLimitExceededError, TableMissingError, TableUnavailableError
-from handler.limiter import RateLimiter
 from handler.outcome import Accepted, DeferReason, Deferred
-from handler.rate import PERIOD_MS, WINDOW_MS, Priority
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import NOW, TABLE, FakeDynamoDB, make_limiter, make_world, native
+from tests.lab.fakes import (
+    NOW,
+    TABLE,
+    FakeDynamoDB,
+    make_limiter,
+    make_world,
+    native,
+)
 
 KEY = SecretStr("0123456789abcdef0123456789abcdef")
 OTHER = SecretStr("f" * 32)

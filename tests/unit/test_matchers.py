@@ -2,8 +2,8 @@
 
 import pytest
 
-from handler.matchers import parse_matcher
-from tests.alerts import shown
+from handler.targets.matchers import parse_matcher
+from tests.lab.alerts import shown
 
 LABELS = {"severity": "critical", "cluster": "prod", "empty": "", "text": 'a "b"\n'}
 

@@ -15,10 +15,18 @@ from handler.errors import (
     QueueUnavailableError,
     TableUnavailableError,
 )
-from handler.events import Action
 from handler.health import Health
 from handler.metrics import MAX_VALUES, Metric, MetricsRecorder
-from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Skipped,
+    SkipReason,
+)
+from handler.pagerduty.client import Attempt
+from handler.pagerduty.events import Action
 from handler.report import Report
 
 ALERT = Alert(

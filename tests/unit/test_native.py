@@ -8,10 +8,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from handler.alert import Alert, Image, Link, Severity, Status, fingerprint_of
+from handler.alert import (
+    Alert,
+    Image,
+    Link,
+    Status,
+    fingerprint_of,
+)
 from handler.errors import InvalidAlertError, NotAnAlertError
+from handler.pagerduty.severity import Severity
 from handler.sources import native
-from tests.alerts import AN_ALERT, ARRIVED_AT, alerts, parse, parse_alert, shown
+from tests.lab.alerts import (
+    AN_ALERT,
+    ARRIVED_AT,
+    alerts,
+    parse,
+    parse_alert,
+    shown,
+)
 
 LEAST = {"alert_name": "Slow", "status": "firing"}
 STARTED_AT = datetime(2026, 11, 23, 3, 40, 1, tzinfo=UTC)

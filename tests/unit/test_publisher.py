@@ -11,12 +11,36 @@ from typing import Any
 import pytest
 
 from handler import sources
-from handler.client import Answer
 from handler.envelope import Record
-from handler.errors import CircuitOpenError, ErrorReason, InvalidAlertError, NoTargetError, TableMissingError
-from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from handler.errors import (
+    CircuitOpenError,
+    ErrorReason,
+    InvalidAlertError,
+    NoTargetError,
+    PublisherErrorReason,
+    TableMissingError,
+)
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Skipped,
+    SkipReason,
+)
+from handler.pagerduty.client import Answer
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import NOW, OTHER_KEY, ROUTING_KEY, TABLE, Message, World, make_world, native, target_secret
+from tests.lab.fakes import (
+    NOW,
+    OTHER_KEY,
+    ROUTING_KEY,
+    TABLE,
+    Message,
+    World,
+    make_world,
+    native,
+    target_secret,
+)
 
 ID = "production#f-1"
 
@@ -85,7 +109,7 @@ def test_a_redelivery_after_a_crash_before_settling_is_sent_again_and_folded(wor
     world.dynamodb.fail("InternalServerError", after=1, times=1)
     report = world.publish_one(native())
     assert isinstance(report.result, Accepted)
-    assert [error.reason for error in report.errors] == [ErrorReason.TABLE_UNAVAILABLE]
+    assert [error.reason for error in report.errors] == [PublisherErrorReason.TABLE_UNAVAILABLE]
     assert isinstance(world.publish_one(native()).result, Deferred)
     *waited, last = drain(world)
     assert {result.reason for result in waited} == {DeferReason.BUSY}  # until the lease of the dead one ends
@@ -293,7 +317,7 @@ def test_without_the_table_a_trigger_is_sent_and_a_resolve_waits(world: World) -
     world.dynamodb.fail("ThrottlingException")
     first, second = world.publish_one(native()), world.publish_one(native("f-1", "resolved", 5))
     assert isinstance(first.result, Accepted)
-    assert [error.reason for error in first.all_errors] == [ErrorReason.TABLE_UNAVAILABLE]
+    assert [error.reason for error in first.all_errors] == [PublisherErrorReason.TABLE_UNAVAILABLE]
     assert isinstance(second.result, Deferred)
     assert second.result.reason is DeferReason.TABLE_UNAVAILABLE
     assert [message.content["delivery"]["failures"] for message in world.sqs.retries] == [1, 1]
@@ -382,7 +406,7 @@ def test_targets_out_of_reach_for_a_day_are_given_up(world: World) -> None:
     *waited, last = drain(world)
     assert {result.reason for result in waited} == {DeferReason.TARGETS_UNAVAILABLE}
     assert isinstance(last, Rejected)
-    assert last.error.reason is ErrorReason.EXHAUSTED
+    assert last.error.reason is PublisherErrorReason.EXHAUSTED
     assert len(world.sqs.dead_letters) == 1
 
 

@@ -10,12 +10,28 @@ from botocore.exceptions import EndpointConnectionError
 from mypy_boto3_sqs.client import SQSClient
 
 from handler import sources
-from handler.alert import Alert, Image, Link, Status
+from handler.alert import (
+    Alert,
+    Image,
+    Link,
+    Status,
+)
 from handler.envelope import unwrap
-from handler.errors import ErrorReason, InvalidAlertError, PagerDutyApiError, QueueUnavailableError
+from handler.errors import (
+    InvalidAlertError,
+    PagerDutyApiError,
+    PublisherErrorReason,
+    QueueUnavailableError,
+)
 from handler.outcome import DeferReason, Deferred
 from handler.queues import Hop, Queues, hop_of
-from tests.fakes import DEAD_LETTER_URL, NOW, RETRY_URL, FakeSQS, Message
+from tests.lab.fakes import (
+    DEAD_LETTER_URL,
+    NOW,
+    RETRY_URL,
+    FakeSQS,
+    Message,
+)
 
 NOW_AT = datetime.fromtimestamp(NOW, UTC)
 ERROR = PagerDutyApiError(400, "Event object is invalid", ["'payload.summary' is missing"])
@@ -202,7 +218,7 @@ def test_a_queue_that_takes_nothing_in_is_an_error_of_its_own(
     sqs.fail(error)
     with pytest.raises(QueueUnavailableError, match="stays where it came from") as raised:
         put(queues)
-    assert raised.value.reason is ErrorReason.QUEUE_UNAVAILABLE
+    assert raised.value.reason is PublisherErrorReason.QUEUE_UNAVAILABLE
     assert (error if isinstance(error, str) else "EndpointConnectionError") in str(raised.value)
 
 

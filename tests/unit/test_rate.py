@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.rate import (
+from handler.delivery.rate import (
     AFTER_YOU_MS,
     PERIOD_MS,
     SEGMENT_MS,

@@ -5,12 +5,21 @@ from typing import Any
 
 import pytest
 
-from handler.alert import Alert, Ignored, Severity, Status
+from handler.alert import Alert, Ignored, Status
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
 from handler.sources import native, rds
-from tests.alerts import ARRIVED_AT, on_topic, parse, parse_alert, sample, shown, with_detail
+from tests.lab.alerts import (
+    ARRIVED_AT,
+    on_topic,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+    with_detail,
+)
 
 LOW = sample("rds-eventbridge-low-storage")
 RECOVERING = json.loads(sample("rds-sns-recovering")["Records"][0]["Sns"]["Message"])

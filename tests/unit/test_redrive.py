@@ -9,8 +9,22 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from mypy_boto3_cloudformation.client import CloudFormationClient
 
-from local.redrive import RedriveError, find_queues, main, read_letter
-from tests.fakes import DEAD_LETTER_URL, NOW, RETRY_URL, Clock, Failures, FakeSQS, client_error, native
+from tests.lab.fakes import (
+    DEAD_LETTER_URL,
+    NOW,
+    RETRY_URL,
+    Clock,
+    Failures,
+    FakeSQS,
+    client_error,
+    native,
+)
+from tools.redrive import (
+    RedriveError,
+    find_queues,
+    main,
+    read_letter,
+)
 
 ERROR = "PagerDuty answered 400: Invalid Routing Key"
 NAME = "DatabaseHighCPU"

@@ -5,10 +5,24 @@ from typing import Any
 
 import pytest
 
-from handler.alert import Alert, Ignored, Severity, Status
-from handler.errors import NotAnAlertError, PagerDutyApiError, QueueUnavailableError, TableUnavailableError
-from handler.events import Action
-from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from handler.alert import Alert, Ignored, Status
+from handler.errors import (
+    NotAnAlertError,
+    PagerDutyApiError,
+    QueueUnavailableError,
+    TableUnavailableError,
+)
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Skipped,
+    SkipReason,
+)
+from handler.pagerduty.client import Attempt
+from handler.pagerduty.events import Action
+from handler.pagerduty.severity import Severity
 from handler.report import Report
 
 ALERT = Alert(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from handler.retry import backoff_seconds, deferral_seconds
+from handler.delivery.retry import deferral_seconds
+from handler.pagerduty.retry import backoff_seconds
 
 
 @pytest.mark.parametrize(

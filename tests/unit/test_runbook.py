@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from handler.errors import ErrorReason
+from handler.errors import ErrorReason, PublisherErrorReason
 from handler.metrics import Dimension, Metric
 from handler.outcome import DeferReason, SkipReason
 from local.simulator.faults import Fault, FaultKind
-from tests.fakes import native
+from tests.lab.fakes import native
 from tests.unit.test_app import Function, function, sns
 
 __all__ = ["function"]
@@ -72,7 +72,16 @@ def test_every_query_reads_fields_that_the_function_logs(logged: list[dict[str, 
 
 def test_every_reason_that_a_query_looks_for_exists() -> None:
     """Reasons, types and outcomes are of closed sets."""
-    known = {*SkipReason, *DeferReason, *ErrorReason, "deferred", "trigger", "ERROR", "orders-db-cpu"}
+    known = {
+        *SkipReason,
+        *DeferReason,
+        *ErrorReason,
+        *PublisherErrorReason,
+        "deferred",
+        "trigger",
+        "ERROR",
+        "orders-db-cpu",
+    }
     assert {text for query in QUERIES for text in re.findall(r'"([^"]*)"', query)} <= {str(word) for word in known}
 
 

@@ -6,12 +6,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from handler.alert import Alert, Ignored, Severity
+from handler.alert import Alert, Ignored
 from handler.envelope import split, unwrap
-from handler.events import Action, Event, dedup_key_of, encode
+from handler.mapping import dedup_key_of, event_of
 from handler.outcome import SkipReason
+from handler.pagerduty.events import Action, encode
+from handler.pagerduty.severity import Severity
 from local.simulator.pagerduty import PagerDuty
-from tests.alerts import ARRIVED_AT, EVENTS, parse, parse_alerts, sample
+from tests.lab.alerts import (
+    ARRIVED_AT,
+    EVENTS,
+    parse,
+    parse_alerts,
+    sample,
+)
 
 ALARM = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm"
 PIPELINE = "arn:aws:codepipeline:eu-west-1:123456789012:shop-front-release"
@@ -498,7 +506,7 @@ def test_a_sample_is_read_by_the_source_that_its_name_says(name: str, expected: 
 @pytest.mark.parametrize(("name", "expected"), ALERTS.items(), ids=ALERTS.keys())
 def test_a_sample_becomes_the_event_that_its_name_says(name: str, expected: Expected) -> None:
     alert, *_ = parse_alerts(sample(name))
-    event = Event.of(alert, DEFAULT)
+    event = event_of(alert, DEFAULT)
     payload = event.payload
 
     assert event.action is expected.action
@@ -524,7 +532,7 @@ def test_a_sample_is_a_change_event_besides_where_the_table_says_so(name: str) -
 def test_pagerduty_accepts_every_sample_without_a_warning(name: str) -> None:
     for alert in parse_alerts(sample(name)):
         pagerduty = PagerDuty(lambda: 0.0)
-        event = Event.of(alert, DEFAULT)
+        event = event_of(alert, DEFAULT)
         path = "/v2/change/enqueue" if event.action is Action.CHANGE else "/v2/enqueue"
 
         answer = pagerduty.handle("POST", path, encode({"routing_key": "0" * 32, **event.body()}))

@@ -6,13 +6,27 @@ from urllib.parse import unquote
 
 import pytest
 
-from handler.alert import Alert, Ignored, Link, Severity, Status
+from handler.alert import (
+    Alert,
+    Ignored,
+    Link,
+    Status,
+)
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
-from handler.events import Event
+from handler.mapping import event_of
 from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
 from handler.sources import native, securityhub
-from tests.alerts import ARRIVED_AT, on_topic, parse, parse_alert, sample, shown, with_detail
+from tests.lab.alerts import (
+    ARRIVED_AT,
+    on_topic,
+    parse,
+    parse_alert,
+    sample,
+    shown,
+    with_detail,
+)
 
 FAILED = sample("securityhub-eventbridge-failed")
 CUSTOM_ACTION = sample("securityhub-eventbridge-custom-action")
@@ -169,7 +183,7 @@ def test_what_targets_match_on() -> None:
 
 
 def test_links_lead_to_the_finding_and_its_remediation() -> None:
-    body = Event.of(parse_alert(FAILED), Severity.ERROR).body()
+    body = event_of(parse_alert(FAILED), Severity.ERROR).body()
 
     assert body["client_url"].startswith(
         "https://eu-west-1.console.aws.amazon.com/securityhub/home?region=eu-west-1#/findings?search=Id%3D%255Coperator"

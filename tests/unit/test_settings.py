@@ -2,7 +2,7 @@
 
 import pytest
 
-from handler.errors import ErrorReason, SettingsError
+from handler.errors import PublisherErrorReason, SettingsError
 from handler.settings import Settings
 
 REQUIRED = {
@@ -69,7 +69,7 @@ def test_a_setting_that_cannot_be_read_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as stopped:
         read(**{name: value})
 
-    assert stopped.value.reason is ErrorReason.INVALID_SETTINGS
+    assert stopped.value.reason is PublisherErrorReason.INVALID_SETTINGS
     assert "secret" not in str(stopped.value)
 
 

@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 
 from handler import sources
-from handler.alert import Alert, Ignored, Severity, Status, Undetermined, WhenUndetermined
+from handler.alert import (
+    Alert,
+    Ignored,
+    Status,
+    Undetermined,
+    WhenUndetermined,
+)
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
 from handler.sources import target_names
-from tests.alerts import AN_ALERT
-from tests.fakes import native
+from tests.lab.alerts import AN_ALERT
+from tests.lab.fakes import native
 
 
 def parsed(*found: Any, attributes: dict[str, str] | None = None, **options: Any) -> sources.Parsed:

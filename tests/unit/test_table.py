@@ -10,10 +10,20 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from handler.alert import Status
-from handler.claims import ClaimRecord, Observation, Verdict, decide
+from handler.delivery.claims import (
+    ClaimRecord,
+    Observation,
+    Verdict,
+    decide,
+)
+from handler.delivery.table import Claimed, DedupTable, Refused
 from handler.errors import TableMissingError, TableUnavailableError
-from handler.table import Claimed, DedupTable, Refused
-from tests.fakes import TABLE, FakeDynamoDB, make_table, plain
+from tests.lab.fakes import (
+    TABLE,
+    FakeDynamoDB,
+    make_table,
+    plain,
+)
 
 NOW = 1_795_405_200.0
 NOW_MS = 1_795_405_200_000

@@ -7,11 +7,24 @@ from typing import Any, cast
 import pytest
 from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 
-from handler.alert import Alert, Severity, Status
-from handler.errors import InvalidTargetError, NoTargetError, PublishError, TargetsUnavailableError
+from handler.alert import Alert, Status
+from handler.errors import (
+    InvalidTargetError,
+    NoTargetError,
+    PublishError,
+    TargetsUnavailableError,
+)
 from handler.outcome import SkipReason
-from handler.targets import MAX_AGE_SECONDS, RETRY_SECONDS, SecretsByPrefix, Target, Targets, TargetSet, parse_targets
-from tests.alerts import AN_ALERT, shown
+from handler.pagerduty.severity import Severity
+from handler.targets.secrets import (
+    MAX_AGE_SECONDS,
+    RETRY_SECONDS,
+    SecretsByPrefix,
+    Targets,
+    parse_targets,
+)
+from handler.targets.target import Target, TargetSet
+from tests.lab.alerts import AN_ALERT, shown
 
 KEY = "0123456789abcdef0123456789abcdef"
 BASE_URL = "https://events.pagerduty.com"

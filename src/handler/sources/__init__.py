@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from handler.alert import Alert, Ignored, Status, Undetermined, WhenUndetermined
+from handler.alert import (
+    Alert,
+    Ignored,
+    Status,
+    Undetermined,
+    WhenUndetermined,
+)
 from handler.envelope import Record
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason

@@ -13,11 +13,11 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from handler.alert import Alert, Link, Status
-from handler.envelope import Record, parse_model
+from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.sources import alertmanager_json, alertmanager_text
-from handler.sources.fields import Instant, Model, Text
 from handler.sources.prometheus import fingerprint_of, is_fingerprint
+from handler.validation import Instant, Model, Text, parse_model
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"

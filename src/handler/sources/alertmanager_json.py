@@ -9,8 +9,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from handler.envelope import parse_text
 from handler.sources.prometheus import is_fingerprint
+from handler.validation import parse_text
 
 _ENTRY_KEYS = "status|labels|annotations|startsAt|endsAt|generatorURL|fingerprint"
 _GROUP_KEYS = (

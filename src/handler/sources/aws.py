@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from handler.alert import Severity
-from handler.sources.fields import text_of
+from handler.pagerduty.severity import Severity
+from handler.validation import text_of
 
 _CONSOLE_DOMAINS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}

@@ -13,12 +13,27 @@ from urllib.parse import quote
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from handler.alert import Alert, Ignored, Link, Status, Undetermined
-from handler.envelope import Record, parse_model
+from handler.alert import (
+    Alert,
+    Ignored,
+    Link,
+    Status,
+    Undetermined,
+)
+from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.fields import Instant, Model, Name, Object, Objects, OrEmpty, Text
+from handler.validation import (
+    Instant,
+    Model,
+    Name,
+    Object,
+    Objects,
+    OrEmpty,
+    Text,
+    parse_model,
+)
 
 ORIGIN = "cloudwatch"
 CLIENT = "Amazon CloudWatch"

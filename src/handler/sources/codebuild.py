@@ -10,11 +10,25 @@ from urllib.parse import quote
 from pydantic import Field
 
 from handler.alert import Alert, Ignored, Link
-from handler.envelope import Record, parse_model
+from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
-from handler.sources.fields import LooseText, Model, Name, Object, Objects, OrEmpty, text_of
+from handler.sources.deployments import (
+    Deployment,
+    Ending,
+    arn_in,
+    ending_of,
+)
+from handler.validation import (
+    LooseText,
+    Model,
+    Name,
+    Object,
+    Objects,
+    OrEmpty,
+    parse_model,
+    text_of,
+)
 
 ORIGIN = "codebuild"
 CLIENT = "AWS CodeBuild"

@@ -13,12 +13,26 @@ from urllib.parse import quote
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from handler.alert import Alert, Ignored
-from handler.envelope import Record, parse_model, parse_text
+from handler.envelope import Record
 from handler.errors import NotAnAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url
-from handler.sources.deployments import Deployment, Ending, arn_in, ending_of
-from handler.sources.fields import Instant, LooseText, Model, Name, Object, text_of
+from handler.sources.deployments import (
+    Deployment,
+    Ending,
+    arn_in,
+    ending_of,
+)
+from handler.validation import (
+    Instant,
+    LooseText,
+    Model,
+    Name,
+    Object,
+    parse_model,
+    parse_text,
+    text_of,
+)
 
 ORIGIN = "codedeploy"
 CLIENT = "AWS CodeDeploy"

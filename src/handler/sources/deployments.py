@@ -10,7 +10,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from handler.alert import CHANGE_EVENT_LABEL, Alert, Ignored, Link, Status
+from handler.alert import (
+    CHANGE_EVENT_LABEL,
+    Alert,
+    Ignored,
+    Link,
+    Status,
+)
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason

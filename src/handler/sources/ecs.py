@@ -8,13 +8,29 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployme
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from handler.alert import Alert, Ignored, Link, Status
-from handler.envelope import Record, parse_model
+from handler.alert import (
+    Alert,
+    Ignored,
+    Link,
+    Status,
+)
+from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.deployments import SEVERITY, Deployment, Ending, ending_of
-from handler.sources.fields import Instant, LooseText, Model, Name
+from handler.sources.deployments import (
+    SEVERITY,
+    Deployment,
+    Ending,
+    ending_of,
+)
+from handler.validation import (
+    Instant,
+    LooseText,
+    Model,
+    Name,
+    parse_model,
+)
 
 ORIGIN = "ecs"
 CLIENT = "Amazon ECS"

@@ -8,7 +8,7 @@ from typing import Any
 
 from handler.alert import Alert, Status
 from handler.envelope import Record
-from handler.events import truncate
+from handler.pagerduty.events import truncate
 from handler.sources.aws import Arn, filled
 
 ORIGIN = "generic"

@@ -8,10 +8,24 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from handler.alert import Alert, Link, Severity, Status
-from handler.envelope import Record, parse_model
-from handler.sources.aws import console_url, dig, filled, severity_of
-from handler.sources.fields import Instant, LooseText, Model, Name, Number, Object
+from handler.alert import Alert, Link, Status
+from handler.envelope import Record
+from handler.pagerduty.severity import Severity
+from handler.sources.aws import (
+    console_url,
+    dig,
+    filled,
+    severity_of,
+)
+from handler.validation import (
+    Instant,
+    LooseText,
+    Model,
+    Name,
+    Number,
+    Object,
+    parse_model,
+)
 
 ORIGIN = "guardduty"
 CLIENT = "Amazon GuardDuty"

@@ -8,10 +8,23 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from handler.alert import Alert, Link, Severity, Status
-from handler.envelope import Record, parse_model
-from handler.sources.aws import Arn, console_url, dig, filled
-from handler.sources.fields import Instant, LooseText, Model, Name, Objects
+from handler.alert import Alert, Link, Status
+from handler.envelope import Record
+from handler.pagerduty.severity import Severity
+from handler.sources.aws import (
+    Arn,
+    console_url,
+    dig,
+    filled,
+)
+from handler.validation import (
+    Instant,
+    LooseText,
+    Model,
+    Name,
+    Objects,
+    parse_model,
+)
 
 ORIGIN = "health"
 CLIENT = "AWS Health"

@@ -10,9 +10,23 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from handler.alert import Alert, Ignored, Image, Link, Status, fingerprint_of
-from handler.envelope import Record, parse_model
-from handler.sources.fields import Instant, Model, Name, Names, Text
+from handler.alert import (
+    Alert,
+    Ignored,
+    Image,
+    Link,
+    Status,
+    fingerprint_of,
+)
+from handler.envelope import Record
+from handler.validation import (
+    Instant,
+    Model,
+    Name,
+    Names,
+    Text,
+    parse_model,
+)
 
 ORIGIN = "native"
 DETAIL_TYPE = "Alert"

@@ -10,12 +10,26 @@ from urllib.parse import quote
 
 from pydantic import AliasChoices, Field
 
-from handler.alert import Alert, Ignored, Link, Severity, Status
-from handler.envelope import Record, parse_model
+from handler.alert import (
+    Alert,
+    Ignored,
+    Link,
+    Status,
+)
+from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.fields import Instant, LooseText, LooseTexts, Model, Name, Object
+from handler.validation import (
+    Instant,
+    LooseText,
+    LooseTexts,
+    Model,
+    Name,
+    Object,
+    parse_model,
+)
 
 ORIGIN = "rds"
 CLIENT = "Amazon RDS"

@@ -8,12 +8,32 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from handler.alert import Alert, Ignored, Link, Severity, Status
-from handler.envelope import Record, parse_model
+from handler.alert import (
+    Alert,
+    Ignored,
+    Link,
+    Status,
+)
+from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import console_url, dig, filled, severity_of
-from handler.sources.fields import LooseText, LooseTexts, Model, Name, Object, Objects, number_of
+from handler.pagerduty.severity import Severity
+from handler.sources.aws import (
+    console_url,
+    dig,
+    filled,
+    severity_of,
+)
+from handler.validation import (
+    LooseText,
+    LooseTexts,
+    Model,
+    Name,
+    Object,
+    Objects,
+    number_of,
+    parse_model,
+)
 
 ORIGIN = "securityhub"
 CLIENT = "AWS Security Hub"

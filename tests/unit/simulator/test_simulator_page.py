@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from local.simulator.faults import Answer, Fault, FaultKind
-from local.simulator.page import FEED_PATH, PAGE_PATH, feed, keepsake, look
+from local.simulator.page import (
+    FEED_PATH,
+    PAGE_PATH,
+    feed,
+    keepsake,
+    look,
+)
 from local.simulator.pagerduty import PagerDuty, RateLimit
 
 KEY = "0123456789abcdef0123456789abcdef"

@@ -13,8 +13,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from handler.alert import Status
-from handler.claims import ClaimRecord, Observation, Verdict, decide
-from handler.dynamodb import KEY, TTL_ATTRIBUTE, attribute, number, translated_errors, update_if
+from handler.delivery.claims import (
+    ClaimRecord,
+    Observation,
+    Verdict,
+    decide,
+)
+from handler.delivery.dynamodb import (
+    KEY,
+    TTL_ATTRIBUTE,
+    attribute,
+    number,
+    translated_errors,
+    update_if,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

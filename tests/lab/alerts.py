@@ -9,10 +9,16 @@ from typing import Any
 from hypothesis import strategies as st
 
 from handler import sources
-from handler.alert import Alert, Image, Link, Severity, Status
+from handler.alert import (
+    Alert,
+    Image,
+    Link,
+    Status,
+)
 from handler.envelope import split, unwrap
+from handler.pagerduty.severity import Severity
 
-EVENTS = Path(__file__).parents[1] / "events"
+EVENTS = Path(__file__).parents[2] / "events"
 ARRIVED_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AN_ALERT = Alert(
     fingerprint="checkout-error-rate",

@@ -25,19 +25,26 @@ from mypy_boto3_sqs.client import SQSClient
 from pydantic import SecretStr
 
 from handler.alert import Status
-from handler.claims import Observation
+from handler.delivery.claims import Observation
+from handler.delivery.rate import Priority
 from handler.errors import RateLimitExceededError
-from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Skipped,
+    SkipReason,
+)
 from handler.publisher import Publisher
 from handler.queues import Hop, Queues
-from handler.rate import Priority
 from handler.report import Report
-from handler.targets import SecretsByPrefix, Targets
+from handler.targets.secrets import SecretsByPrefix, Targets
 from local.simulator.faults import Answer, Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
-from tests import fakes
-from tests.alerts import parse_alert
-from tests.fakes import (
+from tests.lab import fakes
+from tests.lab.alerts import parse_alert
+from tests.lab.fakes import (
     BASE_URL,
     DEAD_LETTER_URL,
     NOW,

@@ -12,9 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from handler.dynamodb import KEY, TTL_ATTRIBUTE, number, update_if
+from handler.delivery.dynamodb import (
+    KEY,
+    TTL_ATTRIBUTE,
+    number,
+    update_if,
+)
+from handler.delivery.rate import (
+    PERIOD_MS,
+    SEGMENT_MS,
+    SEGMENTS,
+    WINDOW_MS,
+    Limit,
+    Priority,
+    Window,
+    interval_ms,
+    segment_of,
+)
 from handler.errors import RateLimitExceededError
-from handler.rate import PERIOD_MS, SEGMENT_MS, SEGMENTS, WINDOW_MS, Limit, Priority, Window, interval_ms, segment_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -7,9 +7,11 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from handler.alert import Alert, Severity
-from handler.claims import SKIPS, Observation
-from handler.client import Answer, PagerDutyClient
+from handler.alert import Alert
+from handler.delivery.claims import SKIPS, Observation
+from handler.delivery.rate import Priority
+from handler.delivery.retry import deferral_seconds
+from handler.delivery.table import Claimed, Refused
 from handler.errors import (
     CircuitOpenError,
     ExhaustedError,
@@ -19,12 +21,19 @@ from handler.errors import (
     TableMissingError,
     TableUnavailableError,
 )
-from handler.events import ACTION_OF_STATUS, Action, Event, dedup_key_of
-from handler.outcome import Accepted, Attempt, DeferReason, Deferred, Rejected, Result, Skipped
-from handler.rate import Priority
-from handler.retry import deferral_seconds
-from handler.table import Claimed, Refused
-from handler.targets import Target
+from handler.mapping import action_of, dedup_key_of, event_of
+from handler.outcome import (
+    Accepted,
+    DeferReason,
+    Deferred,
+    Rejected,
+    Result,
+    Skipped,
+)
+from handler.pagerduty.client import Answer, Attempt, PagerDutyClient
+from handler.pagerduty.events import Action
+from handler.pagerduty.severity import Severity
+from handler.targets.target import Target
 
 THROTTLED_SECONDS = 30.0
 """What PagerDuty advises to wait after a 429 that names no time."""
@@ -76,11 +85,6 @@ class Trace:
     attempts: list[Attempt] = field(default_factory=list)
     errors: list[PublishError] = field(default_factory=list)
     known: bool | None = None
-
-
-def action_of(alert: Alert) -> Action:
-    """Give what the alert asks of PagerDuty."""
-    return Action.CHANGE if alert.is_change else ACTION_OF_STATUS[alert.status]
 
 
 class TurnTaker(Protocol):
@@ -214,7 +218,7 @@ class Sender:
 
     def _send(self, delivery: Delivery, deadline: float, trace: Trace, *, has_table: bool) -> Result:
         """Send the event; without the table a page takes no turn and asks no circuit."""
-        event = Event.of(delivery.alert, delivery.target.default_severity)
+        event = event_of(delivery.alert, delivery.target.default_severity)
 
         def send() -> Answer:
             return self._client.send(

@@ -22,16 +22,21 @@ from mypy_boto3_secretsmanager.client import SecretsManagerClient
 from mypy_boto3_sqs.client import SQSClient
 from pydantic import SecretStr
 
-from handler.client import PagerDutyClient
-from handler.delivery import Guard, Sender, TurnTaker, unguarded
+from handler.delivery.limiter import RateLimiter
+from handler.delivery.rate import Priority
+from handler.delivery.sender import (
+    Guard,
+    Sender,
+    TurnTaker,
+    unguarded,
+)
+from handler.delivery.table import DedupTable
 from handler.errors import PublishError
-from handler.limiter import RateLimiter
+from handler.pagerduty.client import PagerDutyClient
 from handler.publisher import Publisher
 from handler.queues import Queues
-from handler.rate import Priority
 from handler.report import Report
-from handler.table import DedupTable
-from handler.targets import SecretsByPrefix, Targets
+from handler.targets.secrets import SecretsByPrefix, Targets
 from local.simulator.pagerduty import PagerDuty
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"

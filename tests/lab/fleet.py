@@ -24,10 +24,10 @@ from mypy_boto3_sqs.client import SQSClient
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
-from handler.targets import SecretsByPrefix, Targets
+from handler.targets.secrets import SecretsByPrefix, Targets
 from local.simulator.faults import Fault
 from local.simulator.pagerduty import PagerDuty, RateLimit, Request
-from tests.fakes import (
+from tests.lab.fakes import (
     BASE_URL,
     DEAD_LETTER_URL,
     NOW,

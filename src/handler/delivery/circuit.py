@@ -14,15 +14,9 @@ from aws_lambda_powertools.utilities.circuit_breaker import (
 )
 from aws_lambda_powertools.utilities.circuit_breaker.persistence import CircuitBreakerDynamoDBPersistence
 
-from handler.client import Answer
-from handler.dynamodb import KEY, TTL_ATTRIBUTE
-from handler.errors import (
-    ApiConnectionError,
-    ApiTimeoutError,
-    CircuitOpenError,
-    PagerDutyApiError,
-    PublishError,
-)
+from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE
+from handler.errors import ApiConnectionError, ApiTimeoutError, CircuitOpenError, PagerDutyServerError
+from handler.pagerduty.client import Answer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -34,12 +28,8 @@ CACHED_SECONDS = 30
 """How long an execution environment trusts what it read of the circuit: at most one read in that time."""
 
 
-class _OutOfReachError(Exception):
-    """PagerDuty did not answer, or answered 5xx: what the circuit counts."""
-
-    def __init__(self, error: PublishError) -> None:
-        super().__init__(str(error))
-        self.error = error
+OUT_OF_REACH = (PagerDutyServerError, ApiTimeoutError, ApiConnectionError)
+"""What the circuit counts. A refusal, or a limit, is an answer."""
 
 
 class Circuit:
@@ -59,7 +49,7 @@ class Circuit:
             failure_threshold=FAILURE_THRESHOLD,
             recovery_timeout=recovery_seconds,
             success_threshold=1,
-            handled_exceptions=_OutOfReachError,
+            handled_exceptions=OUT_OF_REACH,
             local_cache_max_age=min(CACHED_SECONDS, recovery_seconds),
         )
 
@@ -70,29 +60,11 @@ class Circuit:
             CircuitOpenError: it is; nothing was sent.
             PublishError: what sending raised.
         """
-
-        def counted() -> Answer:
-            try:
-                return send()
-            except PublishError as error:
-                if _is_out_of_reach(error):
-                    raise _OutOfReachError(error) from error
-                raise
-
-        guarded = circuit_breaker(name=f"circuit#{url}", persistence_store=self._store, config=self._config)(counted)
+        guarded = circuit_breaker(name=f"circuit#{url}", persistence_store=self._store, config=self._config)(send)
         try:
             answer: Answer = guarded()
-        except _OutOfReachError as out_of_reach:
-            raise out_of_reach.error from None
         except CircuitBreakerOpenError:
             raise CircuitOpenError(
                 "PagerDuty is out of reach, and is left alone for a while; nothing was sent"
             ) from None
         return answer
-
-
-def _is_out_of_reach(error: PublishError) -> bool:
-    """Whether it is PagerDuty that fails: a refusal, or a limit, is an answer."""
-    if isinstance(error, PagerDutyApiError):
-        return error.status_code >= 500
-    return isinstance(error, ApiTimeoutError | ApiConnectionError)

@@ -1,11 +1,22 @@
-"""Field types that several sources share: what AWS and Prometheus write where a text, an object or a time belongs."""
+"""The ground level, which every module may import: models checked by Powertools' parser, JSON made safe, field types.
 
+The field types read what AWS and Prometheus write where a text, a number, an object or a time belongs.
+"""
+
+import json
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from aws_lambda_powertools.utilities.parser import ValidationError, parse
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
+
+MAX_DEPTH = 100
+"""Of objects and lists in one another; pydantic writes 254 at most, and an event adds some of its own."""
 
 
 class Model(BaseModel):
@@ -100,3 +111,58 @@ Objects = Annotated[
     BeforeValidator(lambda value: [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []),
 ]
 """A list of objects; whatever is no object is left out."""
+
+
+def parse_model[Model: BaseModel](
+    model: type[Model], payload: Any, what: str, error: type[PublishError] = InvalidAlertError
+) -> Model:
+    """Check a payload against a model; raise an `error` that says `what` it is and names each wrong field."""
+    try:
+        return parse(event=payload, model=model)
+    except ValidationError as invalid:
+        raise error(_explain(invalid, what)) from None
+
+
+def _explain(invalid: ValidationError, what: str) -> str:
+    """Say which fields are wrong and why, without the values: those may be secrets."""
+    problems = invalid.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{what}: {'.'.join(str(part) for part in p['loc']) or 'value'}: {p['msg']}" for p in problems[:5])
+
+
+def parse_text(text: str) -> Any:
+    """Give the JSON value in a text, well-formed, or the text itself where it is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return well_formed(value)
+
+
+def well_formed(payload: Any) -> Any:
+    """Replace what cannot be sent on: halves of surrogate pairs by question marks, `NaN` and infinities by texts."""
+    if not _is_shallow(payload):
+        raise NotAnAlertError("nested too deeply to be an alert")
+    try:
+        json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return json.loads(json.dumps(payload, ensure_ascii=False).encode(errors="replace"), parse_constant=str)
+    return payload
+
+
+def _is_shallow(payload: Any) -> bool:
+    level = [payload]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()

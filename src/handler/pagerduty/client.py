@@ -19,19 +19,27 @@ from typing import Any
 import urllib3
 from pydantic import SecretStr
 
-from handler.alert import Severity
-from handler.errors import (
+from handler.pagerduty.errors import (
     ApiConnectionError,
     ApiError,
     ApiTimeoutError,
     MissingRoutingKeyError,
     OutOfTimeError,
     PagerDutyApiError,
+    PagerDutyServerError,
     PublishError,
 )
-from handler.events import ROUTING_KEY_CHARACTERS, Action, Event, EventImage, EventLink, Payload, encode
-from handler.outcome import Attempt
-from handler.retry import backoff_seconds
+from handler.pagerduty.events import (
+    ROUTING_KEY_CHARACTERS,
+    Action,
+    Event,
+    EventImage,
+    EventLink,
+    Payload,
+    encode,
+)
+from handler.pagerduty.retry import backoff_seconds
+from handler.pagerduty.severity import Severity
 
 BASE_URL = "https://events.pagerduty.com"
 """The US service region; the EU's is https://events.eu.pagerduty.com."""
@@ -54,6 +62,21 @@ _PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 _PATH = "/v2/enqueue"
 _METHODS = {Action.CHANGE: "change"}
 _NEVER_CONNECTED = urllib3.exceptions.NewConnectionError
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request to PagerDuty.
+
+    Attributes:
+        method: trigger, acknowledge, resolve or change.
+        status: the HTTP status, or `timeout` or `connection` where there was none.
+        milliseconds: from sending to the answer.
+    """
+
+    method: str
+    status: str
+    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +324,8 @@ class PagerDutyClient:
             dedup_key = said.get("dedup_key")
             return dedup_key if isinstance(dedup_key, str) else None
         errors = said.get("errors")
-        raise PagerDutyApiError(
+        refusal = PagerDutyServerError if response.status >= 500 else PagerDutyApiError
+        raise refusal(
             response.status,
             _redact(str(said.get("message") or ""), key),
             [_redact(str(e), key) for e in errors] if isinstance(errors, list) else [],

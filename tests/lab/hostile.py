@@ -8,12 +8,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from handler import sources
-from handler.alert import Alert, Ignored, Severity
+from handler.alert import Alert, Ignored
 from handler.envelope import split, unwrap
 from handler.errors import PublishError
-from handler.events import Action, Event, encode
+from handler.mapping import event_of
+from handler.pagerduty.events import Action, encode
+from handler.pagerduty.severity import Severity
 from local.simulator.pagerduty import PagerDuty
-from tests.alerts import ARRIVED_AT, json_values
+from tests.lab.alerts import ARRIVED_AT, json_values
 
 type Path = tuple[str | int, ...]
 
@@ -142,7 +144,7 @@ def _assert_safe(found: Alert | Ignored | PublishError) -> None:
         return
     assert found.fingerprint.strip()
     pagerduty = PagerDuty(lambda: 0.0)
-    event = Event.of(found, Severity.ERROR)
+    event = event_of(found, Severity.ERROR)
     path = "/v2/change/enqueue" if event.action is Action.CHANGE else "/v2/enqueue"
     answer = pagerduty.handle("POST", path, encode({"routing_key": "0" * 32, **event.body()}))
     assert answer.status == 202, answer

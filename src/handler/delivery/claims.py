@@ -9,7 +9,7 @@ from datetime import UTC
 from enum import StrEnum
 
 from handler.alert import Alert, Status
-from handler.events import dedup_key_of
+from handler.mapping import dedup_key_of
 from handler.outcome import SkipReason
 
 _RANK = {Status.FIRING: 0, Status.ACKNOWLEDGED: 1, Status.RESOLVED: 2}

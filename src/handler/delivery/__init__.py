@@ -1,0 +1,1 @@
+"""One alert to one target: claim, limit, send, settle, wait."""

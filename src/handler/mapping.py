@@ -1,0 +1,169 @@
+"""An alert as a PagerDuty event: which action, which dedup key, which summary, details, links and images."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from handler.alert import Alert, Image, Link, Status
+from handler.pagerduty.events import (
+    MAX_DEDUP_KEY_CHARACTERS,
+    MAX_SUMMARY_CHARACTERS,
+    Action,
+    Event,
+    EventImage,
+    EventLink,
+    Payload,
+    truncate,
+)
+from handler.pagerduty.severity import Severity
+
+MAX_FIELD_CHARACTERS = 1024
+"""Of the payload's short fields, for which PagerDuty names no limit: enough to read, and no event grows by them."""
+
+# What of labels and annotations becomes a link or an image, and how it is called there.
+_LINKS = {"runbook_url": "Runbook", "dashboard_url": "Dashboard", "grafana_url": "Grafana"}
+_IMAGES = {"image_url": "Snapshot", "snapshot_url": "Snapshot", "snapshot": "Snapshot"}
+# Where the affected system is told by a label, most telling first.
+_LOCATION_LABELS = ("instance", "host", "hostname", "node", "pod", "service", "job", "cluster", "namespace")
+_COMPONENT_LABELS = ("component", "service", "job")
+_GROUP_LABELS = ("group", "cluster", "namespace")
+_SUMMARY_ANNOTATIONS = ("summary", "description", "message")
+_NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f]")
+
+ACTION_OF_STATUS = {
+    Status.FIRING: Action.TRIGGER,
+    Status.ACKNOWLEDGED: Action.ACKNOWLEDGE,
+    Status.RESOLVED: Action.RESOLVE,
+}
+
+
+def action_of(alert: Alert) -> Action:
+    """Return what the alert asks of PagerDuty."""
+    return Action.CHANGE if alert.is_change else ACTION_OF_STATUS[alert.status]
+
+
+def event_of(alert: Alert, default_severity: Severity) -> Event:
+    """Return the event that an alert asks for. Acknowledge and resolve carry only the dedup key."""
+    if alert.is_change:
+        return Event(
+            action=Action.CHANGE,
+            payload=Payload(
+                summary=_summary(alert),
+                source=_location(alert),
+                timestamp=alert.starts_at or alert.observed_at,
+                custom_details=_details(alert) or None,
+            ),
+            links=_links(alert) or None,
+            images=_images(alert) or None,
+        )
+    action = ACTION_OF_STATUS[alert.status]
+    if action is not Action.TRIGGER:
+        return Event(action=action, dedup_key=dedup_key_of(alert))
+    return Event(
+        action=action,
+        dedup_key=dedup_key_of(alert),
+        payload=Payload(
+            summary=_summary(alert),
+            source=_location(alert),
+            severity=alert.severity or default_severity,
+            timestamp=alert.starts_at or alert.observed_at,
+            component=_short(alert.component or _first(alert.labels, _COMPONENT_LABELS)) or None,
+            group=_short(alert.group or _first(alert.labels, _GROUP_LABELS)) or None,
+            class_=_short(alert.class_ or alert.labels.get("class") or alert.name),
+            custom_details=_details(alert) or None,
+        ),
+        links=_links(alert) or None,
+        images=_images(alert) or None,
+        client=_short(alert.client or "PagerDuty Publisher"),
+        client_url=next((url for url in (alert.client_url, alert.generator_url) if _is_url(url)), None),
+    )
+
+
+def dedup_key_of(alert: Alert) -> str:
+    """Give the alert's identity at PagerDuty: its fingerprint, where that fits.
+
+    A longer one keeps a readable prefix and ends in its own SHA-256, so that two long ones never fall together.
+    """
+    key = alert.fingerprint
+    if len(key) <= MAX_DEDUP_KEY_CHARACTERS:
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{key[: MAX_DEDUP_KEY_CHARACTERS - len(digest) - 1]}-{digest}"
+
+
+def _summary(alert: Alert) -> str:
+    said = " ".join(
+        (alert.summary if alert.summary.strip() else _first(alert.annotations, _SUMMARY_ANNOTATIONS)).split()
+    )
+    if not said:
+        return truncate(_name(alert), MAX_SUMMARY_CHARACTERS)
+    return truncate(said if alert.name in said else f"{alert.name}: {said}", MAX_SUMMARY_CHARACTERS)
+
+
+def _name(alert: Alert) -> str:
+    """Give the alert's name, or where it came from if its name is blank: PagerDuty refuses a blank."""
+    return alert.name if alert.name.strip() else f"An alert of {alert.origin}"
+
+
+def _location(alert: Alert) -> str:
+    host = urlsplit(alert.generator_url).hostname if _is_url(alert.generator_url) else None
+    told = alert.location if alert.location.strip() else _first(alert.labels, _LOCATION_LABELS)
+    return _short(told or host or _name(alert))
+
+
+def _first(labels: Mapping[str, str], names: Iterable[str]) -> str:
+    return next((labels[name] for name in names if labels.get(name, "").strip()), "")
+
+
+def _short(text: str) -> str:
+    return truncate(text, MAX_FIELD_CHARACTERS)
+
+
+def _details(alert: Alert) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "starts_at": alert.starts_at.isoformat() if alert.starts_at else None,
+        "ends_at": alert.ends_at.isoformat() if alert.ends_at else None,
+        "classification": dict(alert.classification) if alert.classification else None,
+    }
+    details = {name: value for name, value in details.items() if value}
+    rest = {name: value for name, value in alert.details.items() if name not in details}
+    return {**details, **{name: value for name, value in rest.items() if value not in (None, "", {}, [])}}
+
+
+def _named_urls(alert: Alert, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Give the URLs that annotations or labels have under these names, with what each is called."""
+    return [(alert.annotations.get(key) or alert.labels.get(key) or "", text) for key, text in names.items()]
+
+
+def _links(alert: Alert) -> list[EventLink]:
+    named = [Link(url, text) for url, text in [*_named_urls(alert, _LINKS), (alert.generator_url, "Source")]]
+    links: dict[str, Link] = {}
+    for link in (*alert.links, *named):
+        if _is_url(link.href):
+            links.setdefault(link.href, link)
+    return [EventLink(href=link.href, text=link.text or None) for link in links.values()]
+
+
+def _images(alert: Alert) -> list[EventImage]:
+    named = [Image(url, alt=text) for url, text in _named_urls(alert, _IMAGES)]
+    images: dict[tuple[str, str], Image] = {}
+    for image in (*alert.images, *named):
+        if _is_url(image.src, "https"):
+            images.setdefault((image.src, image.href), image)
+    return [
+        EventImage(src=image.src, href=image.href if _is_url(image.href) else None, alt=image.alt or None)
+        for image in images.values()
+    ]
+
+
+def _is_url(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_written_well = not _NOT_IN_A_URL.search(text)
+        return is_written_well and parts.scheme in (schemes or ("http", "https")) and bool(parts.hostname)
+    except ValueError:
+        return False

@@ -1,0 +1,173 @@
+"""The event bodies of PagerDuty's Events API v2, within its limits.
+
+The limits are those of https://developer.pagerduty.com/docs/send-alert-event and
+https://developer.pagerduty.com/docs/send-change-event. Knows no routing key; the client adds it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from handler.pagerduty.errors import InvalidDedupKeyError
+from handler.pagerduty.severity import Severity
+
+MAX_SUMMARY_CHARACTERS = 1024
+MAX_DEDUP_KEY_CHARACTERS = 255
+MAX_EVENT_BYTES = 512_000
+ROUTING_KEY_CHARACTERS = 32
+ELLIPSIS = "…"
+
+
+class Action(StrEnum):
+    """What an event asks of PagerDuty; the `event_type` of `EventsPublished`."""
+
+    TRIGGER = "trigger"
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+    CHANGE = "change_event"
+
+
+class EventLink(BaseModel):
+    """A link on the incident."""
+
+    href: str
+    text: str | None = None
+
+
+class EventImage(BaseModel):
+    """An image on the incident, served by https."""
+
+    src: str
+    href: str | None = None
+    alt: str | None = None
+
+
+class Payload(BaseModel):
+    """The payload of a trigger or (without severity) of a change event."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    summary: str = Field(min_length=1, max_length=MAX_SUMMARY_CHARACTERS)
+    source: str = Field(min_length=1)
+    severity: Severity | None = None
+    timestamp: datetime | None = None
+    component: str | None = None
+    group: str | None = None
+    class_: str | None = Field(None, serialization_alias="class")
+    custom_details: dict[str, Any] | None = None
+
+
+class Event(BaseModel):
+    """One event. `dedup_key` is required on acknowledge and resolve, and unknown to change events."""
+
+    action: Action = Field(exclude=True)
+    dedup_key: str | None = None
+    payload: Payload | None = None
+    links: list[EventLink] | None = None
+    images: list[EventImage] | None = None
+    client: str | None = None
+    client_url: str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """Give the request body without the routing key, cut to the API's size limit.
+
+        Raises:
+            InvalidDedupKeyError: missing where it is required, blank, or longer than 255 characters.
+        """
+        if self.dedup_key is not None and not (
+            self.dedup_key.strip() and len(self.dedup_key) <= MAX_DEDUP_KEY_CHARACTERS
+        ):
+            length = len(self.dedup_key) if self.dedup_key.strip() else "only blank"
+            raise InvalidDedupKeyError(f"dedup key of {length} characters: has to have 1 to {MAX_DEDUP_KEY_CHARACTERS}")
+        if self.dedup_key is None and self.action in (Action.ACKNOWLEDGE, Action.RESOLVE):
+            raise InvalidDedupKeyError(
+                f"{self.action} without a dedup key: PagerDuty cannot tell which incident is meant"
+            )
+        body: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self.action is not Action.CHANGE:
+            body["event_action"] = str(self.action)
+        return cut_to_size(body)
+
+
+def truncate(text: str, limit: int) -> str:
+    """Cut a text to `limit` characters, the last of which is an ellipsis where there is room for one."""
+    if len(text) <= limit:
+        return text
+    return text[:limit] if limit <= len("...") else text[: limit - 1] + ELLIPSIS
+
+
+def truncate_bytes(text: str, limit: int) -> str:
+    """Cut a text to `limit` bytes of UTF-8 without splitting a character, ending in an ellipsis where it fits."""
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    room = limit - len(ELLIPSIS.encode())
+    if room < 0:
+        return "." * limit
+    return encoded[:room].decode(errors="ignore") + ELLIPSIS
+
+
+def size_of(body: Mapping[str, Any]) -> int:
+    """Give the size of a body in bytes, as it is sent."""
+    return len(encode(body))
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Give the bytes that are sent."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+_ROUTING_KEY_BYTES = len('"routing_key":"",') + ROUTING_KEY_CHARACTERS
+_CUT_NOTE = "This event was larger than PagerDuty's limit of 512,000 bytes: its longest values were cut."
+
+
+def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str, Any]:
+    """Give a body of at most `limit` bytes with its routing key: longest values first, labels and links last.
+
+    Only custom details are cut: everything else is short by its own limits, or by where it comes from.
+    """
+    limit -= _ROUTING_KEY_BYTES
+    if size_of(body) <= limit:
+        return body
+    details = dict(body.get("payload", {}).get("custom_details") or {})
+    labels = details.pop("labels", None)
+
+    def with_details(kept: Mapping[str, Any], kept_labels: Any, event: Mapping[str, Any] = body) -> dict[str, Any]:
+        shown = {"truncated": _CUT_NOTE, **({"labels": kept_labels} if kept_labels else {}), **kept}
+        shown["truncated"] = _CUT_NOTE  # whatever the details have under that name
+        return {**event, "payload": {**event.get("payload", {}), "custom_details": shown}}
+
+    candidates: Sequence[Callable[[int], dict[str, Any]]] = (
+        lambda longest: with_details(_shorten(details, longest), labels),
+        lambda longest: with_details({}, _shorten(labels, longest)),
+    )
+    for candidate in candidates:
+        if size_of(candidate(0)) <= limit:
+            return candidate(_largest(lambda longest, make=candidate: size_of(make(longest)) <= limit, limit))  # type: ignore[misc]
+    without_urls = {name: value for name, value in body.items() if name not in ("links", "images", "client_url")}
+    return with_details({}, None, without_urls)
+
+
+def _shorten(value: Any, longest: int) -> Any:
+    match value:
+        case str():
+            return truncate_bytes(value, longest)
+        case dict():
+            return {key: _shorten(inner, longest) for key, inner in value.items()}
+        case list():
+            return [_shorten(inner, longest) for inner in value]
+        case _:
+            return value
+
+
+def _largest(fits: Callable[[int], bool], upper: int) -> int:
+    """Find the largest number in [0, upper] that fits, by halving; 0 is known to fit."""
+    low, high = 0, upper
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
