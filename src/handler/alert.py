@@ -49,6 +49,8 @@ class Alert:
         location: the affected system (PagerDuty calls it the payload's source); empty where it is not known.
         details: whatever else the source says, shown under the incident's custom details.
         targets: the names of the targets that the sender asks for; empty where their matchers are to decide.
+        message_id: of the innermost wrapping (SNS MessageId, EventBridge id, SQS messageId); a message that comes twice
+            has the same one. Empty where there was none.
     """
 
     fingerprint: str
@@ -74,6 +76,7 @@ class Alert:
     images: tuple[Image, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
+    message_id: str = ""
 
     @property
     def severity(self) -> Severity | None:

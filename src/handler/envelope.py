@@ -102,6 +102,8 @@ class Record:
         published_at: when it was put on the topic, bus or queue, or arrived here, in UTC.
         detail_type: EventBridge's, empty where it did not come that way.
         attributes: the SNS message's attributes as text.
+        queue_arn: of the SQS queue whose message this is, where nothing but SQS wraps it; empty otherwise. What the
+            publisher wrote on its own queue is told from what others publish by this.
     """
 
     payload: Any
@@ -115,6 +117,7 @@ class Record:
     account: str = ""
     region: str = ""
     resources: tuple[str, ...] = ()
+    queue_arn: str = ""
 
 
 def split(event: Any) -> list[Any]:
