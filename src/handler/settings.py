@@ -59,6 +59,7 @@ class Settings(BaseModel):
     DEDUP_TABLE_NAME: Required
     RETRY_QUEUE_URL: Required
     DEAD_LETTER_QUEUE_URL: Required
+    OPERATOR_TOPIC_ARN: str | None = None
     LOG_LEVEL: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")] = "INFO"
 
     @classmethod
