@@ -50,7 +50,7 @@ class Alert:
         details: whatever else the source says, shown under the incident's custom details.
         targets: the names of the targets that the sender asks for; empty where their matchers are to decide.
         message_id: of the innermost wrapping (SNS MessageId, EventBridge id, SQS messageId); a message that comes twice
-            has the same one. Empty where there was none.
+            has the same one. Empty where there was none. Alerts are equal whichever message brought them.
     """
 
     fingerprint: str
@@ -76,7 +76,7 @@ class Alert:
     images: tuple[Image, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
-    message_id: str = ""
+    message_id: str = field(default="", compare=False)
 
     @property
     def severity(self) -> Severity | None:

@@ -576,7 +576,7 @@ def test_the_time_is_linear_in_the_text(piece: str) -> None:
 
     begun = time.process_time()
     for one in (record, in_words):
-        assert alertmanager.recognises(one)
+        assert sources.source_of(one) is alertmanager
         assert_sound(one.payload)
     assert time.process_time() - begun < 5
 

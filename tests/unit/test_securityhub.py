@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from handler import sources
 from handler.alert import (
     Alert,
     Ignored,
@@ -157,7 +158,7 @@ def test_an_event_of_no_finding_is_a_notice() -> None:
 
 @pytest.mark.parametrize("detail_type", ["Security Hub Insight Results", "Findings Imported V2"])
 def test_what_is_no_finding_in_this_format_is_left_alone(detail_type: str) -> None:
-    assert not securityhub.recognises(unwrap({**FAILED, "detail-type": detail_type}, ARRIVED_AT))
+    assert sources.source_of(unwrap({**FAILED, "detail-type": detail_type}, ARRIVED_AT)) is not securityhub
 
 
 def test_the_resources_are_the_place() -> None:

@@ -1,5 +1,9 @@
 """The registry of sources: SNS attributes, alerts left to a setting, damaged entries among sound ones."""
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,21 +23,23 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources import target_names
-from tests.lab.alerts import AN_ALERT
+from handler.sources import generic, target_names
+from tests.lab.alerts import AN_ALERT, EVENTS
 from tests.lab.fakes import native
+
+ROOT = Path(__file__).parents[2]
 
 
 def parsed(*found: Any, attributes: dict[str, str] | None = None, **options: Any) -> sources.Parsed:
     """Parse a record in which the only source finds these."""
-    only = SimpleNamespace(recognises=lambda _: True, parse=lambda _: found)
-    record = Record({}, datetime(2026, 11, 23, tzinfo=UTC), attributes=attributes or {})
-    kept = sources.SOURCES
-    sources.SOURCES = (only,)
+    only = SimpleNamespace(parse=lambda _: found)
+    record = Record({}, datetime(2026, 11, 23, tzinfo=UTC), attributes=attributes or {}, message_id="m-1")
+    kept = sources.SHAPES
+    sources.SHAPES = ((lambda _: True, lambda: only),)
     try:
         return sources.parse(record, **options)
     finally:
-        sources.SOURCES = kept
+        sources.SHAPES = kept
 
 
 def native_with(attributes: dict[str, str], **alert: Any) -> Alert:
@@ -90,14 +96,65 @@ def test_the_fingerprint_does_not_hang_on_attributes() -> None:
     assert native_with({"team": "payments"}, **alert).fingerprint == native_with({}, **alert).fingerprint
 
 
-def test_every_module_of_a_source_is_in_the_registry_and_the_last_resort_is_last() -> None:
-    """By the names of the modules that have both functions."""
+def test_every_module_with_a_parse_is_in_a_table_and_the_last_resort_is_last() -> None:
     package = Path(sources.__file__).parent
-    modules = {path.stem for path in package.glob("*.py") if "def recognises(record" in path.read_text()}
-    names = [source.name for source in sources.SOURCES if isinstance(source, sources.OnDemand)]
-    assert sorted(names) == sorted(modules)
-    assert names[-1] == "generic"
-    assert all(callable(source.recognises) and callable(source.parse) for source in sources.SOURCES)
+    modules = {path.stem for path in package.glob("*.py") if "\ndef parse(record" in path.read_text()}
+    loads = [*sources.DETAIL_TYPES.values(), *(load for _, load in sources.SHAPES), *sources.FALLBACKS]
+    assert {vars(load())["__name__"].rpartition(".")[2] for load in loads} == modules
+    assert sources.FALLBACKS[-1]() is generic
+
+
+IMPORTED = """
+import json, sys
+from datetime import UTC, datetime
+from handler import sources
+from handler.envelope import unwrap
+sources.parse(unwrap(json.load(open(sys.argv[1])), datetime.now(UTC)))
+print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith("handler.sources.")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [
+        ("guardduty-eventbridge-finding", "aws guardduty"),
+        ("native-direct", "native"),
+        ("cloudwatch-direct-alarm", "aws cloudwatch"),
+        ("ecs-eventbridge-failed", "aws deployments ecs"),
+    ],
+)
+def test_only_the_module_that_reads_a_record_is_imported(name: str, modules: str) -> None:
+    command = [sys.executable, "-c", IMPORTED, str(EVENTS / f"{name}.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == modules
+
+
+def test_an_alert_has_the_id_of_the_message_it_came_in() -> None:
+    (alert,) = parsed(AN_ALERT)
+    assert isinstance(alert, Alert)
+    assert alert.message_id == "m-1"
+
+
+def test_a_message_names_at_most_twenty_targets() -> None:
+    twenty = [f"t{number}" for number in range(20)]
+    assert native_with({"targets": ",".join(twenty)}).targets == tuple(twenty)
+    with pytest.raises(InvalidAlertError, match="targets: 21 names"):
+        native_with({"targets": ",".join([*twenty, "one more"])})
+
+
+def test_a_name_is_cut_on_reading() -> None:
+    """A name that many alerts share would be written with each of them."""
+    assert native_with({}, alert_name="x" * 5000).name == "x" * 1024
+
+
+def test_an_account_that_has_a_name_is_labelled_with_it() -> None:
+    named = replace(AN_ALERT, labels={"account": "123456789012"})
+    (alert,) = parsed(named, account_names={"123456789012": "production"})
+    (other,) = parsed(named, account_names={"210987654321": "staging"})
+    assert isinstance(alert, Alert)
+    assert alert.labels == {"account": "123456789012", "account_name": "production"}
+    assert other == named
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ YOUNG = timedelta(minutes=5)
 """How long after its start an alert's own times order its observations."""
 MAX_LINK_CHARACTERS = 2000
 _STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
-_SIGNS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts"}
 
 
 def _text(value: Any) -> str:
@@ -87,19 +86,6 @@ class Message(Model):
         return {**self.groupLabels, **self.commonLabels}
 
 
-def recognises(record: Record) -> bool:
-    """Recognise a list `alerts` that looks like Alertmanager's, its damaged JSON, and its default text."""
-    if record.event_source.startswith("aws."):
-        return False
-    match record.payload:
-        case {"alerts": list(entries)} as payload:
-            return bool(_SIGNS & payload.keys()) or any(map(_is_entry, entries))
-        case str(text):
-            return alertmanager_json.recognises(text) or alertmanager_text.recognises(text, record.subject)
-        case _:
-            return False
-
-
 def _is_entry(value: Any) -> bool:
     return isinstance(value, dict) and bool({"labels", "fingerprint"} & value.keys())
 
@@ -108,7 +94,7 @@ def parse(record: Record) -> list[Alert | InvalidAlertError]:
     """Give an alert per entry, and an error for each that is damaged, or for all that was cut off."""
     payload, missing = record.payload, ""
     if isinstance(payload, str):
-        if alertmanager_json.recognises(payload):
+        if payload.lstrip().startswith("{"):
             payload, is_whole = alertmanager_json.read(payload)
         else:
             payload, is_whole = alertmanager_text.read(payload, record.subject)

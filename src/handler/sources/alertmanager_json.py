@@ -50,11 +50,6 @@ class Pairs(NamedTuple):
     is_whole: bool
 
 
-def recognises(text: str) -> bool:
-    """Recognise what begins as an object and has entries of alerts in it."""
-    return text.lstrip().startswith("{") and '"alerts"' in text and ('"labels"' in text or '"fingerprint"' in text)
-
-
 def read(text: str) -> tuple[dict[str, Any], bool]:
     """Give the message as far as it can be told, and whether that is all of it."""
     begins = list(_ENTRY.finditer(text))

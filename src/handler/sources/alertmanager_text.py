@@ -63,13 +63,6 @@ class Block:
         }
 
 
-def recognises(text: str, subject: str) -> bool:
-    """Recognise a list of labels under one of the headings, or under a subject that says what they are."""
-    return f"{Part.LABELS}\n{_PAIR}" in text and (
-        any(heading in text for heading in _SECTIONS) or subject.startswith(tuple(_SUBJECTS))
-    )
-
-
 def read(text: str, subject: str) -> tuple[dict[str, Any], bool]:
     """Give the message in the webhook's shape, and whether it is whole.
 

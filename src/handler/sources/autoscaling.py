@@ -85,19 +85,6 @@ class GroupActivity(Model):
     EndTime: Instant = None
 
 
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's events of a group, its notifications, and those of its lifecycle hooks."""
-    if record.detail_type:
-        return record.detail_type in _EVENTS or record.detail_type in _NOTICES
-    match record.payload:
-        case {"Event": str(event)}:
-            return event.startswith("autoscaling:")
-        case {"LifecycleTransition": _, "AutoScalingGroupName": _}:
-            return True
-        case _:
-            return False
-
-
 def parse(record: Record) -> list[Alert | Ignored]:
     """Give the activity as an alert of its group: a failure fires, a success resolves; the rest is ignored."""
     if record.detail_type in _NOTICES:

@@ -64,13 +64,6 @@ class Job(Model):
     completionDate: Instant = None
 
 
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's events, or a text whose attributes say that it tells of a job."""
-    if record.detail_type:
-        return record.detail_type in _JOBS or record.detail_type in _NOTICES
-    return isinstance(record.payload, str) and record.attributes.get("EventType") in _SNS_JOBS
-
-
 def parse(record: Record) -> list[Alert | Ignored]:
     """Give the job as an alert: what did not end well fires, COMPLETED resolves; what is on its way is ignored."""
     if record.detail_type in _NOTICES:

@@ -37,8 +37,6 @@ from handler.validation import (
 
 ORIGIN = "cloudwatch"
 CLIENT = "Amazon CloudWatch"
-STATE_CHANGE = "CloudWatch Alarm State Change"
-CONTRIBUTOR_STATE_CHANGE = "CloudWatch Alarm Contributor State Change"
 CONFIGURATION_CHANGE = "CloudWatch Alarm Configuration Change"
 _STATUS = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
@@ -133,16 +131,6 @@ class DirectAction(Model):
     accountId: Text = ""
     region: Text = ""
     alarmData: AlarmChange
-
-
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's alarm events, a direct action, or an object with an alarm's name and new state."""
-    if record.detail_type:
-        return record.detail_type in (STATE_CHANGE, CONTRIBUTOR_STATE_CHANGE, CONFIGURATION_CHANGE)
-    payload = record.payload
-    return isinstance(payload, dict) and (
-        {"AlarmName", "NewStateValue"} <= payload.keys() or ("alarmData" in payload and "alarmArn" in payload)
-    )
 
 
 def parse(record: Record) -> list[Alert | Ignored | Undetermined]:

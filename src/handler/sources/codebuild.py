@@ -32,7 +32,6 @@ from handler.validation import (
 
 ORIGIN = "codebuild"
 CLIENT = "AWS CodeBuild"
-DETAIL_TYPE = "CodeBuild Build State Change"
 NOTICE = "CodeBuild Build Phase Change"
 _ENDINGS = {
     "SUCCEEDED": Ending.SUCCEEDED,
@@ -69,11 +68,6 @@ class Build(Model):
     status: Name = Field(alias="build-status")
     build_id: LooseText = Field("", alias="build-id")
     information: Annotated[Information, OrEmpty] = Field(default_factory=Information, alias="additional-information")
-
-
-def recognises(record: Record) -> bool:
-    """Recognise the state changes of builds and their phases."""
-    return record.detail_type in (DETAIL_TYPE, NOTICE)
 
 
 def parse(record: Record) -> list[Alert | Ignored]:

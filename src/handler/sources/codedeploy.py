@@ -36,7 +36,6 @@ from handler.validation import (
 
 ORIGIN = "codedeploy"
 CLIENT = "AWS CodeDeploy"
-DETAIL_TYPE = "CodeDeploy Deployment State-change Notification"
 NOTICE = "CodeDeploy Instance State-change Notification"
 _ENDINGS = {
     **dict.fromkeys(["SUCCESS", "SUCCEEDED"], Ending.SUCCEEDED),
@@ -44,9 +43,6 @@ _ENDINGS = {
     **dict.fromkeys(["START", "CREATED", "QUEUED", "INPROGRESS", "BAKING", "READY", "STOP", "STOPPED"], Ending.NONE),
 }
 """EventBridge's words, and those of SNS, which are the deployment's status as the API has it."""
-
-_MESSAGE_KEYS = {"deploymentId", "applicationName", "deploymentGroupName", "status"}
-_INSTANCE_KEYS = {"deploymentId", "instanceId", "instanceStatus"}
 
 
 def _spoken(value: Any) -> Any:
@@ -82,17 +78,10 @@ class StateChange(Model):
     error: Annotated[Object, BeforeValidator(_written)] = Field(default_factory=dict, alias="errorInformation")
 
 
-def recognises(record: Record) -> bool:
-    """Recognise the state changes of deployments and instances, by the detail-type or by the keys of SNS messages."""
-    if record.detail_type:
-        return record.detail_type in (DETAIL_TYPE, NOTICE)
-    return isinstance(record.payload, dict) and (_is_of_an_instance(record) or record.payload.keys() >= _MESSAGE_KEYS)
-
-
 def _is_of_an_instance(record: Record) -> bool:
     if record.detail_type:
         return record.detail_type == NOTICE
-    return bool(record.payload.keys() >= _INSTANCE_KEYS)
+    return "instanceStatus" in record.payload
 
 
 def parse(record: Record) -> list[Alert | Ignored]:

@@ -32,7 +32,6 @@ from handler.validation import (
 
 ORIGIN = "codepipeline"
 CLIENT = "AWS CodePipeline"
-DETAIL_TYPE = "CodePipeline Pipeline Execution State Change"
 NOTICES = ("CodePipeline Stage Execution State Change", "CodePipeline Action Execution State Change")
 _ENDINGS = {
     "SUCCEEDED": Ending.SUCCEEDED,
@@ -63,11 +62,6 @@ class Execution(Model):
     version: LooseText = ""
     trigger: Object = Field(default_factory=dict, alias="execution-trigger")
     failure: Annotated[Failure, OrEmpty] = Field(default_factory=Failure, alias="additionalAttributes")
-
-
-def recognises(record: Record) -> bool:
-    """Recognise the state changes of executions, stages and actions."""
-    return record.detail_type == DETAIL_TYPE or record.detail_type in NOTICES
 
 
 def parse(record: Record) -> list[Alert | Ignored]:

@@ -107,11 +107,6 @@ class Service:
         return console_url(path if self.cluster else "ecs/v2/clusters", region=known.region)
 
 
-def recognises(record: Record) -> bool:
-    """Recognise deployments, service actions, tasks and container instances."""
-    return record.detail_type in (DEPLOYMENT, ACTION, *NOTICES)
-
-
 def parse(record: Record) -> list[Alert | Ignored]:
     """Give a deployment's end and the change that it is, or the service's trouble or the end of it."""
     if record.detail_type in NOTICES:

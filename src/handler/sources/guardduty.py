@@ -29,7 +29,6 @@ from handler.validation import (
 
 ORIGIN = "guardduty"
 CLIENT = "Amazon GuardDuty"
-DETAIL_TYPE = "GuardDuty Finding"
 _SEVERITIES = ((9.0, Severity.CRITICAL), (7.0, Severity.ERROR), (4.0, Severity.WARNING), (0.0, Severity.INFO))
 """From this number on: critical, high, medium, low.
 https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html"""
@@ -68,11 +67,6 @@ class Sightings(Model):
 
     eventFirstSeen: Instant = None
     eventLastSeen: Instant = None
-
-
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's event of a finding."""
-    return record.detail_type == DETAIL_TYPE
 
 
 def parse(record: Record) -> list[Alert]:

@@ -28,7 +28,6 @@ from handler.validation import (
 
 ORIGIN = "health"
 CLIENT = "AWS Health"
-DETAIL_TYPES = ("AWS Health Event", "AWS Health Abuse Event")
 _SEVERITIES = {
     "issue": Severity.ERROR,
     "investigation": Severity.WARNING,
@@ -54,11 +53,6 @@ class HealthEvent(Model):
     lastUpdatedTime: Instant = None
     eventDescription: Objects = Field(default_factory=list)
     affectedEntities: Objects = Field(default_factory=list)
-
-
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's events of AWS Health, those of abuse too."""
-    return record.detail_type in DETAIL_TYPES
 
 
 def parse(record: Record) -> list[Alert]:

@@ -29,7 +29,6 @@ from handler.validation import (
 )
 
 ORIGIN = "native"
-DETAIL_TYPE = "Alert"
 
 
 class NativeStatus(StrEnum):
@@ -126,13 +125,6 @@ class NativeMessage(Model):
 
     alert: NativeAlert
     classification: Classification | None = None
-
-
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's detail-type `Alert`, or an object whose `alert` is an object."""
-    if record.detail_type:
-        return record.detail_type == DETAIL_TYPE
-    return isinstance(record.payload, dict) and isinstance(record.payload.get("alert"), dict)
 
 
 def parse(record: Record) -> list[Alert | Ignored]:

@@ -114,17 +114,6 @@ class RdsEvent(Model):
     tags: Object = Field(default_factory=dict, validation_alias=AliasChoices("Tags"))
 
 
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's events of RDS, or a subscription's message by its keys and the prefix of its id."""
-    if record.detail_type:
-        return record.detail_type.startswith("RDS ") and record.detail_type.endswith(" Event")
-    match record.payload:
-        case {"Event Source": _, "Event ID": str(event_id)}:
-            return _PREFIX in event_id
-        case _:
-            return False
-
-
 def parse(record: Record) -> list[Alert | Ignored]:
     """Give an alert for the problem that the event opens, one for each that it ends; all other events are ignored."""
     event = parse_model(RdsEvent, record.payload, "RDS event")

@@ -38,7 +38,6 @@ from handler.validation import (
 ORIGIN = "securityhub"
 CLIENT = "AWS Security Hub"
 IMPORTED = "Security Hub Findings - Imported"
-CUSTOM_ACTION = "Security Hub Findings - Custom Action"
 _SEVERITIES = ((90, Severity.CRITICAL), (70, Severity.ERROR), (40, Severity.WARNING), (0, Severity.INFO))
 """From this `Normalized` on, as AWS reads it: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_Severity.html
 Its labels (CRITICAL, HIGH, ...) are words for a severity as they are."""
@@ -88,11 +87,6 @@ class Finding(Model):
         """The label, else the older number as a word."""
         label = dig(self.Severity, "Label").lower()
         return label or severity_of(number_of(self.Severity.get("Normalized")), _SEVERITIES)
-
-
-def recognises(record: Record) -> bool:
-    """Recognise EventBridge's events of findings; insights and the OCSF format are left to the generic source."""
-    return record.detail_type in (IMPORTED, CUSTOM_ACTION)
 
 
 def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
