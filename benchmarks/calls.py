@@ -28,15 +28,10 @@ from benchmarks.standin import SECRET, SECRET_NAME, Request, Response, serve
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.stack import aws_environment
-from tests.lab.fakes import (
-    DEAD_LETTER_URL,
-    RETRY_URL,
-    TABLE,
-    Clock,
-    FakeDynamoDB,
-    FakeSecrets,
-    FakeSQS,
-)
+from tests.lab.clock import Clock
+from tests.lab.dynamodb import TABLE, FakeDynamoDB
+from tests.lab.secrets import FakeSecrets
+from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
 
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096

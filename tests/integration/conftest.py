@@ -7,7 +7,7 @@ import pytest
 
 from handler.delivery.dynamodb import KEY
 from local.stack import Emulator
-from tests.lab.fakes import FakeDynamoDB
+from tests.lab.dynamodb import INDEX, INDEX_HASH, INDEX_RANGE, FakeDynamoDB
 
 
 @pytest.fixture
@@ -27,8 +27,18 @@ def dynamodb(request: pytest.FixtureRequest, table_name: str) -> Iterator[object
     client.create_table(
         TableName=table_name,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in (KEY, INDEX_HASH, INDEX_RANGE)],
         KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": INDEX,
+                "KeySchema": [
+                    {"AttributeName": INDEX_HASH, "KeyType": "HASH"},
+                    {"AttributeName": INDEX_RANGE, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
     )
     yield client
     client.delete_table(TableName=table_name)

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from handler.delivery.limiter import RateLimiter
 from handler.delivery.rate import PERIOD_MS, Priority
 from handler.errors import RateLimitExceededError
-from tests.lab.fakes import NOW, make_limiter
+from tests.lab.clock import NOW
+from tests.lab.world import make_limiter
 
 KEY = SecretStr("0123456789abcdef0123456789abcdef")
 PERIOD = PERIOD_MS / 1000

@@ -29,7 +29,8 @@ from local.stack import (
     aws_environment,
 )
 from package import build
-from tests.lab.fakes import native, target_secret
+from tests.lab.secrets import target_secret
+from tests.lab.world import native
 
 PACKAGE = TEMPLATE.parent / "PublisherFunction"
 MAX_MB = 25

@@ -16,7 +16,8 @@ from handler.delivery.claims import (
 )
 from handler.delivery.table import Claimed, DedupTable, Refused
 from handler.errors import TableMissingError
-from tests.lab.fakes import make_table, plain
+from tests.lab.dynamodb import plain
+from tests.lab.world import make_table
 
 NOW = 1_795_405_200.0
 NOW_MS = 1_795_405_200_000

@@ -8,12 +8,9 @@ import pytest
 from handler.errors import PublishError
 from handler.targets.secrets import SecretsByPrefix, Targets
 from local.stack import Emulator
-from tests.lab.fakes import (
-    BASE_URL,
-    OTHER_KEY,
-    Clock,
-    target_secret,
-)
+from tests.lab.clock import Clock
+from tests.lab.secrets import OTHER_KEY, target_secret
+from tests.lab.wire import BASE_URL
 
 TAGGED = [{"Key": "publishing-target", "Value": "true"}]
 

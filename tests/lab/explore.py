@@ -42,27 +42,14 @@ from handler.report import Report
 from handler.targets.secrets import SecretsByPrefix, Targets
 from local.simulator.faults import Answer, Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
-from tests.lab import fakes
 from tests.lab.alerts import parse_alert
-from tests.lab.fakes import (
-    BASE_URL,
-    DEAD_LETTER_URL,
-    NOW,
-    RETRY_URL,
-    TABLE,
-    Clock,
-    DirectPool,
-    FakeDynamoDB,
-    FakeSecrets,
-    FakeSQS,
-    FreeTurns,
-    Item,
-    make_client,
-    make_sender,
-    make_table,
-    plain,
-    target_secret,
-)
+from tests.lab.clock import NOW, Clock
+from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
+from tests.lab.expressions import Item
+from tests.lab.secrets import FakeSecrets, target_secret
+from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
+from tests.lab.wire import BASE_URL, DirectPool
+from tests.lab.world import FreeTurns, make_client, make_sender, make_table, native
 
 INVOCATION_SECONDS = 3.0
 """Any length would do: the only instant that matters is its end."""
@@ -97,7 +84,7 @@ class Seen:
 
     def record(self) -> str:
         """Give the record with which it comes from the retry queue, as JSON: its first time is like every other."""
-        alert = parse_alert(fakes.native("f-1", str(self.status), int(self.name[1:])))
+        alert = parse_alert(native("f-1", str(self.status), int(self.name[1:])))
         sqs = FakeSQS()
         queues = Queues(cast(SQSClient, sqs), RETRY_URL, DEAD_LETTER_URL)
         queues.defer(alert, Hop(target="production"), Deferred(reason=DeferReason.BUSY, delay_seconds=0), NOW)

@@ -27,25 +27,13 @@ from handler.report import Report
 from handler.targets.secrets import SecretsByPrefix, Targets
 from local.simulator.faults import Fault
 from local.simulator.pagerduty import PagerDuty, RateLimit, Request
-from tests.lab.fakes import (
-    BASE_URL,
-    DEAD_LETTER_URL,
-    NOW,
-    RETRY_URL,
-    TABLE,
-    Clock,
-    DirectPool,
-    FakeDynamoDB,
-    FakeSecrets,
-    FakeSQS,
-    client_error,
-    make_client,
-    make_limiter,
-    make_owners,
-    make_sender,
-    make_table,
-    target_secret,
-)
+from tests.lab.clock import NOW, Clock
+from tests.lab.dynamodb import TABLE, FakeDynamoDB
+from tests.lab.failures import client_error
+from tests.lab.secrets import FakeSecrets, target_secret
+from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
+from tests.lab.wire import BASE_URL, DirectPool
+from tests.lab.world import make_client, make_limiter, make_owners, make_sender, make_table
 
 FUNCTION_TIMEOUT_SECONDS = 60.0
 MARGIN_SECONDS = 3.0

@@ -16,17 +16,9 @@ from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.fakes import (
-    ROUTING_KEY,
-    DirectPool,
-    FreeTurns,
-    World,
-    make_client,
-    make_table,
-    make_world,
-    native,
-    target_secret,
-)
+from tests.lab.secrets import ROUTING_KEY, target_secret
+from tests.lab.wire import DirectPool
+from tests.lab.world import FreeTurns, World, make_client, make_table, make_world, native
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",

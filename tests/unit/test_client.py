@@ -35,7 +35,9 @@ from handler.pagerduty.events import Action, Event
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.simulator.server import SimulatorServer
-from tests.lab.fakes import ROUTING_KEY, Clock, make_client
+from tests.lab.clock import Clock
+from tests.lab.secrets import ROUTING_KEY
+from tests.lab.world import make_client
 
 RESOLVE = Event(action=Action.RESOLVE, dedup_key="db/cpu")
 ACCEPTED = {"status": "success", "message": "Event processed", "dedup_key": "db/cpu"}

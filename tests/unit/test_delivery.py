@@ -30,12 +30,9 @@ from handler.outcome import (
 from handler.pagerduty.events import Action
 from handler.targets.target import Target
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.fakes import (
-    NOW,
-    ROUTING_KEY,
-    World,
-    make_world,
-)
+from tests.lab.clock import NOW
+from tests.lab.secrets import ROUTING_KEY
+from tests.lab.world import World, make_world
 
 ID = "production#f-1"
 

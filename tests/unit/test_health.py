@@ -9,19 +9,9 @@ from pydantic import SecretStr
 from handler.errors import ErrorReason, PublisherErrorReason
 from handler.health import Health, HealthCheck, is_asked_for
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.fakes import (
-    OTHER_KEY,
-    ROUTING_KEY,
-    DirectPool,
-    FreeTurns,
-    World,
-    make_client,
-    make_limiter,
-    make_table,
-    make_world,
-    native,
-    target_secret,
-)
+from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
+from tests.lab.wire import DirectPool
+from tests.lab.world import FreeTurns, World, make_client, make_limiter, make_table, make_world, native
 
 
 def run(world: World, *, rate_limit: float | None = None) -> Health:

@@ -25,14 +25,10 @@ from handler.pagerduty.client import REDACTED, PagerDutyClient
 from handler.settings import Settings
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.alerts import shown
-from tests.lab.fakes import (
-    BASE_URL,
-    Failures,
-    World,
-    make_world,
-    native,
-    target_secret,
-)
+from tests.lab.failures import Failures
+from tests.lab.secrets import target_secret
+from tests.lab.wire import BASE_URL
+from tests.lab.world import World, make_world, native
 from tests.unit.test_app import (
     Context,
     eventbridge,

@@ -13,14 +13,9 @@ from handler.delivery.rate import PERIOD_MS, WINDOW_MS, Priority
 from handler.errors import RateLimitExceededError, TableMissingError, TableUnavailableError
 from handler.outcome import Accepted, DeferReason, Deferred
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.fakes import (
-    NOW,
-    TABLE,
-    FakeDynamoDB,
-    make_limiter,
-    make_world,
-    native,
-)
+from tests.lab.clock import NOW
+from tests.lab.dynamodb import TABLE, FakeDynamoDB
+from tests.lab.world import make_limiter, make_world, native
 
 KEY = SecretStr("0123456789abcdef0123456789abcdef")
 OTHER = SecretStr("f" * 32)

@@ -30,17 +30,11 @@ from handler.outcome import (
 )
 from handler.pagerduty.client import Answer
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.fakes import (
-    NOW,
-    OTHER_KEY,
-    ROUTING_KEY,
-    TABLE,
-    Message,
-    World,
-    make_world,
-    native,
-    target_secret,
-)
+from tests.lab.clock import NOW
+from tests.lab.dynamodb import TABLE
+from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
+from tests.lab.sqs import Message
+from tests.lab.world import World, make_world, native
 
 ID = "production#f-1"
 

@@ -25,13 +25,8 @@ from handler.errors import (
 )
 from handler.outcome import DeferReason, Deferred
 from handler.queues import Hop, Queues, hop_of
-from tests.lab.fakes import (
-    DEAD_LETTER_URL,
-    NOW,
-    RETRY_URL,
-    FakeSQS,
-    Message,
-)
+from tests.lab.clock import NOW
+from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS, Message
 
 NOW_AT = datetime.fromtimestamp(NOW, UTC)
 ERROR = PagerDutyApiError(400, "Event object is invalid", ["'payload.summary' is missing"])

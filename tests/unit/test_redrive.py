@@ -9,16 +9,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from mypy_boto3_cloudformation.client import CloudFormationClient
 
-from tests.lab.fakes import (
-    DEAD_LETTER_URL,
-    NOW,
-    RETRY_URL,
-    Clock,
-    Failures,
-    FakeSQS,
-    client_error,
-    native,
-)
+from tests.lab.clock import NOW, Clock
+from tests.lab.failures import Failures, client_error
+from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
+from tests.lab.world import native
 from tools.redrive import (
     RedriveError,
     find_queues,

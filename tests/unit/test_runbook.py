@@ -11,7 +11,7 @@ from handler.errors import ErrorReason, PublisherErrorReason
 from handler.metrics import Dimension, Metric
 from handler.outcome import DeferReason, SkipReason
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.fakes import native
+from tests.lab.world import native
 from tests.unit.test_app import Function, function, sns
 
 __all__ = ["function"]

@@ -25,7 +25,7 @@ from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.sources import generic, target_names
 from tests.lab.alerts import AN_ALERT, EVENTS
-from tests.lab.fakes import native
+from tests.lab.world import native
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,12 +18,8 @@ from handler.delivery.claims import (
 )
 from handler.delivery.table import Claimed, DedupTable, Refused
 from handler.errors import TableMissingError, TableUnavailableError
-from tests.lab.fakes import (
-    TABLE,
-    FakeDynamoDB,
-    make_table,
-    plain,
-)
+from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
+from tests.lab.world import make_table
 
 NOW = 1_795_405_200.0
 NOW_MS = 1_795_405_200_000

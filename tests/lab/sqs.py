@@ -1,0 +1,91 @@
+"""SQS in memory, which refuses what SQS refuses."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError
+
+from tests.lab.clock import NOW
+from tests.lab.failures import Failures, client_error
+
+RETRY_URL = "https://sqs.us-east-1.amazonaws.com/000000000000/retry"
+DEAD_LETTER_URL = "https://sqs.us-east-1.amazonaws.com/000000000000/dead-letter"
+
+_NOT_FOR_SQS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message on a queue."""
+
+    body: str
+    delay_seconds: int
+    attributes: Mapping[str, str]
+
+    @property
+    def content(self) -> Any:
+        return json.loads(self.body)
+
+    def as_record(self, message_id: str = "m-1") -> dict[str, Any]:
+        """Return the record with which Lambda would be invoked."""
+        return {
+            "messageId": message_id,
+            "receiptHandle": "r-1",
+            "body": self.body,
+            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": str(int(NOW * 1000))},
+            "messageAttributes": {},
+            "md5OfBody": "",
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:retry",
+            "awsRegion": "us-east-1",
+        }
+
+
+class FakeSQS:
+    """Queues that are lists; refuses what SQS refuses."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, list[Message]] = {RETRY_URL: [], DEAD_LETTER_URL: []}
+        self.failures = Failures()
+
+    @property
+    def retries(self) -> list[Message]:
+        return self.queues[RETRY_URL]
+
+    @property
+    def dead_letters(self) -> list[Message]:
+        return self.queues[DEAD_LETTER_URL]
+
+    def copy(self) -> "FakeSQS":
+        """Return an independent one with the same messages."""
+        twin = FakeSQS()
+        twin.queues = {url: list(messages) for url, messages in self.queues.items()}
+        twin.failures = Failures(self.failures.error, self.failures.after, self.failures.times)
+        return twin
+
+    def fail(self, error: str | BotoCoreError, *, after: int = 0, times: int | None = None) -> None:
+        """Fail from now on."""
+        self.failures = Failures(error, after, times)
+
+    def send_message(
+        self,
+        *,
+        QueueUrl: str,
+        MessageBody: str,
+        DelaySeconds: int = 0,
+        MessageAttributes: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> dict[str, str]:
+        self.failures.strike("SendMessage")
+        if QueueUrl not in self.queues:
+            raise client_error("AWS.SimpleQueueService.NonExistentQueue", "SendMessage")
+        attributes = {name: value["StringValue"] for name, value in (MessageAttributes or {}).items()}
+        if not 0 <= DelaySeconds <= 900 or not MessageBody or not all(attributes.values()):
+            raise client_error("InvalidParameterValue", "SendMessage")
+        if any(_NOT_FOR_SQS.search(text) for text in (MessageBody, *attributes.values())):
+            raise client_error("InvalidMessageContents", "SendMessage")
+        self.queues[QueueUrl].append(Message(MessageBody, DelaySeconds, attributes))
+        return {"MessageId": f"m-{len(self.queues[QueueUrl])}"}
