@@ -17,7 +17,8 @@ from select import select
 from types import TracebackType
 from typing import Any, Self
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("google-chrome", "chromium", "chromium-browser")
+"""In this order: on GitHub's Ubuntu runners `chromium` is a snapshot build that cannot be sandboxed as here."""
 PATIENCE_SECONDS = 20.0
 # Chromium reads commands from descriptor 3 and writes answers to 4; Python itself puts the pipes there, and becomes it.
 _BECOME = (
