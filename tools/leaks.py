@@ -1,7 +1,7 @@
-"""Looks for secrets in every line that was ever added to this repository: `make scan` runs it over the whole history.
+"""Searches this repository for secrets: `make scan` runs it over all files, commits, merges, tags and names.
 
-With Yelp's detect-secrets where that is installed, and for what it does not know, PagerDuty's routing keys, by a
-pattern of its own.
+Reads every object that a ref reaches, so that nothing depends on how a diff is shown, and the files of the work tree.
+Uses Yelp's detect-secrets where it is installed, and patterns of its own for what that does not know.
 """
 
 import re
@@ -11,54 +11,49 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_WHOLE = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])"
 PATTERNS = {
-    "routing key": re.compile(r"(?<![0-9A-Za-z/+])(?=R?[0-9a-f]*[0-9])[R0-9a-f][0-9a-f]{31}(?![0-9A-Za-z/+=])"),
+    # A random key of 32 letters and digits without any digit is rare, and names are often like that: without a digit
+    # it has to stand where a routing key stands.
+    "routing key": re.compile(_WHOLE.format(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{32}")),
+    "routing key by its name": re.compile(
+        r"(?i:routing|service|integration)[_-]?(?i:key)[\"']?\s*[:=]\s*[\"']?(?P<secret>[0-9A-Za-z]{32})(?![0-9A-Za-z])"
+    ),
     "AWS access key": re.compile(r"(?<![0-9A-Z])(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Z])"),
     "private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 }
 FAKES = re.compile(
-    r"AKIAIOSFODNN7EXAMPLE"  # of AWS's documentation
+    r"\w*EXAMPLE\w*"  # of AWS's documentation, and whatever says so itself
     r"|0123456789abcdef0123456789abcdef|fedcba9876543210fedcba9876543210"  # of the simulator
     r"|5ec7e75ec7e75ec7e75ec7e75ec7e75e"  # of tests/unit/test_hygiene.py
     # digests, and ids of AWS's documentation, in events and tests
+    r"|abcdefghijklmnopqrstuvwxyz012345"
     r"|0123fedcba98765401234567890abcde"
+    r"|1f2e3d4c5b6a79880f1e2d3c4b5a6978"
     r"|2bc6860dc5e990a526afb52b0a365f3f"
     r"|2eb8f3a6c14d4907b5e2a83d61fc7b90"
     r"|7ac3d1f09b2e4856a1d0c97e35f8b642"
     r"|953cc7665e7a14c1ee6151d01cc585b2"
     r"|bc7e2618260d5cf5ec7e0ebbbf8c7e5e"
     r"|f617dd6450f2f023033524c521c13f34"
-    r"|(?P<one>[0-9a-f])(?P=one){31}|[R0-9a-f]?(?P<few>[0-9a-f]{1,4})(?P=few){7,31}[0-9a-f]{0,3}"  # repeat themselves
+    r"|(?P<one>[0-9A-Za-z])(?P=one){31}|[R0-9A-Za-z]?(?P<few>[0-9A-Za-z]{1,8})(?P=few){3,31}[0-9A-Za-z]{0,7}"  # repeats
 )
-"""What looks like a secret and is known to be none."""
+"""What looks like a secret and is known to be none. New fakes repeat themselves or say EXAMPLE, or are listed here."""
 
 
 def leaks_of(line: str) -> Iterator[tuple[str, str]]:
-    """Give what looks like a secret in a line: its kind, and the text."""
+    """Yield what looks like a secret in a line, each once: its kind, and the text."""
+    known: set[str] = set()
     for kind, pattern in PATTERNS.items():
         for found in pattern.finditer(line):
-            if not FAKES.fullmatch(found[0]):
-                yield kind, found[0]
-
-
-def added_lines(*arguments: str) -> Iterator[tuple[str, str]]:
-    """Give each line that a commit added, once, with the first place where it was."""
-    command = ["git", "log", "--all", "--reverse", "-p", "-U0", "--no-color", "--no-ext-diff", "--format=commit %h"]
-    log = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, check=True).stdout
-    commit = path = ""
-    seen: set[str] = set()
-    for line in log.decode(errors="replace").splitlines():
-        if line.startswith("commit "):
-            commit = line[7:]
-        elif line.startswith("+++ "):
-            path = line[6:]
-        elif line.startswith("+") and line not in seen:
-            seen.add(line)
-            yield f"{commit} {path}", line[1:]
+            text = found["secret"] if "secret" in pattern.groupindex else found[0]
+            if text not in known and not FAKES.fullmatch(text):
+                known.add(text)
+                yield kind, text
 
 
 def known_kinds() -> Callable[[str], Iterable[tuple[str, str]]]:
-    """Give a function that finds what detect-secrets knows by its form; one that finds nothing where it is missing."""
+    """Return a function that finds what detect-secrets knows by its form; without detect-secrets it finds nothing."""
     try:
         from detect_secrets.core.scan import scan_line
         from detect_secrets.settings import default_settings
@@ -79,18 +74,55 @@ def known_kinds() -> Callable[[str], Iterable[tuple[str, str]]]:
     return find
 
 
-def main() -> int:
-    """Print each place of something like a secret, without the secret; give the exit status."""
+def texts(repository: Path) -> Iterator[tuple[str, str]]:
+    """Yield every text of a repository with where it is: objects, names of refs and files, and the work tree."""
+    refs = _git(repository, "for-each-ref", "--format=%(refname)").decode(errors="replace")
+    yield "the name of a ref", refs
+    listed = [line.partition(" ") for line in _git(repository, "rev-list", "--objects", "--all").decode().splitlines()]
+    paths = {name: path for name, _, path in listed}
+    yield "the name of a file", "\n".join(paths.values())
+    for name, kind, content in _objects(repository, paths):
+        if kind != "tree":
+            yield (paths[name] or f"the {kind} {name[:9]}"), content.decode(errors="replace")
+    for path in _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0"):
+        if path and (repository / path).is_file():
+            yield path, (repository / path).read_text(errors="replace")
+
+
+def _objects(repository: Path, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield id, kind and content of objects.
+
+    https://git-scm.com/docs/git-cat-file#_batch_output
+    """
+    batch = _git(repository, "cat-file", "--batch", given="\n".join(names).encode())
+    start = 0
+    while start < len(batch):
+        end = batch.index(b"\n", start)
+        name, kind, size = batch[start:end].decode().split()
+        yield name, kind, batch[end + 1 : end + 1 + int(size)]
+        start = end + 1 + int(size) + 1
+
+
+def _git(repository: Path, *arguments: str, given: bytes = b"") -> bytes:
+    return subprocess.run(["git", *arguments], cwd=repository, input=given, capture_output=True, check=True).stdout
+
+
+def main(repository: Path = ROOT) -> int:
+    """Print each place of something like a secret, without the secret, and return the exit status."""
     more = known_kinds()
-    count = number = 0
-    for place, line in added_lines():
-        number += 1
-        for kind, text in {*leaks_of(line), *more(line)}:
-            if not FAKES.fullmatch(text):
-                count += 1
-                print(f"{place}: looks like a secret: {kind} of {len(text)} characters, {text[:4]}...")
-    print(f"{number} different lines were added to this repository, {count} look like a secret.")
-    return 1 if count or not number else 0
+    seen: set[str] = set()
+    count = 0
+    for place, text in texts(repository):
+        for line in text.splitlines():
+            if line in seen:
+                continue
+            seen.add(line)
+            for kind, secret in {*leaks_of(line), *more(line)}:
+                if not FAKES.fullmatch(secret):
+                    count += 1
+                    print(f"{place}: looks like a secret: {kind} of {len(secret)} characters, {secret[:4]}...")
+    print(f"{len(seen)} different lines are in this repository, {count} look like a secret.")
+    return 1 if count or not seen else 0
 
 
 if __name__ == "__main__":
