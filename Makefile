@@ -25,7 +25,7 @@ configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
   print(given if isinstance(given, str) else " ".join(given))' $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build invoke deploy bench mutants redrive scan lock clean
+.PHONY: help run test unit lint format build package invoke deploy bench mutants redrive scan lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -45,6 +45,7 @@ lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate 
 	$(VENV)/bin/mypy src/handler src/package local tools tests benchmarks
 	$(run_sam) validate --lint --region us-east-1 --template template.yaml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 
 format: $(VENV)/.installed ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
@@ -52,6 +53,11 @@ format: $(VENV)/.installed ## let ruff mend what it can
 
 build: $(SAM)/.installed ## sam build, for arm64 unless told otherwise [ARCHITECTURE=x86_64]
 	$(run_sam) build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+package: ## what a release has, in dist/: zip files for both processors, templates, bill of materials, digests
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.13, or name it with PYTHON=..." >&2; exit 1; }
+	@rm -rf dist
+	@PYTHONPATH=src $(PYTHON) -m package.release dist
 
 invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## sam local invoke in a container, against the local stack: EVENT=events/....json
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
@@ -69,10 +75,10 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
 	@$(VENV)/bin/python -m tools.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
-scan: $(SCAN)/.installed ## checkov over the template, secrets over the history, known vulnerabilities of the pins
+scan: $(SCAN)/.installed ## misconfigurations of the template, secrets in the whole history, known vulnerabilities of the pins
 	$(SCAN)/bin/checkov --config-file .checkov.yaml
-	$(SCAN)/bin/python tools/leaks.py
-	$(SCAN)/bin/pip-audit --requirement src/requirements.txt --disable-pip --require-hashes
+	$(SCAN)/bin/python -m tools.leaks
+	$(SCAN)/bin/python -m tools.audit
 
 lock: ## pin the newest versions that fit, with their hashes
 	$(PYTHON) -m venv --clear .tools/lock
@@ -82,7 +88,7 @@ lock: ## pin the newest versions that fit, with their hashes
 	    --no-emit-find-links --strip-extras --no-header --allow-unsafe -o $$name.txt $$name.in || exit 1; done
 
 clean: ## delete everything that was made here
-	rm -rf .aws-sam .tools .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .aws-sam dist .tools .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- how the tools come to be ---
@@ -91,7 +97,7 @@ define environment
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.13, or name it with PYTHON=..." >&2; exit 1; }
 @echo "installing $< ..."
 @$(PYTHON) -m venv --clear $(@D)
-@$(@D)/bin/python -m pip install --quiet --require-hashes -r $< >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
+@$(@D)/bin/python -m pip install --quiet --only-binary=:all: --require-hashes -r $< >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
 @touch $@
 endef
 
