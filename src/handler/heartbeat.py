@@ -1,0 +1,48 @@
+"""The heartbeat: a healthy check tells a dead man's switch outside the account that it is healthy.
+
+For Healthchecks.io, PagerDuty's or anybody's: a GET of the setting's URL, which is a secret and is logged nowhere.
+"""
+
+from urllib.parse import urlsplit
+
+import urllib3
+
+TIMEOUT_SECONDS = 5.0
+
+
+def ping(pool: urllib3.PoolManager, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
+    """Request the URL once; return what went wrong in a sentence without the URL, or nothing. Never raises.
+
+    A redirect is not followed: whoever answers it would learn the switch's address, and could keep it quiet.
+    """
+    host = ""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme not in ("https", "http"):
+            return "heartbeat: HeartbeatUrl is no URL: it begins with https://"
+        answer = pool.request(
+            "GET",
+            url,
+            timeout=urllib3.Timeout(total=timeout_seconds),
+            redirect=False,
+            retries=False,
+            preload_content=False,
+        )
+        status, location = answer.status, answer.headers.get("Location", "")
+        # one connection every five minutes: nobody will use it again, and nobody has asked for the body
+        answer.close()
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        return f"heartbeat: {host or 'HeartbeatUrl'} does not answer: {type(error).__name__}"
+    if 200 <= status < 300:
+        return ""
+    if 300 <= status < 400:
+        return f"heartbeat: {host} redirects to {_host(location)}: set HeartbeatUrl to the address it redirects to"
+    return f"heartbeat: {host} answers {status}: check HeartbeatUrl"
+
+
+def _host(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or "another path"
+    except ValueError:
+        return "another address"
