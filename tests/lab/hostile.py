@@ -17,6 +17,13 @@ from handler.pagerduty.severity import Severity
 from local.simulator.pagerduty import PagerDuty
 from tests.lab.alerts import ARRIVED_AT, json_values
 
+INSIDE = "(JSON inside the text)"
+"""The key of a path under which a text is the JSON that it holds: a message inside its wrapping."""
+
+PIECES = ["[", '{"a":', '"', "\\", "\n", " ", ",", "=", ":", "- ", "a", "0", "é", "{{", '\\"', "a,b=c\n"]
+PIECES += ["Labels:\n - a = b\n", "Alerts Firing:\n", 'a="b",', "http://a ", "arn:aws:", "2026-11-23T"]
+"""What a text is cut and filled up with, and repeats to make a parser that starts over at each of them run away."""
+
 type Path = tuple[str | int, ...]
 
 
@@ -37,7 +44,12 @@ values = json_values | st.sampled_from(
         "data:text/html;base64,PHNjcmlwdD4=",
         "https://[::1",
         "https://lamplight.example/a b\nc",
+        "arn:",
         "arn:::::",
+        "arn:aws:a:b:c:d",
+        "GMT",
+        "9" * 300,
+        10**400,
         "arn:aws:ecs:eu-west-1\n:123456789012:service/a/b",
         "9999-12-31T23:59:59-23:59",
         "0001-01-01T00:00:00+23:59",
@@ -57,49 +69,75 @@ values = json_values | st.sampled_from(
 
 
 def paths_of(document: Any, path: Path = ()) -> Iterator[Path]:
-    """Give the path of every value in a document, its own first."""
+    """Return the path of every value in a document, its own first, inside its texts too."""
     yield path
-    inside: Any = document.items() if isinstance(document, dict) else ()
-    inside = enumerate(document) if isinstance(document, list) else inside
+    inside: Any = ()
+    match document:
+        case dict():
+            inside = document.items()
+        case list():
+            inside = enumerate(document)
+        case str() if (opened := _opened(document)) is not None:
+            inside = [(INSIDE, opened)]
     for key, inner in inside:
         yield from paths_of(inner, (*path, key))
 
 
+def _opened(text: str) -> Any:
+    """Return the object or list that a text holds as JSON; None if it holds none."""
+    if text[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def value_at(document: Any, path: Path) -> Any:
-    """Give the value at a path of a document."""
+    """Return the value at a path of a document."""
     for key in path:
-        document = document[key]
+        document = json.loads(document) if key == INSIDE else document[key]
     return document
 
 
 def replaced(document: Any, path: Path, value: Any) -> Any:
-    """Give a copy of a document with another value at a path."""
+    """Return a copy of a document with another value at a path."""
     if not path:
         return value
+    key, *rest = path
+    if key == INSIDE:
+        return json.dumps(replaced(json.loads(document), tuple(rest), value))
     document = copy.copy(document)
-    document[path[0]] = replaced(document[path[0]], path[1:], value)
+    document[key] = replaced(document[key], tuple(rest), value)
     return document
 
 
 @st.composite
 def mutations(draw: st.DrawFn, document: Any) -> Any:
-    """A document with up to three damages: a value replaced by any other, a key deleted, an entry of a list doubled."""
+    """A document with up to three damages, in its wrappings or in what they hold.
+
+    A value is replaced by any other, a key deleted, an entry of a list doubled, or a text cut and filled up.
+    """
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(paths_of(document))[:500]))
+        value = value_at(document, path)
         parent = value_at(document, path[:-1])
         match draw(st.integers(0, 5)):
             case 0 if path and isinstance(parent, dict):
-                without = {key: value for key, value in parent.items() if key != path[-1]}
-                document = replaced(document, path[:-1], without)
-            case 0 if path:
-                document = replaced(document, path[:-1], [*parent, value_at(document, path)])
+                document = replaced(document, path[:-1], {key: each for key, each in parent.items() if key != path[-1]})
+            case 0 if path and isinstance(parent, list):
+                document = replaced(document, path[:-1], [*parent, value])
+            case 1 if isinstance(value, str) and value:
+                start = draw(st.integers(0, len(value)))
+                end = draw(st.integers(start, len(value)))
+                document = replaced(document, path, value[:start] + draw(st.sampled_from(PIECES)) + value[end:])
             case _:
                 document = replaced(document, path, draw(values))
     return document
 
 
 def within(event: Any, change: Callable[[Any], Any]) -> Any:
-    """Give an invocation with its innermost payload changed: inside SNS, SQS and EventBridge, in any nesting."""
+    """Return an invocation with its innermost payload changed: inside SNS, SQS and EventBridge, in any nesting."""
     match event:
         case {"Records": [*records]}:
             return {**event, "Records": [within(record, change) for record in records]}

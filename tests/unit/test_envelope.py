@@ -407,29 +407,3 @@ def assert_published_or_refused(raw: Any) -> None:
 def test_any_record_gives_alerts_or_a_publish_error(raw: Any) -> None:
     """Nothing else is ever raised, so that a record ends published, ignored or on the dead-letter queue."""
     assert_published_or_refused(raw)
-
-
-SAMPLES = st.sampled_from(
-    [
-        *("native-sns-firing", "native-sqs-sns", "native-eventbridge-resolved", "cloudwatch-sns-alarm"),
-        *("cloudwatch-sns-composite", "cloudwatch-eventbridge-alarm", "cloudwatch-sns-metric-math"),
-    ]
-)
-
-
-def damage(value: Any, data: st.DataObject) -> Any:
-    """Put something else in one place of a JSON value, inside its texts too."""
-    if isinstance(value, str) and value.startswith("{"):
-        return json.dumps(damage(json.loads(value), data))
-    if isinstance(value, dict) and value and data.draw(st.integers(0, 4)):
-        key = data.draw(st.sampled_from(sorted(value)))
-        return {**value, key: damage(value[key], data)}
-    if isinstance(value, list) and value and data.draw(st.integers(0, 4)):
-        return [damage(value[0], data), *value[1:]]
-    return data.draw(anything)
-
-
-@given(SAMPLES, st.data())
-def test_a_sample_damaged_anywhere_gives_alerts_or_a_publish_error(name: str, data: st.DataObject) -> None:
-    for record in split(damage(sample(name), data)):
-        assert_published_or_refused(record)
