@@ -1,0 +1,476 @@
+"""The second path: every dead letter and every late critical alert is told once, with its content, and no key."""
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.errors import InvalidAlertError, NoTargetError, QueueUnavailableError, TableUnavailableError
+from handler.operators import (
+    MAX_ENTRIES,
+    MAX_SUBJECT,
+    STATE_ID,
+    Entry,
+    Kind,
+    Operators,
+    Seen,
+    State,
+    Waiting,
+    after_sending,
+    compose,
+    dump,
+    is_report,
+    load,
+    step,
+)
+from handler.outcome import DeferReason, Deferred, Rejected
+from handler.pagerduty.events import Action
+from handler.pagerduty.severity import Severity
+from handler.report import Report
+from tests.lab.alerts import AN_ALERT
+from tests.lab.clock import NOW, Clock
+from tests.lab.dynamodb import TABLE, FakeDynamoDB
+from tests.lab.failures import client_error
+
+KEY = "0123456789abcdef0123456789abcdef"
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:operators"
+
+
+@dataclass
+class FakeSNS:
+    """Messages published to the operators' topic."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def publish(self, **message: Any) -> None:
+        if self.error:
+            raise self.error
+        assert message["TopicArn"] == TOPIC
+        assert message["Subject"].isascii()
+        assert 0 < len(message["Subject"]) < 100
+        assert message["Message"]
+        self.messages.append(message)
+
+
+@dataclass
+class Bench:
+    """The operators' reports, on fakes."""
+
+    clock: Clock = field(default_factory=Clock)
+    dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
+    sns: FakeSNS = field(default_factory=FakeSNS)
+    said: list[str] = field(default_factory=list)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+
+    def operators(self, topic_arn: str = TOPIC) -> Operators:
+        return Operators(
+            cast(Any, self.dynamodb),
+            cast(Any, self.sns),
+            table=TABLE,
+            topic_arn=topic_arn,
+            clock=self.clock,
+            redact=lambda text: text.replace(KEY, "[redacted]"),
+            report=self.said.append,
+            stack="publisher",
+        )
+
+    def wait(self, key: str, *, urgency: int = 0, since: float | None = None, **alert: Any) -> None:
+        """Let a delivery wait: its record, and its place in the index."""
+        milliseconds = int((self.clock() if since is None else since) * 1000)
+        message = {
+            "alert": {
+                "fingerprint": key,
+                "alert_name": f"name of {key}",
+                "status": "firing",
+                "summary": f"summary of {key}",
+                "generator_url": "https://prometheus.example.com/graph",
+                "location": "orders-db-1",
+                **alert,
+            }
+        }
+        identity = f"production#{key}"
+        self.dynamodb.put_item(
+            TableName=TABLE,
+            Item={
+                "id": {"S": identity},
+                "status": {"S": "firing"},
+                "severity": {"S": "critical"},
+                "waiting": {"S": "production#1"},
+                "waiting_order": {"S": f"{urgency}#{milliseconds:013}"},
+                "waiting_since": {"N": str(milliseconds)},
+                "body": {"B": zlib.compress(json.dumps(message).encode())},
+            },
+        )
+        self.waiting[key] = Waiting(identity, f"{urgency}#{milliseconds:013}")
+
+    def end(self, key: str, **attributes: Any) -> None:
+        """Let it wait no longer."""
+        del self.waiting[key]
+        item = {"id": {"S": f"production#{key}"}, "status": {"S": "firing"}, **attributes}
+        self.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    def accept(self, key: str) -> None:
+        self.end(key, delivered_at={"N": str(int(self.clock() * 1000))})
+
+    def look(self, operators: Operators, minutes: int = 1) -> None:
+        """Run the schedule so often, a minute apart."""
+        for _ in range(minutes):
+            self.clock.advance(60)
+            operators.look(self.waiting.values())
+
+    @property
+    def subjects(self) -> list[str]:
+        return [message["Subject"] for message in self.sns.messages]
+
+    @property
+    def last(self) -> str:
+        return str(self.sns.messages[-1]["Message"])
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def dead(name: str = "OrdersDatabaseHighCPU", error: str = "PagerDuty answered 400", **alert: Any) -> Report:
+    return Report(
+        result=Rejected(error=NoTargetError(error)),
+        alert=replace(AN_ALERT, fingerprint=name, name=name, **alert),
+        action=Action.TRIGGER,
+        target="production",
+        severity=Severity.CRITICAL,
+    )
+
+
+def deferred(at: float, reason: DeferReason = DeferReason.TABLE_UNAVAILABLE) -> Report:
+    return Report(
+        result=Deferred(reason=reason, delay_seconds=30, error=TableUnavailableError("DynamoDB")),
+        alert=replace(AN_ALERT, observed_at=datetime.fromtimestamp(at, UTC)),
+        action=Action.TRIGGER,
+        target="production",
+        severity=Severity.CRITICAL,
+    )
+
+
+# --- Dead letters -------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_letter_is_told_with_its_content(bench: Bench) -> None:
+    """Name, summary, severity, place, target, error and link: enough to act on without opening anything."""
+    alert = {"summary": "CPU at 97 %", "location": "orders-db-1", "generator_url": "https://prometheus.example.com/g"}
+    bench.operators().note([dead(**alert)])
+    assert bench.subjects == ["Dead letter: OrdersDatabaseHighCPU"]
+    assert bench.last.splitlines() == [
+        "DEAD LETTERS: 1",
+        "They could not be delivered and are kept for 14 days. Mend the cause, then: make redrive",
+        "",
+        "CRITICAL  OrdersDatabaseHighCPU",
+        "  OrdersDatabaseHighCPU: CPU at 97 %",
+        "  place   orders-db-1",
+        "  target  production",
+        f"  since   {datetime.fromtimestamp(NOW, UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "  error   no_target: PagerDuty answered 400",
+        "  link    https://prometheus.example.com/g",
+        "",
+        "What became of one: make trace STACK=publisher NAME=...   What is misconfigured: make doctor STACK=publisher",
+    ]
+
+
+def test_a_message_that_is_no_alert_is_told_too(bench: Bench) -> None:
+    bench.operators().note([Report(result=Rejected(error=InvalidAlertError("native alert: status: missing")))])
+    assert bench.subjects == ["Dead letter: A message that is no alert"]
+    assert "error   invalid_alert: native alert: status: missing" in bench.last
+
+
+def test_what_went_well_costs_nothing(bench: Bench) -> None:
+    """No read, no write, no message."""
+    bench.operators().note([])
+    assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
+
+
+def test_what_is_not_on_the_queue_is_no_dead_letter(bench: Bench) -> None:
+    """The invocation fails, and Lambda brings the alert again."""
+    bench.operators().note([replace(dead(), lost=QueueUnavailableError("SQS"))])
+    assert bench.sns.messages == []
+
+
+def test_no_routing_key_leaves_by_this_path(bench: Bench) -> None:
+    """Neither in the message nor in the table, whatever an alert or an error says."""
+    bench.operators().note([dead(f"name {KEY}", f"error {KEY}", summary=f"summary {KEY}")])
+    state = load(bench.dynamodb.tables[TABLE][STATE_ID])
+    assert KEY not in str(bench.sns.messages)
+    assert "[redacted]" in bench.last
+    bench.operators().note([dead(f"name {KEY}", f"error {KEY}", summary=f"summary {KEY}")])
+    state = load(bench.dynamodb.tables[TABLE][STATE_ID])
+    assert state.entries
+    assert KEY not in str(state)
+
+
+def test_a_storm_is_one_message_a_minute(bench: Bench) -> None:
+    """A thousand dead letters in ten minutes, in a hundred environments: eleven messages, which count them all."""
+    told = 0
+    for number in range(1000):
+        bench.operators().note([dead(f"alert {number}")])
+        bench.clock.advance(0.6)
+    operators = bench.operators()
+    bench.look(operators, 2)
+    for message in bench.sns.messages:
+        [heading] = [line for line in message["Message"].splitlines() if line.startswith("DEAD LETTERS")]
+        count = int(heading.rpartition(" ")[2])
+        told += count
+        entries = message["Message"].count("\n  target  ")
+        assert entries == min(count, MAX_ENTRIES)
+        assert (f"and {count - entries} more" in message["Message"]) == (count > entries)
+    assert told == 1000
+    assert len(bench.sns.messages) == 11
+
+
+def test_what_could_not_be_published_is_published_a_minute_later(bench: Bench) -> None:
+    bench.sns.error = client_error("Throttled", "Publish")
+    operators = bench.operators()
+    operators.note([dead()])
+    assert bench.said == [
+        "operators could not be told: ClientError: An error occurred (Throttled) when calling the "
+        "Publish operation: Throttled, says AWS"
+    ]
+    bench.sns.error = None
+    bench.look(operators)
+    assert bench.subjects == ["Dead letter: OrdersDatabaseHighCPU"]
+    bench.look(operators, 5)
+    assert len(bench.sns.messages) == 1
+
+
+@pytest.mark.parametrize("error", ["ProvisionedThroughputExceededException", "ResourceNotFoundException"])
+def test_without_the_table_an_environment_reports_by_itself(bench: Bench, error: str) -> None:
+    """Still at most once a minute."""
+    bench.dynamodb.fail(error)
+    operators = bench.operators()
+    for number in range(3):
+        operators.note([dead(f"alert {number}")])
+    assert bench.subjects == ["Dead letter: alert 0"]
+    bench.clock.advance(60)
+    operators.note([dead("alert 3")])
+    assert bench.subjects[1:] == ["PagerDuty Publisher: 3 dead letters"]
+
+
+def test_several_environments_at_a_time_lose_nothing(bench: Bench) -> None:
+    """Another one writes between each read and write: all entries are told."""
+    operators, other = bench.operators(), bench.operators()
+    put = bench.dynamodb.put_item
+    meanwhile: list[str] = ["a", "b"]
+
+    def put_after_another(**arguments: Any) -> Any:
+        if meanwhile:
+            name = meanwhile.pop()
+            other.note([dead(name)])
+        return put(**arguments)
+
+    bench.dynamodb.put_item = put_after_another  # type: ignore[method-assign]
+    operators.note([dead("c")])
+    bench.look(operators, 3)
+    told = "\n".join(message["Message"] for message in bench.sns.messages)
+    assert all(told.count(f"CRITICAL  {name}\n") == 1 for name in "abc")
+
+
+# --- Late ones ----------------------------------------------------------------------------------------------------
+
+
+def test_a_critical_that_waits_for_two_minutes_is_told_once_and_its_end_too(bench: Bench) -> None:
+    """Within three minutes, with what the record's body says of it."""
+    operators = bench.operators()
+    bench.wait("orders-db")
+    bench.look(operators)
+    assert bench.sns.messages == []
+    bench.look(operators)
+    assert bench.subjects == ["Not accepted by PagerDuty: name of orders-db"]
+    for part in (
+        "CRITICAL  name of orders-db",
+        "summary of orders-db",
+        "orders-db-1",
+        "https://prometheus.example.com",
+    ):
+        assert part in bench.last
+    bench.look(operators, 10)
+    assert len(bench.sns.messages) == 1
+    bench.accept("orders-db")
+    bench.look(operators)
+    assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 0 still"]
+    assert "state   accepted at " in bench.last
+    bench.look(operators, 3)
+    assert len(bench.sns.messages) == 2
+
+
+def test_only_critical_triggers_are_urgent_enough(bench: Bench) -> None:
+    for urgency in (1, 2, 3):
+        bench.wait(f"u-{urgency}", urgency=urgency)
+    bench.look(bench.operators(), 5)
+    assert bench.sns.messages == []
+
+
+def test_a_thousand_that_wait_are_a_digest_a_minute(bench: Bench) -> None:
+    """And their recovery is told when it is over, not one by one."""
+    operators = bench.operators()
+    for number in range(1000):
+        bench.wait(f"k-{number}", since=bench.clock() + number * 0.1)
+    bench.look(operators, 6)
+    news = len(bench.sns.messages)
+    assert news <= 3
+    counted = [
+        int(line.split()[2]) for m in bench.sns.messages for line in m["Message"].splitlines() if "NOT ACC" in line
+    ]
+    assert sum(counted) == 1000
+    for number in range(1000):
+        bench.accept(f"k-{number}")
+        if number % 200 == 0:
+            bench.look(operators)
+    bench.look(operators)
+    assert bench.subjects[news:] == ["PagerDuty Publisher: 1000 no longer waiting, 0 still"]
+
+
+def test_a_recovery_that_drags_on_is_told_in_between(bench: Bench) -> None:
+    operators = bench.operators()
+    bench.wait("a")
+    bench.wait("b")
+    bench.look(operators, 2)
+    bench.accept("a")
+    bench.look(operators, 12)
+    assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 1 still"]
+    assert "Still not accepted: 1 critical." in bench.last
+
+
+def test_one_that_ended_otherwise_is_not_called_accepted(bench: Bench) -> None:
+    operators = bench.operators()
+    for key in ("resolved", "dead"):
+        bench.wait(key)
+    bench.look(operators, 2)
+    bench.end("resolved", status={"S": "resolved"})
+    bench.end("dead")
+    bench.look(operators, 12)
+    text = "\n".join(message["Message"] for message in bench.sns.messages[1:])
+    assert "state   ended before it was accepted" in text
+    assert "state   not accepted as far as is known: see make trace" in text
+
+
+def test_one_that_waits_outside_of_the_table_is_told_once(bench: Bench) -> None:
+    """While the table is out alerts wait on the retry queue, and come by every half minute."""
+    operators = bench.operators()
+    operators.note([deferred(bench.clock() - 60)])
+    assert bench.sns.messages == []
+    for _ in range(10):
+        bench.clock.advance(60)
+        operators.note([deferred(NOW - 60)])
+        operators.look([])
+    assert bench.subjects == ["Not accepted by PagerDuty: CheckoutErrorRate"]
+    item: Any = {"id": {"S": "production#checkout-error-rate"}, "delivered_at": {"N": "1795407000000"}}
+    bench.dynamodb.put_item(TableName=TABLE, Item=item)
+    bench.look(operators)
+    assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 0 still"]
+
+
+@pytest.mark.parametrize("body", [b"", b"not zlib", zlib.compress(b"{}"), zlib.compress(b"[1]")])
+def test_a_body_that_cannot_be_read_leaves_the_id(bench: Bench, body: bytes) -> None:
+    bench.wait("orders-db")
+    bench.dynamodb.tables[TABLE]["production#orders-db"]["body"] = {"B": body}  # type: ignore[index]
+    bench.look(bench.operators(), 2)
+    assert bench.subjects == ["Not accepted by PagerDuty: orders-db"]
+
+
+# --- Nothing raises, nothing comes back ---------------------------------------------------------------------------
+
+
+def breaks_dynamodb(bench: Bench) -> None:
+    bench.dynamodb.fail(EndpointConnectionError(endpoint_url="https://dynamodb.example"))
+
+
+def breaks_sns(bench: Bench) -> None:
+    bench.sns.error = EndpointConnectionError(endpoint_url="https://sns.example")
+
+
+def breaks_everything(bench: Bench) -> None:
+    breaks_dynamodb(bench)
+    breaks_sns(bench)
+
+
+def damages_the_item(bench: Bench) -> None:
+    item: Any = {"id": {"S": STATE_ID}, "rev": {"N": "7"}, "content": {"B": b"x"}, "late": {"B": b""}}
+    bench.dynamodb.put_item(TableName=TABLE, Item=item)
+
+
+def has_a_bug(bench: Bench) -> None:
+    bench.sns.error = RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("harm", [breaks_dynamodb, breaks_sns, breaks_everything, damages_the_item, has_a_bug])
+def test_nothing_is_raised(bench: Bench, harm: Callable[[Bench], None]) -> None:
+    bench.wait("orders-db", since=NOW - 300)
+    harm(bench)
+    operators = bench.operators()
+    operators.note([dead(), deferred(NOW - 300)])
+    operators.look(bench.waiting.values())
+    assert bench.said or bench.sns.messages
+
+
+def test_without_a_topic_nothing_is_done(bench: Bench) -> None:
+    bench.wait("orders-db", since=NOW - 300)
+    operators = bench.operators("")
+    bench.dynamodb.calls.clear()
+    operators.note([dead()])
+    operators.look(bench.waiting.values())
+    assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
+
+
+def test_a_report_is_known_by_its_attribute(bench: Bench) -> None:
+    """A publisher that is subscribed to the operators' topic does not page for its own reports."""
+    bench.operators().note([dead()])
+    attributes = {name: each["StringValue"] for name, each in bench.sns.messages[0]["MessageAttributes"].items()}
+    assert is_report(attributes)
+    assert not is_report({"origin": "shop"})
+
+
+# --- Pure -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(min_size=1, max_size=300), st.sampled_from(Kind), st.integers(1, 3))
+def test_a_subject_is_short_plain_text(name: str, kind: Kind, count: int) -> None:
+    """Fewer than 100 characters of ASCII on one line, whatever the alert is called."""
+    state = State(counts={kind: count}, entries=(Entry(kind=kind, name=name),))
+    subject, text = compose(state)
+    assert 0 < len(subject) <= MAX_SUBJECT
+    assert all(" " <= letter <= "~" for letter in subject)
+    assert subject[0] != " "
+    assert text
+
+
+def test_a_state_survives_the_table() -> None:
+    entry = Entry(kind=Kind.DEAD_LETTER, name="Größe", summary="s", since=1.5)
+    state, _ = step(State(rev=3), Seen(entries=[entry], more={Kind.LATE: 3}, late=frozenset({b"12345678"})), 99.0)
+    assert load(cast(Any, dump(state))) == state
+    assert load(None) == State()
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.lists(st.integers(1, 200), min_size=20, max_size=20))
+def test_every_entry_is_counted_once_and_messages_are_a_minute_apart(sizes: list[int], pauses: list[int]) -> None:
+    """However they come, and although more come between a message's decision and its end."""
+    state, now, told, sent_at = State(), 1000.0, 0, 0.0
+    for size, pause in zip(sizes, pauses, strict=False):
+        state, is_due = step(state, Seen(entries=[Entry(kind=Kind.DEAD_LETTER, name="n")] * size), now)
+        if is_due:
+            assert now - sent_at >= 60
+            sent_at, sent = now, state
+            told += sent.counts[Kind.DEAD_LETTER]
+            state, again = step(state, Seen(entries=[Entry(kind=Kind.DEAD_LETTER, name="m")]), now)
+            assert not again
+            state = after_sending(state, sent)
+            assert state.counts[Kind.DEAD_LETTER] == 1
+            assert [entry.name for entry in state.entries] == ["m"] * (len(sent.entries) < MAX_ENTRIES)
+            told -= 1
+        now += pause
+    assert told + state.counts.get(Kind.DEAD_LETTER, 0) == sum(sizes)
