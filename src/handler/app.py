@@ -14,7 +14,6 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -32,7 +31,7 @@ from handler.delivery.table import DedupTable
 from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE, MetricsRecorder
-from handler.pagerduty.client import Exchange, PagerDutyClient
+from handler.pagerduty.client import Attempt, PagerDutyClient
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
@@ -71,10 +70,17 @@ for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they
 metrics = MetricsRecorder()
 
 
-def show_exchange(exchange: Exchange) -> None:
-    """Log one request to PagerDuty, at level DEBUG."""
-    shown = asdict(exchange)
-    shown["api_ms"] = round(shown.pop("milliseconds"), 1)
+def show_attempt(attempt: Attempt) -> None:
+    """Log one request to PagerDuty, with its body, at level DEBUG."""
+    shown = {
+        "method": "POST",
+        "url": attempt.url,
+        "dedup_key": attempt.dedup_key,
+        "attempt": attempt.number,
+        "status": attempt.status,
+        "api_ms": round(attempt.milliseconds, 1),
+        "body": attempt.body(),
+    }
     logger.debug("request", extra=shown)
 
 
@@ -104,7 +110,7 @@ def wire(settings: Settings) -> tuple[Publisher, HealthCheck]:
         timeout_seconds=settings.PAGERDUTY_TIMEOUT,
         max_retries=settings.PAGERDUTY_MAX_RETRIES,
         clock=time.time,
-        on_exchange=show_exchange if settings.LOG_LEVEL == "DEBUG" else None,
+        on_attempt=show_attempt if settings.LOG_LEVEL == "DEBUG" else None,
     )
     table = DedupTable(
         dynamodb,

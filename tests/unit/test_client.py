@@ -27,6 +27,7 @@ from handler.errors import (
 from handler.pagerduty.client import (
     HEALTH_DEDUP_KEY,
     MAX_ANSWER_BYTES,
+    RETURN_SECONDS,
     Answer,
     Attempt,
     PagerDutyClient,
@@ -36,7 +37,7 @@ from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.simulator.server import SimulatorServer
 from tests.lab.clock import Clock
-from tests.lab.secrets import ROUTING_KEY
+from tests.lab.secrets import OTHER_KEY, ROUTING_KEY
 from tests.lab.world import make_client
 
 RESOLVE = Event(action=Action.RESOLVE, dedup_key="db/cpu")
@@ -108,7 +109,7 @@ def test_a_trigger_opens_an_incident_with_everything_it_was_given(
         class_="cpu",
         custom_details={"ä": 1},
     )
-    assert answer == Answer(dedup_key="db/cpu", attempts=1)
+    assert answer == Answer(dedup_key="db/cpu", attempts=1, status="success", message="Event processed")
     assert bodies(server) == [
         (
             "/v2/enqueue",
@@ -134,11 +135,32 @@ def test_a_trigger_opens_an_incident_with_everything_it_was_given(
     assert [str(incident.state) for incident in server.pagerduty.incidents] == ["triggered"]
 
 
-def test_a_trigger_without_a_dedup_key_gets_pagerdutys(client: PagerDutyClient, server: SimulatorServer) -> None:
-    """The answer has the key that PagerDuty made."""
+def test_a_trigger_without_a_dedup_key_gets_one_that_its_retry_keeps(
+    client: PagerDutyClient, server: SimulatorServer
+) -> None:
+    """An answer that is lost opens no second incident, and the caller knows the key to resolve."""
+    server.pagerduty.set_faults(Fault(FaultKind.ACCEPT_THEN_DROP))
     answer = client.trigger_event(ROUTING_KEY, None, summary="CPU", source="db-1", severity="error")
-    assert answer.dedup_key == server.pagerduty.incidents[0].dedup_key
-    assert "dedup_key" not in bodies(server)[0][1]
+    assert answer.attempts == 2
+    assert [incident.dedup_key for incident in server.pagerduty.incidents] == [answer.dedup_key]
+
+
+@pytest.mark.parametrize(
+    ("word", "severity"), [("Critical", "critical"), ("WARNING", "warning"), ("P1", "critical"), ("warn", "warning")]
+)
+def test_a_severity_may_be_any_word_for_one(
+    client: PagerDutyClient, server: SimulatorServer, word: str, severity: str
+) -> None:
+    """In any case, as alerts from Prometheus spell them."""
+    client.trigger_event(ROUTING_KEY, "k", summary="CPU", source="db-1", severity=word)
+    assert bodies(server)[0][1]["payload"]["severity"] == severity
+
+
+def test_an_unknown_severity_is_an_error(client: PagerDutyClient, server: SimulatorServer) -> None:
+    """Nothing is sent."""
+    with pytest.raises(ValueError, match="purple"):
+        client.trigger_event(ROUTING_KEY, "k", summary="CPU", source="db-1", severity="purple")
+    assert server.pagerduty.requests == ()
 
 
 @pytest.mark.parametrize("action", ["acknowledge", "resolve"])
@@ -162,7 +184,7 @@ def test_a_change_event_has_a_path_of_its_own(client: PagerDutyClient, server: S
         links=[{"href": "https://example.org"}],
         custom_details={"v": 2},
     )
-    assert answer == Answer(dedup_key=None, attempts=1)
+    assert answer == Answer(dedup_key=None, attempts=1, status="success", message="Event processed")
     payload = {"summary": "v2 deployed", "source": "ci", "custom_details": {"v": 2}}
     links = [{"href": "https://example.org"}]
     assert bodies(server) == [("/v2/change/enqueue", {"routing_key": ROUTING_KEY, "payload": payload, "links": links})]
@@ -197,7 +219,7 @@ def test_the_routing_key_is_in_the_body_alone(clock: Clock) -> None:
         def request(self, method: str, url: str, **given: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
             seen.append((method, url, {**given, "body": None}))
             assert ROUTING_KEY.encode() in given["body"]
-            return urllib3.HTTPResponse(b"{}", status=202)
+            return urllib3.HTTPResponse(io.BytesIO(b"{}"), status=202, preload_content=False)
 
     make_client(Pool(), clock).resolve_event(ROUTING_KEY, "db/cpu")
     assert len(seen) == 1
@@ -298,6 +320,8 @@ def test_what_cannot_pass_is_final(
         (17, 17.0),
         ("2.5", 2.5),
         ("-3", 0.0),
+        (300, 300.0),
+        (86400, 300.0),
         ("soon", None),
         ("", None),
         ("nan", None),
@@ -322,13 +346,14 @@ def test_a_429_is_handed_back_with_its_retry_after(
     assert clock.naps == []
 
 
-def test_a_retry_after_may_be_a_date(client: PagerDutyClient, server: SimulatorServer) -> None:
-    """Counted from the wall clock, whatever clock the deadlines are on."""
-    date = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_retry_after_may_be_a_date(client: PagerDutyClient, server: SimulatorServer, days: int) -> None:
+    """Counted from the wall clock, whatever clock the deadlines are on; at most five minutes count."""
+    date = format_datetime(datetime.now(UTC) + timedelta(days=days), usegmt=True)
     server.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after=date))
     with pytest.raises(PagerDutyApiError) as raised:
         client.send(RESOLVE, ROUTING_KEY)
-    assert raised.value.retry_after_seconds == pytest.approx(86400, abs=600)
+    assert raised.value.retry_after_seconds == (300 if days > 0 else 0)
 
 
 def test_the_backoff_doubles_from_100_ms_to_5_s_with_full_jitter(
@@ -365,6 +390,7 @@ def test_nothing_listening_is_a_connection_error(pool: urllib3.PoolManager, cloc
         with pytest.raises(ApiConnectionError, match=r"connection to .* failed") as raised:
             client.send(RESOLVE, ROUTING_KEY)
     assert raised.value.retryable
+    assert not raised.value.may_have_arrived
     assert len(clock.naps) == 2
 
 
@@ -402,12 +428,12 @@ class TimeoutsPool(urllib3.PoolManager):
 
 
 def test_an_attempt_may_take_its_timeout_or_what_is_left(clock: Clock) -> None:
-    """The shorter of the two, counted when the request begins: what the hook takes is gone."""
+    """The shorter of the two, counted when the request begins; `send` has to return in time too."""
     pool = TimeoutsPool()
     client = make_client(pool, clock, timeout_seconds=10.0, max_retries=1)
     with pytest.raises(ApiConnectionError):
         client.send(RESOLVE, ROUTING_KEY, deadline=clock() + 18, before_attempt=lambda: clock.advance(6))
-    assert pool.timeouts == pytest.approx([10.0, 6.0 - 0.05])
+    assert pool.timeouts == pytest.approx([10.0, 6.0 - 0.05 - RETURN_SECONDS])
 
 
 def test_a_turn_that_came_too_late_is_not_used(clock: Clock) -> None:
@@ -418,70 +444,6 @@ def test_a_turn_that_came_too_late_is_not_used(clock: Clock) -> None:
             RESOLVE, ROUTING_KEY, deadline=clock() + 5, before_attempt=lambda: clock.advance(4.8)
         )
     assert pool.timeouts == []
-
-
-class SlowBody(io.RawIOBase):
-    """A body of which every byte takes a second."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self.clock.advance(1)
-        buffer[:1] = b" "
-        return 1
-
-
-class SlowPool(urllib3.PoolManager):
-    """Answers 202 after nine seconds, and then trickles for ever."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock = clock
-
-    def request(self, method: str, url: str, **_: Any) -> Any:  # type: ignore[override]
-        self.clock.advance(9)
-        return urllib3.HTTPResponse(io.BufferedReader(SlowBody(self.clock)), status=202, preload_content=False)
-
-
-def test_a_trickling_answer_is_read_until_the_attempts_time_is_up(clock: Clock) -> None:
-    """Head and body together have one timeout; the status has been said by then, and it counts."""
-    started = clock()
-    attempts: list[Attempt] = []
-    answer = make_client(SlowPool(clock), clock, timeout_seconds=10.0).send(
-        RESOLVE, ROUTING_KEY, on_attempt=attempts.append
-    )
-    assert answer == Answer(dedup_key=None, attempts=1)
-    assert clock() - started == 10
-    assert attempts == [Attempt("resolve", "202", 10_000)]
-
-
-def test_a_body_that_stalls_does_not_outlast_the_attempt(pool: urllib3.PoolManager, clock: Clock) -> None:
-    """The socket waits for the body no longer than what is left of the attempt's time, not its whole anew."""
-    waits: list[float | None] = []
-
-    class Pool(urllib3.PoolManager):
-        def request(self, method: str, url: str, **given: Any) -> Any:  # type: ignore[override]
-            response = pool.request(method, url, **given)
-            clock.advance(9.75)
-            sock = getattr(response.connection, "sock", None)
-            assert sock is not None
-            read1 = response.read1
-
-            def read(amount: int | None = None) -> bytes:
-                waits.append(sock.gettimeout())
-                return read1(amount)
-
-            response.read1 = read  # type: ignore[method-assign,assignment]
-            return response
-
-    with SimulatorServer(PagerDuty(clock)) as server:
-        client = make_client(Pool(), clock, base_url=server.url, timeout_seconds=10.0)
-        assert client.resolve_event(ROUTING_KEY, "db/cpu").dedup_key == "db/cpu"
-    assert waits[0] == pytest.approx(0.25)
 
 
 def test_the_hook_is_called_before_every_attempt(client: PagerDutyClient, server: SimulatorServer) -> None:
@@ -520,7 +482,73 @@ def test_an_attempt_knows_its_method_and_time(client: PagerDutyClient, server: S
             }
         )
         client.send(event, ROUTING_KEY, on_attempt=attempts.append)
-    assert attempts == [Attempt(method, "202", 2000) for method in ("trigger", "acknowledge", "resolve", "change")]
+    url = f"{server.url}/v2/enqueue"
+    assert attempts == [
+        Attempt(Action.TRIGGER, "202", 2000, number=1, url=url, dedup_key="db/cpu"),
+        Attempt(Action.ACKNOWLEDGE, "202", 2000, number=1, url=url, dedup_key="db/cpu"),
+        Attempt(Action.RESOLVE, "202", 2000, number=1, url=url, dedup_key="db/cpu"),
+        Attempt(Action.CHANGE, "202", 2000, number=1, url=f"{server.url}/v2/change/enqueue"),
+    ]
+    assert [attempt.method for attempt in attempts] == ["trigger", "acknowledge", "resolve", "change"]
+    assert json.loads(attempts[0].body()) == {"event_action": "trigger", "dedup_key": "db/cpu", "payload": payload}
+
+
+def test_the_clients_own_hook_is_called_for_every_request(
+    server: SimulatorServer, pool: urllib3.PoolManager, clock: Clock
+) -> None:
+    """One record of each, with its number, for a log."""
+    server.pagerduty.set_faults(Fault(FaultKind.STATUS, status=500, count=2))
+    attempts: list[Attempt] = []
+    make_client(pool, clock, base_url=server.url, on_attempt=attempts.append).resolve_event(ROUTING_KEY, "db/cpu")
+    assert [(attempt.number, attempt.status) for attempt in attempts] == [(1, "500"), (2, "500"), (3, "202")]
+
+
+def test_a_call_may_have_retries_of_its_own(client: PagerDutyClient, server: SimulatorServer) -> None:
+    """Who drains a backlog decides after each attempt what is sent next."""
+    server.pagerduty.set_faults(Fault(FaultKind.STATUS, status=500, count=None))
+    for max_retries, requests in ((0, 1), (1, 3)):
+        with pytest.raises(PagerDutyApiError):
+            client.send(RESOLVE, ROUTING_KEY, max_retries=max_retries)
+        assert len(server.pagerduty.requests) == requests
+
+
+# --- A limit of its own ---
+
+
+def test_no_more_requests_a_minute_than_allowed(
+    server: SimulatorServer, pool: urllib3.PoolManager, clock: Clock
+) -> None:
+    """In any 60 seconds, each routing key by itself; who has to wait is told how long."""
+    client = make_client(pool, clock, base_url=server.url, requests_a_minute=2)
+    client.resolve_event(ROUTING_KEY, "a")
+    clock.advance(20)
+    client.resolve_event(ROUTING_KEY, "b")
+    client.resolve_event(OTHER_KEY, "c")
+    with pytest.raises(RateLimitExceededError) as raised:
+        client.resolve_event(ROUTING_KEY, "d")
+    assert raised.value.retry_after_seconds == 40
+    clock.advance(40)
+    client.resolve_event(ROUTING_KEY, "d")
+    with pytest.raises(RateLimitExceededError) as raised:
+        client.resolve_event(ROUTING_KEY, "e")
+    assert raised.value.retry_after_seconds == 20
+    assert [body["dedup_key"] for _, body in bodies(server)] == ["a", "b", "c", "d"]
+
+
+def test_retries_count_against_the_limit(server: SimulatorServer, pool: urllib3.PoolManager, clock: Clock) -> None:
+    """PagerDuty counts them too."""
+    server.pagerduty.set_faults(Fault(FaultKind.STATUS, status=500, count=None))
+    client = make_client(pool, clock, base_url=server.url, requests_a_minute=2.9)
+    with pytest.raises(RateLimitExceededError):
+        client.resolve_event(ROUTING_KEY, "a")
+    assert len(server.pagerduty.requests) == 2
+
+
+@pytest.mark.parametrize("limit", [0, -1, 0.5, float("nan")])
+def test_a_limit_below_one_a_minute_is_refused(limit: float) -> None:
+    """It would let nothing through, for ever."""
+    with pytest.raises(ValueError, match="1 or more"):
+        PagerDutyClient(requests_a_minute=limit)
 
 
 # --- Answers that are not what they should be ---
@@ -571,7 +599,8 @@ def test_a_202_counts_even_where_its_body_cannot_be_read(
 ) -> None:
     """A body that breaks off, is not what its header says, or does not end, takes nothing back."""
     url, thread = serve_once(answer)
-    assert make_client(pool, clock, base_url=url).send(RESOLVE, ROUTING_KEY) == Answer(dedup_key, attempts=1)
+    answered = make_client(pool, clock, base_url=url).send(RESOLVE, ROUTING_KEY)
+    assert (answered.dedup_key, answered.attempts) == (dedup_key, 1)
     thread.join()
 
 

@@ -85,7 +85,7 @@ def test_what_pagerduty_answered_decides_type_and_retry(status: int, type_: str,
         (PagerDutyApiError(400, "", ["'a' is missing"]), "PagerDuty answered 400: 'a' is missing"),
         (
             RateLimitExceededError(12.34),
-            "the limit for this routing key is reached; look again in 12.3 s",
+            "the limit for this routing key is reached; try again in 12.3 s",
         ),
     ],
 )

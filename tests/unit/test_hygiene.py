@@ -112,7 +112,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
     def make(secrets: dict[str, str] | None = None, **settings: Any) -> Stage:
         given = {"pagerduty/production": target_secret(routing_key=KEY)} if secrets is None else secrets
-        world = make_world(given, on_exchange=app.show_exchange, **settings)
+        world = make_world(given, on_attempt=app.show_attempt, **settings)
         world.clock.now = app.time.time()
         monkeypatch.setattr(app, "publisher", world.publisher)
         return Stage(app, world, printed, records)
@@ -270,14 +270,14 @@ def test_at_info_no_request_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Client(PagerDutyClient):
         def __init__(self, **given: Any) -> None:
-            told.append(given["on_exchange"])
+            told.append(given["on_attempt"])
             super().__init__(**given)
 
     monkeypatch.setattr("handler.pagerduty.client.PagerDutyClient", Client)
     import_app(monkeypatch, {"LOG_LEVEL": "INFO"})
     app = import_app(monkeypatch, {"LOG_LEVEL": "DEBUG"})
     sys.modules.pop("handler.app", None)
-    assert told == [None, app.show_exchange]
+    assert told == [None, app.show_attempt]
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))

@@ -98,7 +98,7 @@ def record(capsys: pytest.CaptureFixture[str], *reports: Report) -> Emitted:
 )
 def test_an_accepted_delivery(capsys: pytest.CaptureFixture[str], action: Action, event_type: str, method: str) -> None:
     """Every attempt is a call with a duration; a trigger has a time to page."""
-    attempts = [Attempt(method, "503", 12.5), Attempt(method, "202", 80.0)]
+    attempts = [Attempt(action, "503", 12.5), Attempt(action, "202", 80.0)]
     result = Accepted(dedup_key="f-1", at=1002.5)
     said = record(capsys, Report(result=result, alert=ALERT, action=action, attempts=attempts, known=False))
     expected: Emitted = {
@@ -169,7 +169,7 @@ def test_health_is_told_for_each_target_and_for_the_whole(capsys: pytest.Capture
     """With the requests it took, and what is wrong as errors."""
     unauthorized = PagerDutyApiError(401)
     health = Health(
-        {"a": None, "b": unauthorized}, [], 7, [Attempt("resolve", "202", 12), Attempt("resolve", "401", 9)]
+        {"a": None, "b": unauthorized}, [], 7, [Attempt(Action.RESOLVE, "202", 12), Attempt(Action.RESOLVE, "401", 9)]
     )
     recorder = MetricsRecorder()
     recorder.record_health(health)

@@ -56,7 +56,7 @@ LOST = QueueUnavailableError("SQS queue: gone")
         (
             Report(
                 result=Accepted(dedup_key="f-1", at=1002.5),
-                attempts=[Attempt("trigger", "503", 10.26), Attempt("trigger", "202", 20.0)],
+                attempts=[Attempt(Action.TRIGGER, "503", 10.26), Attempt(Action.TRIGGER, "202", 20.0)],
                 **ABOUT,
             ),
             {

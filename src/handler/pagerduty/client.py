@@ -11,14 +11,18 @@ import json
 import random as _random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from math import isfinite
 from typing import Any
+from uuid import uuid4
 
 import urllib3
 from pydantic import SecretStr
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError
 
+from handler.pagerduty.connections import TimeLeft, make_pool
 from handler.pagerduty.errors import (
     ApiConnectionError,
     ApiError,
@@ -28,6 +32,7 @@ from handler.pagerduty.errors import (
     PagerDutyApiError,
     PagerDutyServerError,
     PublishError,
+    is_rate_limit,
 )
 from handler.pagerduty.events import (
     ROUTING_KEY_CHARACTERS,
@@ -36,10 +41,10 @@ from handler.pagerduty.events import (
     EventImage,
     EventLink,
     Payload,
-    encode,
 )
+from handler.pagerduty.limit import MinuteLimit
 from handler.pagerduty.retry import backoff_seconds
-from handler.pagerduty.severity import Severity
+from handler.pagerduty.severity import Severity, parse_severity
 
 BASE_URL = "https://events.pagerduty.com"
 """The US service region; the EU's is https://events.eu.pagerduty.com."""
@@ -47,36 +52,51 @@ TIMEOUT_SECONDS = 10.0
 MAX_RETRIES = 3
 MAX_ANSWER_BYTES = 64 * 1024
 SHORTEST_ATTEMPT_SECONDS = 0.5
-"""With less time than this left no attempt is made: it could not end well."""
+"""With less time than this left, no attempt is made: it could not succeed."""
+RETURN_SECONDS = 0.1
+"""An attempt ends this long before the deadline, so that `send` returns before it."""
+MAX_RETRY_AFTER_SECONDS = 300.0
+"""A longer `Retry-After` counts for this much."""
 HEALTH_DEDUP_KEY = "pagerduty-publisher/health"
-"""Never opened by anyone: a resolve of it is answered like any other, and changes nothing."""
+"""Never opened by anyone: resolving it is answered like any other event, and changes nothing."""
 
 REDACTED = "[routing key]"
-"""What stands where a routing key stood, in whatever is shown."""
+"""What replaces a routing key in texts for people."""
 MAX_SAID_CHARACTERS = 500
 """Of each text of PagerDuty's."""
 MAX_SHOWN_CHARACTERS = 20_000
-"""Of a body, in an `Exchange`; CloudWatch Logs takes 256 KB a line, and nobody reads as much."""
+"""Of a body; CloudWatch Logs takes 256 KB a line, and nobody reads as much."""
 
 _PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 _PATH = "/v2/enqueue"
 _METHODS = {Action.CHANGE: "change"}
-_NEVER_CONNECTED = urllib3.exceptions.NewConnectionError
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "pagerduty-publisher"}
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request to PagerDuty.
+    """One request to PagerDuty and what became of it.
 
     Attributes:
-        method: trigger, acknowledge, resolve or change.
+        action: what the event asks for.
         status: the HTTP status, or `timeout` or `connection` where there was none.
-        milliseconds: from sending to the answer.
+        milliseconds: from connecting or sending to the answer.
+        number: of the request among those for this event, from 1.
+        body: returns what was sent, without the routing key, as a text for people; costs nothing until it is called.
     """
 
-    method: str
+    action: Action
     status: str
     milliseconds: float
+    number: int = 1
+    url: str = ""
+    dedup_key: str | None = None
+    body: Callable[[], str] = field(default=str, repr=False, compare=False)
+
+    @property
+    def method(self) -> str:
+        """One of trigger, acknowledge, resolve, change; the `method` of the metric `ApiCalls`."""
+        return _METHODS.get(self.action, str(self.action))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,47 +106,36 @@ class Answer:
     Attributes:
         dedup_key: the incident's key, as PagerDuty has it; None for a change event.
         attempts: how many requests it took.
+        status: as PagerDuty answered, `success`; empty where the answer's body could not be read.
+        message: as PagerDuty answered, for example `Event processed`.
     """
 
     dedup_key: str | None
     attempts: int
+    status: str = ""
+    message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One request and what became of it, to be shown to a person.
-
-    Attributes:
-        attempt: the number of the request for this event, from 1.
-        status: the HTTP status, or `timeout` or `connection` where there was none.
-        body: what was sent, without the routing key.
-    """
-
-    method: str
-    url: str
-    dedup_key: str | None
-    attempt: int
-    status: str
-    milliseconds: float
-    body: str
-
-
-def _nothing(_: Any) -> None:
-    """Hook that does nothing."""
+def _ignore(_: Any) -> None:
+    """Do nothing."""
 
 
 class PagerDutyClient:
-    """Sends events, each within the retries and the time it is given. Safe to share between threads.
+    """Sends events, each within its retries and its time. Safe to share between threads.
 
     Args:
         base_url: where the API is; a call may name another.
-        timeout_seconds: how long one request may take.
+        timeout_seconds: how long one request may take: DNS, connecting to however many addresses, and the answer.
         max_retries: how many more requests may follow a failed one (network errors, timeouts and 5xx).
-        pool: keeps connections alive; a default one keeps a few.
+        requests_a_minute: the most requests, retries included, that this client makes for one routing key in any 60
+            seconds; beyond that it raises RateLimitExceededError, which says how long to wait. None for no limit.
+        proxy_url: a proxy for all requests, such as `http://user:password@proxy.example:3128`.
+        pool: connections to use instead of the client's own. Only those of `connections.make_pool` keep the time
+            where a host has several addresses.
         clock: monotonic seconds; deadlines are on this clock.
         sleep: waits that many seconds.
         random: uniform in [0, 1).
-        on_exchange: told of each request, for a log; None spares the time to put it together.
+        on_attempt: called after each request of any call, for a log or metrics.
     """
 
     def __init__(
@@ -135,20 +144,23 @@ class PagerDutyClient:
         base_url: str = BASE_URL,
         timeout_seconds: float = TIMEOUT_SECONDS,
         max_retries: int = MAX_RETRIES,
+        requests_a_minute: float | None = None,
+        proxy_url: str | None = None,
         pool: urllib3.PoolManager | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = _random.random,
-        on_exchange: Callable[[Exchange], None] | None = None,
+        on_attempt: Callable[[Attempt], None] | None = None,
     ) -> None:
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
         self._max_retries = max_retries
-        self._pool = pool or urllib3.PoolManager(maxsize=10)
+        self._limit = MinuteLimit(requests_a_minute, clock) if requests_a_minute is not None else None
+        self._pool = pool or make_pool(proxy_url)
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._on_exchange = on_exchange
+        self._on_attempt = on_attempt
 
     def trigger_event(
         self,
@@ -166,14 +178,16 @@ class PagerDutyClient:
     ) -> Answer:
         """Open an incident, or add to the open one with this dedup key.
 
-        `payload` takes `timestamp`, `component`, `group`, `class_` and `custom_details`. Without a dedup key
-        PagerDuty makes one; the answer has it. Raises a PublishError, or pydantic's ValidationError for a field
-        beyond the API's limits.
+        `severity` may be any word for one of the four, in any case. `payload` takes `timestamp`, `component`,
+        `group`, `class_` and `custom_details`. Without a dedup key one is made; the answer has it. Raises a
+        PublishError, or a ValueError (pydantic's ValidationError) for a field beyond the API's limits.
         """
         event = Event(
             action=Action.TRIGGER,
-            dedup_key=dedup_key,
-            payload=Payload(summary=summary, source=source, severity=Severity(severity), **payload),
+            dedup_key=uuid4().hex if dedup_key is None else dedup_key,  # so that a retry opens no second incident
+            payload=Payload(
+                summary=summary, source=source, severity=parse_severity(severity) or Severity(severity), **payload
+            ),
             links=[EventLink.model_validate(link) for link in links] or None,
             images=[EventImage.model_validate(image) for image in images] or None,
             client=client,
@@ -217,159 +231,189 @@ class PagerDutyClient:
         *,
         base_url: str | None = None,
         deadline: float | None = None,
+        max_retries: int | None = None,
         before_attempt: Callable[[], None] = lambda: None,
-        on_attempt: Callable[[Attempt], None] = _nothing,
+        on_attempt: Callable[[Attempt], None] = _ignore,
     ) -> Answer:
         """Send one event, trying again after network errors, timeouts and 5xx.
 
-        A 429 is not waited for here: it is the caller's to come back later.
+        A 429 is not waited for: the caller has to come back later.
 
         Args:
             event: what to send.
             routing_key: the integration's key, 32 characters.
             base_url: where to send it, if not to the client's own.
-            deadline: when to have given up, on the client's clock.
+            deadline: `send` returns before this time on the client's clock.
+            max_retries: instead of the client's own.
             before_attempt: called before each request; may raise RateLimitExceededError.
             on_attempt: called after each request with what became of it.
 
         Raises:
             MissingRoutingKeyError: no routing key, or one that is not 32 characters long.
             InvalidDedupKeyError: no dedup key where one is required, or one that is too long.
+            RateLimitExceededError: the client's own limit is reached; nothing was sent by this attempt.
             ApiTimeoutError, ApiConnectionError, PagerDutyApiError: the last attempt's, after all retries.
         """
-        key = routing_key if isinstance(routing_key, SecretStr) else SecretStr(routing_key)
-        if not key:
-            raise MissingRoutingKeyError("no routing key: put the integration's key into the target's secret")
-        if len(key) != ROUTING_KEY_CHARACTERS:
-            raise MissingRoutingKeyError(
-                f"routing key of {len(key)} characters: an Events API v2 integration key has {ROUTING_KEY_CHARACTERS}"
-            )
+        key = _checked(routing_key)
         url = (base_url or self._base_url).rstrip("/") + _PATHS.get(event.action, _PATH)
-        method = _METHODS.get(event.action, str(event.action))
-        content = event.body()
-        body = encode({"routing_key": key.get_secret_value(), **content})
-        attempt = 0
+        content = event.encoded()
+        start = b'{"routing_key":' + json.dumps(key.get_secret_value()).encode()
+        body = start + content.replace(b"{", b"," if len(content) > len(b"{}") else b"", 1)
+        retries = self._max_retries if max_retries is None else max_retries
+        number = 0
 
-        def tell(status: str, started: float) -> None:
+        def report(status: str, started: float) -> None:
             milliseconds = (self._clock() - started) * 1000
-            on_attempt(Attempt(method, status, milliseconds))
-            if self._on_exchange:
-                shown = _redact(encode(content).decode(), key, MAX_SHOWN_CHARACTERS)
-                exchange = Exchange(
-                    method="POST",
-                    url=url,
-                    dedup_key=event.dedup_key,
-                    attempt=attempt,
-                    status=status,
-                    milliseconds=milliseconds,
-                    body=shown,
-                )
-                self._on_exchange(exchange)
+            shown = partial(_shown, content, key)
+            attempt = Attempt(event.action, status, milliseconds, number, url, event.dedup_key, shown)
+            on_attempt(attempt)
+            if self._on_attempt:
+                self._on_attempt(attempt)
 
         while True:
-            attempt += 1
-            self._attempt_seconds(deadline)  # no turn is taken for nothing
+            number += 1
+            self._attempt_seconds(deadline)  # takes no permit for nothing
             before_attempt()
+            if self._limit:
+                self._limit.take(key)
             timeout = self._attempt_seconds(deadline)
             started = self._clock()
             try:
-                answer = self._post(url, body, key, timeout)
+                said = self._post(url, body, key, timeout)
             except ApiError as error:
-                tell(_status_of(error), started)
-                pause = backoff_seconds(attempt, self._random)
-                if not self._worth_retrying(error, attempt, pause, deadline):
+                report(_status_of(error), started)
+                pause = backoff_seconds(number, self._random)
+                if number > retries or not self._worth_retrying(error, pause, deadline):
                     raise
                 self._sleep(pause)
             else:
-                tell("202", started)
-                return Answer(dedup_key=answer, attempts=attempt)
+                report("202", started)
+                dedup_key = said.get("dedup_key")
+                return Answer(
+                    dedup_key if isinstance(dedup_key, str) else None,
+                    number,
+                    status=_text(said.get("status"), key),
+                    message=_text(said.get("message"), key),
+                )
 
     def _attempt_seconds(self, deadline: float | None) -> float:
-        """Give how long the next attempt may take: never past the deadline."""
+        """Return how long the next attempt may take: never past the deadline."""
         if deadline is None:
             return self._timeout_seconds
         left = deadline - self._clock()
         if left < SHORTEST_ATTEMPT_SECONDS:
             raise OutOfTimeError("no time left in this invocation to send an event")
-        return min(self._timeout_seconds, left)
+        return min(self._timeout_seconds, left - RETURN_SECONDS)
 
-    def _worth_retrying(self, error: ApiError, attempt: int, pause: float, deadline: float | None) -> bool:
-        if not error.retryable or (isinstance(error, PagerDutyApiError) and error.status_code == 429):
-            return False
-        if attempt > self._max_retries:
+    def _worth_retrying(self, error: ApiError, pause: float, deadline: float | None) -> bool:
+        if not error.retryable or is_rate_limit(error):
             return False
         return deadline is None or self._clock() + pause + SHORTEST_ATTEMPT_SECONDS <= deadline
 
-    def _post(self, url: str, body: bytes, key: SecretStr, timeout: float) -> str | None:
-        """Make one request; give the dedup key of the answer to a 202, raise for anything else."""
-        until = self._clock() + timeout
+    def _post(self, url: str, body: bytes, key: SecretStr, timeout: float) -> Mapping[str, Any]:
+        """Make one request; return what a 202 says, raise for anything else."""
         try:
             response = self._pool.request(
                 "POST",
                 url,
                 body=body,
-                headers={"Content-Type": "application/json", "User-Agent": "pagerduty-publisher"},
-                timeout=urllib3.Timeout(total=timeout),
+                headers=_HEADERS,
+                timeout=TimeLeft(timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
-        except urllib3.exceptions.HTTPError as error:
-            # a refused connection is a kind of timeout to urllib3
-            if isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(error, _NEVER_CONNECTED):
-                raise ApiTimeoutError(f"no answer from {url} within {timeout:.1f} s") from None
-            raise ApiConnectionError(f"connection to {url} failed: {type(error).__name__}") from None
-        said = self._read(response, until)
+        except HTTPError as error:
+            may_have_arrived = not _never_connected(error)
+            if _timed_out(error):
+                raise ApiTimeoutError(
+                    f"no answer from {url} within {timeout:.1f} s", may_have_arrived=may_have_arrived
+                ) from None
+            raise ApiConnectionError(
+                f"connection to {url} failed: {type(_cause(error)).__name__}", may_have_arrived=may_have_arrived
+            ) from None
+        said = _read(response)
         if response.status == 202:
-            dedup_key = said.get("dedup_key")
-            return dedup_key if isinstance(dedup_key, str) else None
+            return said
         errors = said.get("errors")
         refusal = PagerDutyServerError if response.status >= 500 else PagerDutyApiError
         raise refusal(
             response.status,
-            _redact(str(said.get("message") or ""), key),
+            _text(said.get("message"), key),
             [_redact(str(e), key) for e in errors] if isinstance(errors, list) else [],
             retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
         )
 
-    def _read(self, response: urllib3.BaseHTTPResponse, until: float) -> dict[str, Any]:
-        """Give what an answer says; nothing where it is no readable JSON object, for the status alone decides."""
-        body = b""
-        try:
-            while len(body) <= MAX_ANSWER_BYTES and (left := until - self._clock()) > 0:
-                if sock := getattr(response.connection, "sock", None):
-                    sock.settimeout(left)  # urllib3 would wait for the body as long again as for the head
-                chunk = response.read1(MAX_ANSWER_BYTES)
-                if not chunk:
-                    break
-                body += chunk
-            said = json.loads(body)
-        except (urllib3.exceptions.HTTPError, ValueError, RecursionError):
-            return {}
-        finally:
-            response.close()  # keeps the connection where the whole answer was read
-        return said if isinstance(said, dict) else {}
+
+def _severity(word: str) -> Severity:
+    return parse_severity(word) or Severity(word)
+
+
+def _checked(routing_key: str | SecretStr) -> SecretStr:
+    key = routing_key if isinstance(routing_key, SecretStr) else SecretStr(routing_key)
+    if not key:
+        raise MissingRoutingKeyError("no routing key: put the integration's key into the target's secret")
+    if len(key) != ROUTING_KEY_CHARACTERS:
+        raise MissingRoutingKeyError(
+            f"routing key of {len(key)} characters: an Events API v2 integration key has {ROUTING_KEY_CHARACTERS}"
+        )
+    return key
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> Mapping[str, Any]:
+    """Return what an answer says; nothing where it is no readable JSON object, for the status alone decides."""
+    try:
+        said = json.loads(response.read(MAX_ANSWER_BYTES))
+    except (HTTPError, OSError, ValueError, RecursionError):
+        return {}
+    finally:
+        response.close()  # keeps the connection where the whole answer was read
+    return said if isinstance(said, dict) else {}
+
+
+def _cause(error: HTTPError) -> Exception:
+    """Return what went wrong behind a proxy's error."""
+    return error.original_error if isinstance(error, ProxyError) else error
+
+
+def _never_connected(error: HTTPError) -> bool:
+    """Whether PagerDuty cannot have received the request: there was no connection to send it on."""
+    return isinstance(error, ProxyError | ConnectTimeoutError)
+
+
+def _timed_out(error: HTTPError) -> bool:
+    """Whether time ran out; urllib3 counts a refused connection among those."""
+    cause = _cause(error)
+    return isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(
+        cause, urllib3.exceptions.NewConnectionError
+    )
 
 
 def _status_of(error: PublishError) -> str:
     return str(error.status_code) if isinstance(error, PagerDutyApiError) else str(error.reason)
 
 
+def _text(value: Any, key: SecretStr) -> str:
+    return _redact(str(value or ""), key)
+
+
 def _redact(text: str, key: SecretStr, longest: int = MAX_SAID_CHARACTERS) -> str:
     return text.replace(key.get_secret_value(), REDACTED)[:longest]
 
 
+def _shown(content: bytes, key: SecretStr) -> str:
+    return _redact(content.decode(), key, MAX_SHOWN_CHARACTERS)
+
+
 def _retry_after_seconds(header: str | None) -> float | None:
-    """Read a `Retry-After` header: seconds, or a date."""
+    """Read a `Retry-After` header: seconds, or a date; at most five minutes."""
     if not header:
         return None
     try:
         seconds = float(header)
     except ValueError:
-        pass
-    else:
-        return max(0.0, seconds) if isfinite(seconds) else None
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS) if isfinite(seconds) else None

@@ -5,7 +5,8 @@
     ├── RateLimitExceededError                         no permit within the limit; nothing was sent
     └── ApiError                                       PagerDuty did not accept the request
         ├── OutOfTimeError                             no time left to send it
-        ├── ApiConnectionError, ApiTimeoutError        no answer; the event may have arrived
+        ├── NoAnswerError
+        │   └── ApiConnectionError, ApiTimeoutError    no answer; whether the event may have arrived is in the error
         └── PagerDutyApiError                          an answer other than 202
             └── PagerDutyServerError                   5xx
 
@@ -59,10 +60,10 @@ class InvalidDedupKeyError(PublishError):
 
 
 class RateLimitExceededError(PublishError):
-    """No turn is left in the routing key's minute; nothing was sent.
+    """The routing key's limit is reached; nothing was sent.
 
     Attributes:
-        retry_after_seconds: when to look again.
+        retry_after_seconds: how long to wait.
         turn_at: the place in the line, in epoch seconds: to be brought along then.
     """
 
@@ -70,7 +71,7 @@ class RateLimitExceededError(PublishError):
     retryable = True
 
     def __init__(self, retry_after_seconds: float, turn_at: float | None = None) -> None:
-        super().__init__(f"the limit for this routing key is reached; look again in {retry_after_seconds:.1f} s")
+        super().__init__(f"the limit for this routing key is reached; try again in {retry_after_seconds:.1f} s")
         self.retry_after_seconds = retry_after_seconds
         self.turn_at = turn_at
 
@@ -86,18 +87,30 @@ class OutOfTimeError(ApiError):
     retryable = True
 
 
-class ApiTimeoutError(ApiError):
-    """PagerDuty did not answer in time; it may have taken the event in."""
+class NoAnswerError(ApiError):
+    """There was no answer.
+
+    Attributes:
+        may_have_arrived: whether PagerDuty may have received the event; False where no connection was made.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
+
+
+class ApiTimeoutError(NoAnswerError):
+    """PagerDuty did not answer in time."""
 
     reason = ErrorReason.TIMEOUT
-    retryable = True
 
 
-class ApiConnectionError(ApiError):
-    """The connection to PagerDuty could not be made, or broke; PagerDuty may have taken the event in."""
+class ApiConnectionError(NoAnswerError):
+    """The connection to PagerDuty could not be made, or broke."""
 
     reason = ErrorReason.CONNECTION
-    retryable = True
 
 
 _TYPES = {

@@ -73,24 +73,35 @@ class Event(BaseModel):
     client_url: str | None = None
 
     def body(self) -> dict[str, Any]:
-        """Give the request body without the routing key, cut to the API's size limit.
+        """Return the request body without the routing key, cut to the API's size limit.
 
         Raises:
             InvalidDedupKeyError: missing where it is required, blank, or longer than 255 characters.
         """
-        if self.dedup_key is not None and not (
-            self.dedup_key.strip() and len(self.dedup_key) <= MAX_DEDUP_KEY_CHARACTERS
-        ):
-            length = len(self.dedup_key) if self.dedup_key.strip() else "only blank"
+        body: dict[str, Any] = json.loads(self.encoded())
+        return body
+
+    def encoded(self) -> bytes:
+        """Return the same as the bytes of a JSON object."""
+        self._check_dedup_key()
+        whole = self.model_dump_json(by_alias=True, exclude_none=True).encode()
+        action = "" if self.action is Action.CHANGE else f'"event_action":"{self.action}"'
+        separator = "," if action and whole != b"{}" else ""
+        encoded = b"".join((b"{", action.encode(), separator.encode(), whole[1:]))
+        if len(encoded) + _ROUTING_KEY_BYTES <= MAX_EVENT_BYTES:
+            return encoded
+        return encode(cut_to_size(json.loads(encoded)))
+
+    def _check_dedup_key(self) -> None:
+        key = self.dedup_key
+        if key is None:
+            if self.action in (Action.ACKNOWLEDGE, Action.RESOLVE):
+                raise InvalidDedupKeyError(
+                    f"{self.action} without a dedup key: PagerDuty cannot tell which incident is meant"
+                )
+        elif not (key.strip() and len(key) <= MAX_DEDUP_KEY_CHARACTERS):
+            length = len(key) if key.strip() else "only blank"
             raise InvalidDedupKeyError(f"dedup key of {length} characters: has to have 1 to {MAX_DEDUP_KEY_CHARACTERS}")
-        if self.dedup_key is None and self.action in (Action.ACKNOWLEDGE, Action.RESOLVE):
-            raise InvalidDedupKeyError(
-                f"{self.action} without a dedup key: PagerDuty cannot tell which incident is meant"
-            )
-        body: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if self.action is not Action.CHANGE:
-            body["event_action"] = str(self.action)
-        return cut_to_size(body)
 
 
 def truncate(text: str, limit: int) -> str:
@@ -112,12 +123,12 @@ def truncate_bytes(text: str, limit: int) -> str:
 
 
 def size_of(body: Mapping[str, Any]) -> int:
-    """Give the size of a body in bytes, as it is sent."""
+    """Return the size of a body in bytes, as it is sent."""
     return len(encode(body))
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """Give the bytes that are sent."""
+    """Return the bytes that are sent."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -126,7 +137,7 @@ _CUT_NOTE = "This event was larger than PagerDuty's limit of 512,000 bytes: its 
 
 
 def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str, Any]:
-    """Give a body of at most `limit` bytes with its routing key: longest values first, labels and links last.
+    """Return a body of at most `limit` bytes with its routing key: longest values first, labels and links last.
 
     Only custom details are cut: everything else is short by its own limits, or by where it comes from.
     """
