@@ -322,6 +322,7 @@ class PagerDutyClient:
                 retries=False,
                 redirect=False,
                 preload_content=False,
+                decode_content=False,
             )
         except HTTPError as error:
             may_have_arrived = not _never_connected(error)
