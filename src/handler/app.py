@@ -100,7 +100,7 @@ def concurrently[A, B](function: Callable[[A], B], things: Iterable[A]) -> list[
     return [future.result() for future in futures]
 
 
-def wire(settings: Settings) -> tuple[Publisher, HealthCheck]:
+def wire(settings: Settings, function_name: str = "") -> tuple[Publisher, HealthCheck]:
     """Make everything once for the life of the execution environment."""
     dynamodb = boto3.client("dynamodb", config=AWS_CLIENT_CONFIG)
     sqs = boto3.client("sqs", config=AWS_CLIENT_CONFIG)
@@ -138,11 +138,12 @@ def wire(settings: Settings) -> tuple[Publisher, HealthCheck]:
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
     parse = partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA)
-    publisher = Publisher(targets, sender, queues, time.time, parse, concurrently)
+    publisher = Publisher(targets, sender, queues, time.time, parse, concurrently, function_name)
     return publisher, HealthCheck(targets, client, table, limiter, time.time)
 
 
-publisher, health_check = wire(Settings.from_environment(os.environ))
+environment = os.environ
+publisher, health_check = wire(Settings.from_environment(environment), environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
 
 gc.freeze()  # no later collection has to look at what init made
 gc.enable()

@@ -1,109 +1,145 @@
-"""Takes the wrappings off an invocation: SNS, EventBridge, SQS, dead letters, in any nesting. Knows no alert format.
+"""Unwraps an invocation: SNS, EventBridge, SQS, and this function's own dead letters, in any nesting. Knows no alert.
 
-The shapes are Powertools' models, relaxed where AWS itself (or `sam local generate-event`) leaves a field out, and
-applied record by record, so that one bad record never fails its siblings.
+The models hold only what is read, and are applied record by record, so that one bad record never fails its siblings.
+What another function could not process is never opened: it is an alert about that function.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
 
-from aws_lambda_powertools.utilities.parser.models import (
-    EventBridgeModel,
-    SnsNotificationModel,
-    SqsAttributesModel,
-    SqsRecordModel,
-)
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from handler.errors import InvalidAlertError, NotAnAlertError
-from handler.validation import parse_model, parse_text, well_formed
+from handler.validation import (
+    Instant,
+    LooseText,
+    LooseTexts,
+    Model,
+    Object,
+    hide_routing_keys,
+    parse_model,
+    parse_text,
+    text_of,
+    well_formed,
+)
 
 MAX_NESTING = 20
-"""Five is what a road to this function has; each redrive of a record that still cannot be read adds two."""
+"""Real paths nest at most five deep; each redrive of an unreadable record adds two."""
+LEEWAY = timedelta(seconds=5)
+"""By how much a time inside a message may be later than the outermost wrapping's: clocks differ."""
+_MAX_TEXTS = 3
+"""How often a text is read as JSON that is again a text."""
+_PROTOCOLS = frozenset(
+    (
+        *("default", "email", "email-json", "http", "https", "lambda", "sms", "sqs", "application", "firehose"),
+        *("ADM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "GCM", "MACOS", "MACOS_SANDBOX"),
+        *("MPNS", "WNS"),
+    )
+)
+"""Keys of a message for several protocols: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+_SINK_ATTRIBUTES = {"error_type", "RULE_ARN"}
+"""By these one knows the attributes of a dead letter, ours or EventBridge's: they say nothing about the alert."""
+_INGESTION_TIME = AliasChoices("ingestion-time", "ingestion_time", "ingestionTime")
 
 
-_WHEN_USED = ConfigDict(defer_build=True)
-"""Put a model together when it is first used: an execution environment meets one kind of wrapping, mostly."""
+class Wrapping(StrEnum):
+    """What was around a message."""
+
+    SNS = "sns"
+    EVENTBRIDGE = "eventbridge"
+    SQS = "sqs"
+    OTHER = "other"
 
 
-class SnsAttribute(BaseModel):
-    """A message attribute, of which only the value is of interest."""
-
-    model_config = _WHEN_USED
-
-    Type: str = "String"
-    Value: Any = ""
-
-
-class SnsNotification(SnsNotificationModel):
-    """An SNS notification whose URLs may be anything or absent."""
-
-    model_config = _WHEN_USED
-
-    Type: str = "Notification"  # type: ignore[assignment]
-    MessageId: str = ""
-    Message: str
-    UnsubscribeUrl: str | None = None  # type: ignore[assignment]
-    SigningCertUrl: str | None = None  # type: ignore[assignment]
-    MessageAttributes: dict[str, SnsAttribute] | None = None  # type: ignore[assignment]
-    Timestamp: datetime | None = None  # type: ignore[assignment]
+def _named_texts(attributes: Any) -> dict[str, str]:
+    """Return message attributes of any type as texts: SNS has `Value`, SQS `stringValue` or `binaryValue`."""
+    named = attributes.items() if isinstance(attributes, dict) else ()
+    texts = {}
+    for name, attribute in named:
+        keys = ("Value", "stringValue", "StringValue", "binaryValue", "BinaryValue")
+        values = [attribute[key] for key in keys if key in attribute] if isinstance(attribute, dict) else []
+        texts[name] = text_of(next((value for value in values if value is not None), ""))
+    return texts
 
 
-class EventBridgeEvent(EventBridgeModel):
-    """An EventBridge event of which only the detail is required."""
+Attributes = Annotated[dict[str, str], BeforeValidator(_named_texts)]
 
-    model_config = _WHEN_USED
 
-    version: str = "0"
-    id: str = ""
-    source: str = ""
-    account: str = ""
-    region: str = ""
-    time: datetime | None = None  # type: ignore[assignment]
-    resources: list[str] = Field(default_factory=list)
-    detail_type: str = Field("", validation_alias=AliasChoices("detail-type", "detailType"))
+class SnsNotification(Model):
+    """An SNS notification."""
+
+    MessageId: LooseText = ""
+    TopicArn: LooseText = ""
+    Subject: LooseText = ""
+    Message: str | dict[str, Any]
+    Timestamp: Instant = None
+    MessageAttributes: Attributes = Field(default_factory=dict)
+
+
+class EventBridgeEvent(Model):
+    """An EventBridge event, or the message of a notification rule."""
+
+    id: LooseText = ""
+    source: LooseText = ""
+    account: LooseText = ""
+    region: LooseText = ""
+    time: Instant = None
+    ingestion_time: Instant = Field(None, validation_alias=_INGESTION_TIME)
+    resources: LooseTexts = Field(default_factory=list)
+    detail_type: LooseText = Field("", validation_alias=AliasChoices("detail-type", "detailType"))
     detail: Any
 
 
-class SqsAttributes(SqsAttributesModel):
-    """An SQS record's attributes, all optional."""
+class SqsAttributes(Model):
+    """What SQS says about a message."""
 
-    model_config = _WHEN_USED
-
-    ApproximateReceiveCount: str = "1"
-    ApproximateFirstReceiveTimestamp: datetime | None = None  # type: ignore[assignment]
-    SenderId: str = ""
-    SentTimestamp: datetime | None = None  # type: ignore[assignment]
+    SentTimestamp: Instant = None
 
 
-class SqsRecord(SqsRecordModel):
-    """An SQS record of which only the body is required."""
+class SqsRecord(Model):
+    """An SQS message as Lambda passes it on."""
 
-    model_config = _WHEN_USED
-
-    messageId: str = ""
-    receiptHandle: str = ""
+    messageId: LooseText = ""
     body: str
-    attributes: SqsAttributes = Field(default_factory=SqsAttributes)
-    messageAttributes: dict[str, Any] = Field(default_factory=dict)
-    md5OfBody: str = ""
-    eventSourceARN: str = ""
-    awsRegion: str = ""
+    attributes: Annotated[SqsAttributes, BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = (
+        Field(default_factory=SqsAttributes)
+    )
+    messageAttributes: Attributes = Field(default_factory=dict)
+    eventSourceARN: LooseText = ""
+
+
+class Destination(Model):
+    """The record that Lambda sends to a destination.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
+
+    requestContext: Object = Field(default_factory=dict)
+
+    @property
+    def function_name(self) -> str:
+        """The name of the function that failed; empty where the record does not have it."""
+        parts = text_of(self.requestContext.get("functionArn")).split(":")
+        return parts[6] if len(parts) > 6 else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was inside the wrappings, and what they said of it.
+    """A message without its wrappings, and what they said about it.
 
     Attributes:
-        payload: the message: a JSON value where it is JSON, else the text.
-        published_at: when it was put on the topic, bus or queue, or arrived here, in UTC.
+        payload: the message: a JSON value where it is JSON, else the text. Routing keys in it are hidden.
+        published_at: when it was first published, in UTC: by the innermost wrapping that has a time.
+        message_id: of the innermost wrapping.
         detail_type: EventBridge's, empty where it did not come that way.
-        attributes: the SNS message's attributes as text.
+        attributes: the message's attributes as text.
         queue_arn: of the SQS queue whose message this is, where nothing but SQS wraps it; empty otherwise. What the
             publisher wrote on its own queue is told from what others publish by this.
+        latest: no time inside the message counts for later; None where nothing is known.
+        wrappings: what was around it, outermost first.
     """
 
     payload: Any
@@ -118,75 +154,156 @@ class Record:
     region: str = ""
     resources: tuple[str, ...] = ()
     queue_arn: str = ""
+    latest: datetime | None = None
+    wrappings: tuple[Wrapping, ...] = ()
+
+    @property
+    def is_failed_invocation(self) -> bool:
+        """Whether a function's dead-letter queue or topic has it: Lambda adds what went wrong as attributes."""
+        return "ErrorMessage" in self.attributes and bool({"ErrorCode", "RequestID"} & self.attributes.keys())
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it came as the body of an SQS message, or was handed to the function as it is."""
+        return not {Wrapping.SNS, Wrapping.EVENTBRIDGE} & set(self.wrappings)
 
 
 def split(event: Any) -> list[Any]:
-    """Give the records of an invocation, each as it came; an invocation that is not a batch is one record."""
+    """Return the records of an invocation as they came; EventBridge Pipes sends a bare list."""
+    if isinstance(event, list):
+        return event
     if isinstance(event, Mapping) and isinstance(event.get("Records"), list):
         return list(event["Records"])
     return [event]
 
 
-def unwrap(raw: Any, arrived_at: datetime) -> Record:
-    """Take every wrapping off one record that arrived at this time.
+def unwrap(raw: Any, arrived_at: datetime, function_name: str = "") -> Record:
+    """Unwrap one record.
+
+    Args:
+        raw: the record as it came.
+        arrived_at: when it arrived.
+        function_name: of this function; its own on-failure records are opened, those of others are not.
 
     Raises:
         InvalidAlertError: a wrapping is damaged; the message names the field.
-        NotAnAlertError: there is nothing inside, or more wrappings than any real road has.
+        NotAnAlertError: there is nothing inside, or more wrappings than any real path has.
     """
-    record = Record(payload=well_formed(raw), published_at=arrived_at)
+    latest = arrived_at + LEEWAY
+    return unwrap_further(Record(payload=well_formed(raw), published_at=arrived_at, latest=latest), function_name)
+
+
+def unwrap_further(record: Record, function_name: str = "") -> Record:
+    """Unwrap what is still wrapped inside a record; raise as `unwrap` does."""
     for _ in range(MAX_NESTING + 1):
-        inner = _unwrap_once(record)
+        inner = _unwrap_once(record, function_name)
         if inner is None:
-            return record
+            return _without_routing_keys(record)
         record = inner
     raise NotAnAlertError(f"more than {MAX_NESTING} envelopes inside one another: send the alert itself")
 
 
-def _unwrap_once(record: Record) -> Record | None:
-    """Take one wrapping off, or give None where the payload is bare. What an outer wrapping said is kept."""
+def _unwrap_once(record: Record, function_name: str) -> Record | None:
+    """Remove one wrapping, or return None where there is none; what an outer wrapping said is kept."""
     payload = record.payload
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, Mapping) or record.is_failed_invocation:
         return None
     match payload:
         case {"eventSource": "aws:sqs"}:
-            sqs = parse_model(SqsRecord, payload, "SQS record")
-            return replace(
-                record,
-                payload=parse_text(sqs.body),
-                published_at=_utc(sqs.attributes.SentTimestamp) or record.published_at,
-                message_id=sqs.messageId,
-            )
+            return _open_sqs(record, payload)
         case {"EventSource": "aws:sns"}:
             return _open_sns(record, payload.get("Sns"))
         case {"Type": "Notification", "TopicArn": str(), "Message": _}:
             return _open_sns(record, payload)
         case {"detail-type": _, "detail": _} | {"notificationRuleArn": _, "detailType": _, "detail": _}:
             return _open_event(record, payload)
-        case {"requestContext": Mapping(), "requestPayload": inner}:  # a Lambda on-failure record
-            return Record(payload=inner, published_at=record.published_at)
-        case {"error": _, "record": inner}:  # a dead letter of our own, of a record that could not be read
-            return Record(payload=inner, published_at=record.published_at)
-        case {"Records": [inner]}:  # a whole invocation of one record, inside an SQS body
-            return replace(record, payload=inner)
-        case {"Records": [_, _, *_]}:
-            raise NotAnAlertError("several records inside one message: send each as a message of its own")
+        case {"requestContext": Mapping(), "requestPayload": inner}:
+            return _afresh(record, inner) if _is_own(record, payload, function_name) else None
+        case {"error": _, "record": inner}:
+            return _afresh(record, inner) if is_dead_letter(payload) and record.is_direct else None
+        case {"Records": [inner]}:  # a whole invocation of one record
+            return _inside(record, Wrapping.OTHER, inner)
         case _:
-            return None
+            return _open_object(record, payload)
+
+
+def _open_object(record: Record, payload: Mapping[str, Any]) -> Record | None:
+    """Open a message for several protocols, or the object that an input transformer puts around an event."""
+    if "default" in payload and payload.keys() <= _PROTOCOLS:
+        said = payload.get("lambda", payload["default"])
+        return _inside(record, Wrapping.OTHER, _content(said) if isinstance(said, str) else said)
+    objects = [value for value in payload.values() if isinstance(value, dict)]
+    events = [value for value in objects if {"detail-type", "detail"} <= value.keys()]
+    if len(events) != 1 or {"error", "errorMessage", "alert"} & payload.keys():
+        return None
+    times = {name: payload[name] for name in _INGESTION_TIME.choices if isinstance(name, str) and name in payload}
+    return _inside(record, Wrapping.OTHER, {**events[0], **times})
+
+
+def is_dead_letter(value: Any) -> bool:
+    """Return whether this is a dead letter of this function, of a record that could not be read."""
+    return isinstance(value, Mapping) and value.keys() == {"error", "record"} and isinstance(value["error"], str)
+
+
+def _is_own(record: Record, payload: Mapping[str, Any], function_name: str) -> bool:
+    """Return whether an on-failure record is this function's own."""
+    failed = parse_model(Destination, payload, "on-failure record").function_name
+    return failed == function_name if failed and function_name else record.is_direct
 
 
 def without_dead_letters(raw: Any) -> Any:
-    """Take off what earlier stays in the dead-letter queue have put around a record, so that they do not pile up."""
+    """Return a record without the dead letters of this function that are around it, so that they do not pile up."""
     match raw:
         case {"eventSource": "aws:sqs", "body": str(body)}:
             letter = parse_text(body)
         case _:
             letter = raw
-    match letter:
-        case {"error": _, "record": inner}:
-            return without_dead_letters(inner)
-        case _:
-            return raw
+    return without_dead_letters(letter["record"]) if is_dead_letter(letter) else raw
+
+
+def _content(text: str) -> Any:
+    """Return the JSON value in a text, also where it was encoded more than once; else the text."""
+    value = parse_text(text)
+    for _ in range(_MAX_TEXTS):
+        if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
+            break
+        inner = parse_text(value)
+        if inner == value:
+            break
+        value = inner
+    return value
+
+
+def _open_sqs(record: Record, payload: Mapping[str, Any]) -> Record:
+    sqs = parse_model(SqsRecord, payload, "SQS record")
+    content = _content(sqs.body)
+    of_sink = bool(_SINK_ATTRIBUTES & sqs.messageAttributes.keys())
+    of_sink |= isinstance(content, dict) and content.get("Type") == "Notification"  # SNS's own dead letter
+    return _inside(
+        record,
+        Wrapping.SQS,
+        content,
+        sent_at=sqs.attributes.SentTimestamp,
+        message_id=sqs.messageId,
+        attributes={} if of_sink else sqs.messageAttributes,
+        queue_arn="" if record.wrappings else sqs.eventSourceARN,
+    )
+
+
+def _open_sns(record: Record, notification: Any) -> Record:
+    if not isinstance(notification, Mapping):
+        raise InvalidAlertError("SNS record: Sns: not an object")
+    sns = parse_model(SnsNotification, notification, "SNS record")
+    return _inside(
+        record,
+        Wrapping.SNS,
+        _content(sns.Message) if isinstance(sns.Message, str) else sns.Message,
+        sent_at=sns.Timestamp,
+        message_id=sns.MessageId or record.message_id,
+        topic_arn=sns.TopicArn,
+        subject=sns.Subject,
+        attributes=sns.MessageAttributes,
+    )
 
 
 def _open_event(record: Record, payload: Mapping[str, Any]) -> Record:
@@ -194,10 +311,11 @@ def _open_event(record: Record, payload: Mapping[str, Any]) -> Record:
     detail, more = event.detail, payload.get("additionalAttributes")
     if more and isinstance(detail, dict):  # a notification rule's, which spells `detailType` and knows more
         detail = {"additionalAttributes": more, **detail}
-    return replace(
+    return _inside(
         record,
-        payload=detail,
-        published_at=_utc(event.time) or record.published_at,
+        Wrapping.EVENTBRIDGE,
+        detail,
+        sent_at=event.ingestion_time or event.time,
         message_id=event.id or record.message_id,
         detail_type=event.detail_type,
         event_source=event.source,
@@ -207,26 +325,38 @@ def _open_event(record: Record, payload: Mapping[str, Any]) -> Record:
     )
 
 
-def _open_sns(record: Record, notification: Any) -> Record:
-    if not isinstance(notification, Mapping):
-        raise InvalidAlertError("SNS record: Sns: not an object")
-    # a copy: Powertools' model renames keys in the dict that it is given
-    sns = parse_model(SnsNotification, dict(notification), "SNS record")
-    return replace(
-        record,
-        payload=parse_text(sns.Message),
-        published_at=_utc(sns.Timestamp) or record.published_at,
-        message_id=sns.MessageId or record.message_id,
-        topic_arn=sns.TopicArn,
-        subject=sns.Subject or "",
-        attributes={name: str(attribute.Value) for name, attribute in (sns.MessageAttributes or {}).items()},
+def _afresh(record: Record, payload: Any) -> Record:
+    """Return what is inside a dead letter: nothing that came with the letter is about the alert."""
+    return Record(
+        payload=payload,
+        published_at=record.published_at,
+        latest=record.latest,
+        wrappings=(*record.wrappings, Wrapping.OTHER),
     )
 
 
-def _utc(instant: datetime | None) -> datetime | None:
-    if instant is None:
-        return None
-    try:
-        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-    except OverflowError:  # in UTC it is outside the years 1 to 9999
-        return None
+def _inside(
+    record: Record, wrapping: Wrapping, payload: Any, sent_at: datetime | None = None, queue_arn: str = "", **said: Any
+) -> Record:
+    """Return what is inside a wrapping, with what the wrapping says."""
+    published_at, latest = record.published_at, record.latest
+    is_known_better = wrapping is Wrapping.SQS and not record.is_direct
+    if sent_at and not is_known_better:
+        published_at = min(sent_at, latest) if latest else sent_at
+        if not record.wrappings:
+            latest = published_at + LEEWAY
+    return replace(
+        record,
+        payload=payload,
+        published_at=published_at,
+        latest=latest,
+        queue_arn=queue_arn,
+        wrappings=(*record.wrappings, wrapping),
+        **said,
+    )
+
+
+def _without_routing_keys(record: Record) -> Record:
+    hidden = hide_routing_keys([record.payload, record.subject, dict(record.attributes)])
+    payload, subject, attributes = hidden
+    return replace(record, payload=payload, subject=subject, attributes=attributes)

@@ -48,6 +48,7 @@ class Publisher:
         clock: epoch seconds.
         parse: gives a record's alerts.
         each: delivers the alerts of one record; those of one identity stay in their order.
+        function_name: of this function: its own on-failure records are opened, those of others are alerts.
     """
 
     targets: Targets
@@ -56,11 +57,12 @@ class Publisher:
     clock: Callable[[], float]
     parse: Callable[[Record], sources.Parsed] = sources.parse
     each: Concurrently = map
+    function_name: str = ""
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
         try:
-            record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC))
+            record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC), self.function_name)
             hop = hop_of(record.payload)
             parsed = self.parse(record)
         except PublishError as error:

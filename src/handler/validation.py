@@ -6,12 +6,21 @@ The field types read what AWS and Prometheus write where a text, a number, an ob
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
@@ -31,17 +40,20 @@ _GO_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d
 """As `time.Time.String` writes it: https://pkg.go.dev/time#Time.String. A zone's name and a clock's reading follow."""
 
 
+_JAVA_TIME = "%a %b %d %H:%M:%S UTC %Y"
+"""As `java.util.Date` writes it; CodeDeploy's notifications have it."""
+
+
 def _readable(value: Any) -> Any:
-    """Read an empty text and Go's zero time as no time, Go's and RFC 1123's spellings, and `+0000` as an offset."""
+    """Read an empty text and Go's zero time as no time, and the spellings of Go, RFC 1123 and Java."""
     if not isinstance(value, str):
         return value
     if not value or value.startswith("0001-01-01"):
         return None
-    if value.endswith("GMT"):
-        try:
-            return datetime.strptime(value, _RFC_1123).replace(tzinfo=UTC)
-        except ValueError:
-            raise ValueError("not a date as RFC 1123 writes it") from None
+    for sign, spelling in ((" GMT", _RFC_1123), (" UTC ", _JAVA_TIME)):
+        if sign in value:
+            with suppress(ValueError):
+                return datetime.strptime(value, spelling).replace(tzinfo=UTC)
     of_go = _GO_TIME.fullmatch(value)
     return _OFFSET_WITHOUT_COLON.sub(r"\1:\2", f"{of_go[1]}T{of_go[2]}{of_go[3]}" if of_go else value)
 
@@ -53,8 +65,18 @@ def _utc(instant: datetime) -> datetime:
         raise ValueError("a time outside the years 1 to 9999") from None
 
 
-Instant = Annotated[Annotated[datetime, AfterValidator(_utc)] | None, BeforeValidator(_readable)]
-"""A time in UTC (a time without a zone is taken as UTC), or None where there is none."""
+def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+Instant = Annotated[
+    Annotated[datetime, AfterValidator(_utc)] | None, BeforeValidator(_readable), WrapValidator(_or_none)
+]
+"""A time in UTC (a time without a zone is taken as UTC), or None where there is none or it is unreadable: a page is
+worth more than its time."""
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """A text that has to be there."""
@@ -72,7 +94,7 @@ Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else val
 
 
 def text_of(value: Any) -> str:
-    """Give a text as it is, a number or truth value as JSON writes it, and of anything else nothing."""
+    """Return a text as it is, a number or truth value as JSON writes it, and anything else as an empty text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else ""
@@ -89,7 +111,7 @@ LooseTexts = Annotated[
 
 
 def number_of(value: Any) -> float | None:
-    """Give a number, also one written as a text; None where it is neither, or not finite."""
+    """Return a number, also one written as a text; None where it is neither, or not finite."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -124,13 +146,13 @@ def parse_model[Model: BaseModel](
 
 
 def _explain(invalid: ValidationError, what: str) -> str:
-    """Say which fields are wrong and why, without the values: those may be secrets."""
+    """Return which fields are wrong and why, without the values: those may be secrets."""
     problems = invalid.errors(include_input=False, include_url=False, include_context=False)
     return "; ".join(f"{what}: {'.'.join(str(part) for part in p['loc']) or 'value'}: {p['msg']}" for p in problems[:5])
 
 
 def parse_text(text: str) -> Any:
-    """Give the JSON value in a text, well-formed, or the text itself where it is none."""
+    """Return the JSON value in a text, well-formed, or the text itself where it is not JSON."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -166,3 +188,47 @@ def _inside(value: Any) -> Iterable[Any]:
             return value
         case _:
             return ()
+
+
+HIDDEN = "(hidden)"
+_KEY_NAMES = frozenset(("routingkey", "servicekey", "integrationkey"))
+_NOT_A_LETTER = re.compile(r"[ _-]")
+_KEY = re.compile(r"[A-Za-z0-9]{20,}")
+"""PagerDuty's have 32 characters; a message queue's routing key is mostly shorter, and is no secret."""
+_KEY_IN_TEXT = re.compile(
+    r"""(?:(?:routing|service|integration)[ _-]?key\\*+["']?\s*+[:=]\s*+\\*+["']?|/integration/)([A-Za-z0-9]{20,})""",
+    re.IGNORECASE,
+)
+"""A key after its name, in YAML, JSON (escaped or not) or `name=value`, or in the URL of an integration."""
+
+
+def hide_routing_keys(value: Any) -> Any:
+    """Return a JSON value in which no routing key shows: under a key's name, in a text, or repeated elsewhere."""
+    keys = set(_keys_in(value))
+    return _without(value, keys) if keys else value
+
+
+def _keys_in(value: Any) -> Iterator[str]:
+    match value:
+        case dict():
+            for name, inner in value.items():
+                if isinstance(inner, str) and _NOT_A_LETTER.sub("", str(name)).lower() in _KEY_NAMES:
+                    yield from _KEY.findall(inner)
+                yield from _keys_in(inner)
+        case list():
+            for inner in value:
+                yield from _keys_in(inner)
+        case str():
+            yield from _KEY_IN_TEXT.findall(value)
+
+
+def _without(value: Any, keys: set[str]) -> Any:
+    match value:
+        case dict():
+            return {_without(name, keys): _without(inner, keys) for name, inner in value.items()}
+        case list():
+            return [_without(inner, keys) for inner in value]
+        case str():
+            return _KEY.sub(lambda found: HIDDEN if found[0] in keys else found[0], value)
+        case _:
+            return value

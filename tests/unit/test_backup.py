@@ -152,9 +152,11 @@ def test_a_text_is_recognised_by_its_attributes() -> None:
     assert sources.source_of(unwrap(on_topic({"text": text}, EventType="BACKUP_JOB"), ARRIVED_AT)) is generic
 
 
-def test_without_a_time_of_its_own_the_job_has_that_of_its_event() -> None:
-    assert parse_alert(FAILED).observed_at.isoformat() == "2026-11-24T01:12:47.503000+00:00"
-    assert parse_alert(with_detail(FAILED, completionDate=...)).observed_at.isoformat() == "2026-11-24T01:15:20+00:00"
+def test_the_time_of_the_event_orders_a_job_and_its_own_end_is_shown() -> None:
+    alert = parse_alert(FAILED)
+    assert alert.observed_at.isoformat() == "2026-11-24T01:15:20+00:00"
+    assert alert.ends_at
+    assert alert.ends_at.isoformat() == "2026-11-24T01:12:47.503000+00:00"
 
 
 def test_what_targets_match_on() -> None:
@@ -181,7 +183,6 @@ def test_the_link_leads_to_the_job() -> None:
         (with_detail(FAILED, state=...), "AWS Backup event: state"),
         (with_detail(FAILED, state={"hunter2": 1}), "AWS Backup event: state"),
         (with_detail(FAILED, state="hunter2"), "AWS Backup job: state"),
-        (with_detail(FAILED, completionDate="hunter2"), "completionDate"),
         (with_detail(FAILED, resourceArn=..., backupJobId=...), "resourceArn"),
         ({**FAILED, "detail": "hunter2"}, "AWS Backup event"),
         (notification(State="hunter2"), "AWS Backup job: state"),

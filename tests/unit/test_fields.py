@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from handler.validation import Instant, LooseText, Number
 
@@ -20,8 +20,10 @@ number: TypeAdapter[float | None] = TypeAdapter(Number)
         ("2026-11-24 03:40:01.874", "2026-11-24T03:40:01.874000+00:00"),
         ("Tue, 24 Nov 2026 03:40:01 GMT", "2026-11-24T03:40:01+00:00"),
         ("Sat, 24 Nov 2026 03:40:01 GMT", "2026-11-24T03:40:01+00:00"),
+        ("Tue Nov 24 03:40:01 UTC 2026", "2026-11-24T03:40:01+00:00"),
+        ("2026-11-24 03:40:01.5 +0000 UTC m=+7.5", "2026-11-24T03:40:01.500000+00:00"),
+        ("2026-11-24 03:40:01.123456789", "2026-11-24T03:40:01.123456+00:00"),
     ],
-    ids=["ISO 8601", "an offset without a colon", "no zone", "RFC 1123", "RFC 1123 on the wrong day"],
 )
 def test_a_time_is_read_as_it_is_written(written: str, meant: str) -> None:
     assert instant.validate_python(written).isoformat() == meant
@@ -32,12 +34,10 @@ def test_no_time_is_none(written: Any) -> None:
     assert instant.validate_python(written) is None
 
 
-@pytest.mark.parametrize("written", ["hunter2", "hunter2 GMT", "9999-12-31T23:00:00-05:00", 10**30, {}])
-def test_what_is_no_time_is_refused_without_being_repeated(written: Any) -> None:
-    with pytest.raises(ValidationError) as refused:
-        instant.validate_python(written)
-
-    assert "hunter2" not in str(refused.value.errors(include_input=False))
+@pytest.mark.parametrize("written", ["soon", "soon GMT", "9999-12-31T23:00:00-05:00", 10**30, {}])
+def test_what_is_no_time_is_none(written: Any) -> None:
+    """A page is worth more than its time."""
+    assert instant.validate_python(written) is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from handler.alert import (
     Undetermined,
     WhenUndetermined,
 )
-from handler.envelope import Record
+from handler.envelope import Record, unwrap_further
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
 
@@ -30,6 +30,7 @@ TARGETS_ATTRIBUTE = "targets"
 MAX_TARGETS = 20
 """How many targets one message may name."""
 MAX_NAME_CHARACTERS = 1024
+MAX_SHOWN_NAME_CHARACTERS = 256
 ACCOUNT_LABEL = "account"
 ACCOUNT_NAME_LABEL = "account_name"
 
@@ -70,12 +71,37 @@ def parse(
         InvalidAlertError: recognised, but a field is missing or wrong.
         NotAnAlertError: it came by no topic, bus or queue, and no source recognises it.
     """
+    match record.payload:
+        case {"Records": [_, _, *_] as several}:
+            records = (replace(record, payload=each) for each in several)
+            return [found for each in records for found in _parse_one(each, when_undetermined, account_names)]
     source = source_of(record)
     if source is None:
         what = f"{_shape(record)} is of no known source, and came by no topic, bus or queue"
         raise NotAnAlertError(f"not an alert: {what}")
-    determined = [_determine(found, when_undetermined) for found in source.parse(record)]
+    try:
+        determined = [_determine(found, when_undetermined) for found in source.parse(record)]
+    except InvalidAlertError as invalid:
+        raise InvalidAlertError(_with_name(str(invalid), record.payload)) from None
     return [_finish(found, record, account_names or {}) if isinstance(found, Alert) else found for found in determined]
+
+
+def _with_name(problem: str, payload: Any) -> str:
+    """Add the alert's name, where it has one, to what is wrong with it."""
+    match payload:
+        case {"alert": {"alert_name": str(name)}} | {"AlarmName": str(name)} | {"alarmName": str(name)}:
+            shown = " ".join(name.split())[:MAX_SHOWN_NAME_CHARACTERS]
+            return f"{problem} (alert {shown!r})" if shown else problem
+        case _:
+            return problem
+
+
+def _parse_one(record: Record, when: WhenUndetermined, account_names: Mapping[str, str] | None) -> Parsed:
+    """Return what one of several records in a message holds; damage to it does not affect the others."""
+    try:
+        return parse(unwrap_further(record), when, account_names)
+    except (InvalidAlertError, NotAnAlertError) as damaged:
+        return [InvalidAlertError(str(damaged))]
 
 
 def source_of(record: Record) -> Source | None:
@@ -117,6 +143,7 @@ def _finish(alert: Alert, record: Record, account_names: Mapping[str, str]) -> A
     return replace(
         alert,
         name=alert.name[:MAX_NAME_CHARACTERS],
+        observed_at=min(alert.observed_at, record.latest) if record.latest else alert.observed_at,
         labels={**labels, **alert.labels},
         severity_word=alert.severity_word or record.attributes.get("severity", ""),
         targets=targets,
@@ -145,6 +172,12 @@ def _shape(record: Record) -> str:
 
 
 # --- The modules ------------------------------------------------------------------------------------------------------
+
+
+def _failures() -> Source:
+    from handler.sources import failures
+
+    return failures
 
 
 def _native() -> Source:
@@ -240,6 +273,8 @@ def _generic() -> Fallback:
 # --- By detail-type ---------------------------------------------------------------------------------------------------
 
 DETAIL_TYPES: dict[str, Load[Source]] = {
+    "Lambda Function Invocation Result - Failure": _failures,
+    "Lambda Function Invocation Result - Success": _failures,
     "Alert": _native,
     "CloudWatch Alarm State Change": _cloudwatch,
     "CloudWatch Alarm Contributor State Change": _cloudwatch,
@@ -294,6 +329,15 @@ def _keys(*keys: str) -> Callable[[Record], bool]:
         return not record.detail_type and isinstance(record.payload, dict) and record.payload.keys() >= wanted
 
     return has_keys
+
+
+def _is_failure(record: Record) -> bool:
+    """Return whether it is what another function could not process; nothing inside is an alert of its own."""
+    match record.payload:
+        case {"requestContext": {"functionArn": _}} | {"error": _, "record": _}:
+            return not record.detail_type
+        case _:
+            return record.is_failed_invocation
 
 
 def _is_native(record: Record) -> bool:
@@ -364,6 +408,7 @@ def _is_backup_text(record: Record) -> bool:
 
 
 SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
+    (_is_failure, _failures),
     (_is_native, _native),
     (_keys("AlarmName", "NewStateValue"), _cloudwatch),
     (_keys("alarmArn", "alarmData"), _cloudwatch),

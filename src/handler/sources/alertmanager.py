@@ -6,11 +6,11 @@ come to the webhook's shape first: https://prometheus.io/docs/alerting/latest/co
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BeforeValidator, Field
 
 from handler.alert import Alert, Link, Status
 from handler.envelope import Record
@@ -21,8 +21,6 @@ from handler.validation import Instant, Model, Text, parse_model
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
-YOUNG = timedelta(minutes=5)
-"""How long after its start an alert's own times order its observations."""
 MAX_LINK_CHARACTERS = 2000
 _STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
 
@@ -38,21 +36,12 @@ def _texts(value: Any) -> Any:
     return {name: _text(inner) for name, inner in value.items() if inner is not None}
 
 
-def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return read(value)
-    except ValidationError:
-        return None
-
-
 Labels = Annotated[dict[str, str], BeforeValidator(_texts)]
 """An object of texts; null reads as an empty one. It has to be an object: who an alert is hangs on it."""
 Remarks = Annotated[dict[str, str], BeforeValidator(lambda value: _texts(value) if isinstance(value, dict) else {})]
 """An object of texts; anything else reads as an empty one."""
 Remark = Annotated[str, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else "")]
 """A text; anything else reads as an empty one."""
-Moment = Annotated[Instant, WrapValidator(_or_none)]
-"""A time; a page is worth more than one that a template wrote in a way of its own."""
 
 
 class Entry(Model):
@@ -61,8 +50,8 @@ class Entry(Model):
     status: Text = ""
     labels: Labels = Field(default_factory=dict)
     annotations: Remarks = Field(default_factory=dict)
-    startsAt: Moment = None
-    endsAt: Moment = None
+    startsAt: Instant = None
+    endsAt: Instant = None
     generatorURL: Remark = ""
     fingerprint: Remark = ""
 
@@ -127,7 +116,7 @@ def _alert(number: int, raw: Any, message: Message, published_at: datetime) -> A
         fingerprint=identity,
         name=labels.get("alertname", "").strip() or message.receiver or "Prometheus alert",
         status=status,
-        observed_at=_observed_at(entry, status, published_at),
+        observed_at=published_at,
         origin=ORIGIN,
         labels=labels,
         annotations={**message.commonAnnotations, **entry.annotations},
@@ -167,17 +156,6 @@ def _identity(entry: Entry, message: Message) -> str:
 def _group_identity(message: Message) -> str:
     labels = message.groupLabels or message.commonLabels
     return f"{ORIGIN}/group/{fingerprint_of(labels)}" if labels else ""
-
-
-def _observed_at(entry: Entry, status: Status, published_at: datetime) -> datetime:
-    """Give the alert's own time while it is young, else when Alertmanager said so.
-
-    Its own times cannot order a long life. Where Alertmanager has not heard from Prometheus for a while, or from one
-    of a pair, it resolves the alert, and the alert that comes back has the start it always had: earlier than that end.
-    """
-    changed_at = entry.startsAt if status is Status.FIRING else entry.endsAt
-    is_young = entry.startsAt is not None and published_at - entry.startsAt <= YOUNG
-    return changed_at if changed_at and is_young else published_at
 
 
 def _links(external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:

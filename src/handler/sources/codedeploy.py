@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-sns-event-not
 """
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -45,14 +44,6 @@ _ENDINGS = {
 """EventBridge's words, and those of SNS, which are the deployment's status as the API has it."""
 
 
-def _spoken(value: Any) -> Any:
-    """Read what Java writes for a time, `Thu Nov 26 15:57:21 UTC 2026`; SNS messages also have epoch seconds."""
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return datetime.strptime(value, "%a %b %d %H:%M:%S UTC %Y").replace(tzinfo=UTC)
-    return value
-
-
 def _written(value: Any) -> Any:
     """Read an object that is written as a JSON text; a text that is none is the error's message."""
     if not isinstance(value, str):
@@ -73,7 +64,7 @@ class StateChange(Model):
     deployment_id: LooseText = Field("", alias="deploymentId")
     region: LooseText = ""
     account: LooseText = Field("", alias="accountId")
-    completed_at: Annotated[Instant, BeforeValidator(_spoken)] = Field(None, alias="completeTime")
+    completed_at: Instant = Field(None, alias="completeTime")
     overview: Annotated[Object, BeforeValidator(_written)] = Field(default_factory=dict, alias="deploymentOverview")
     error: Annotated[Object, BeforeValidator(_written)] = Field(default_factory=dict, alias="errorInformation")
 
@@ -102,8 +93,9 @@ def parse(record: Record) -> list[Alert | Ignored]:
         run_id=change.deployment_id,
         state=change.state,
         ending=ending_of(change.state.upper(), _ENDINGS, "CodeDeploy deployment: state"),
+        observed_at=record.published_at,
         # to the second, as the time of EventBridge's event is
-        observed_at=(change.completed_at or record.published_at).replace(microsecond=0),
+        starts_at=(change.completed_at or record.published_at).replace(microsecond=0),
         place=name,
         component=change.application,
         group=change.group,

@@ -58,6 +58,7 @@ class Deployment:
     state: str
     ending: Ending
     observed_at: datetime
+    starts_at: datetime | None = None
     place: str
     component: str
     group: str
@@ -84,7 +85,7 @@ class Deployment:
                 observed_at=self.observed_at,
                 origin=self.origin,
                 labels={**labels, **more_labels},
-                starts_at=self.observed_at,
+                starts_at=self.starts_at or self.observed_at,
                 severity_word=severity,
                 summary=self._summary(known.region),
                 location=self.place,

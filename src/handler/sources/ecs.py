@@ -126,7 +126,8 @@ def _deployment(record: Record) -> list[Alert | Ignored]:
         run_id=deployment.deploymentId,
         state=deployment.eventName,
         ending=ending_of(deployment.eventName, _ENDINGS, "ECS deployment: eventName"),
-        observed_at=deployment.updatedAt or record.published_at,
+        observed_at=record.published_at,
+        starts_at=deployment.updatedAt,
         place=service.path,
         component=service.name,
         group=service.cluster,
@@ -143,7 +144,6 @@ def _action(record: Record) -> Alert | Ignored:
     is_trouble = action.eventType == "ERROR" or action.eventName == START_IMPAIRED
     if not is_trouble and action.eventName != STEADY_STATE:
         return Ignored(SkipReason.NOTICE, f"{service.name}: {action.eventName}")
-    observed_at = action.createdAt or record.published_at
     known = Arn.of(service.arn)
     url = service.page("health")
     said = action.eventName.removeprefix("SERVICE_").replace("_", " ").lower()
@@ -152,10 +152,10 @@ def _action(record: Record) -> Alert | Ignored:
         fingerprint=f"{service.arn}#health",
         name=service.name,
         status=Status.FIRING if is_trouble else Status.RESOLVED,
-        observed_at=observed_at,
+        observed_at=record.published_at,
         origin=ORIGIN,
         labels={**filled({"account": known.account, "region": known.region}), **service.labels},
-        starts_at=observed_at,
+        starts_at=action.createdAt or record.published_at,
         severity_word=SEVERITY,
         summary=f"Service {service.name}: {said}" + (f": {action.reason}" if action.reason else ""),
         location=service.path,

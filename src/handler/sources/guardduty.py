@@ -57,7 +57,6 @@ class Finding(Model):
     title: LooseText = ""
     description: LooseText = ""
     severity: Number = None
-    updatedAt: Instant = None
     resource: Object = Field(default_factory=dict)
     service: Object = Field(default_factory=dict)
 
@@ -66,7 +65,6 @@ class Sightings(Model):
     """When the finding was seen, of its `service`."""
 
     eventFirstSeen: Instant = None
-    eventLastSeen: Instant = None
 
 
 def parse(record: Record) -> list[Alert]:
@@ -92,7 +90,7 @@ def parse(record: Record) -> list[Alert]:
             fingerprint=finding.arn.strip() or f"guardduty:{account}:{region}:{finding.id}",
             name=finding.type.strip() or "GuardDuty finding",
             status=Status.RESOLVED if dig(finding.service, "archived") == "true" else Status.FIRING,
-            observed_at=finding.updatedAt or seen.eventLastSeen or record.published_at,
+            observed_at=record.published_at,
             origin=ORIGIN,
             labels=filled({"account": account, "region": region, "type": finding.type, "resource_type": kind}),
             starts_at=seen.eventFirstSeen,

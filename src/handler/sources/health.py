@@ -50,7 +50,6 @@ class HealthEvent(Model):
     communicationId: LooseText = ""
     startTime: Instant = None
     endTime: Instant = None
-    lastUpdatedTime: Instant = None
     eventDescription: Objects = Field(default_factory=list)
     affectedEntities: Objects = Field(default_factory=list)
 
@@ -60,7 +59,6 @@ def parse(record: Record) -> list[Alert]:
     event = parse_model(HealthEvent, record.payload, "AWS Health event")
     account = event.affectedAccount or record.account
     region = event.eventRegion or Arn.of(event.eventArn).region or record.region
-    observed_at = event.lastUpdatedTime or record.published_at
     entities = ", ".join(filter(None, (dig(entity, "entityValue") for entity in event.affectedEntities)))
     description = dig(event.eventDescription, "latestDescription")
     console = console_url(
@@ -88,11 +86,11 @@ def parse(record: Record) -> list[Alert]:
             fingerprint=f"{event.eventArn}#{account}",
             name=event.eventTypeCode.strip() or "AWS Health event",
             status=Status.RESOLVED if event.statusCode == "closed" else Status.FIRING,
-            observed_at=observed_at,
+            observed_at=record.published_at,
             origin=ORIGIN,
             labels=filled(labels),
             # a scheduled change starts in the future, which is no time of an alert
-            starts_at=event.startTime if event.startTime and event.startTime <= observed_at else None,
+            starts_at=event.startTime if event.startTime and event.startTime <= record.published_at else None,
             ends_at=event.endTime,
             severity_word=_SEVERITIES.get(event.eventTypeCategory, ""),
             summary=description,

@@ -3,49 +3,18 @@
 Fields: `alert.alert_name` and `alert.status` are required, the rest is optional; docs/sources.md lists them all.
 """
 
-from dataclasses import asdict
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from handler.alert import (
-    Alert,
-    Ignored,
-    Image,
-    Link,
-    Status,
-    fingerprint_of,
-)
+from handler.alert import Alert, Image, Link, Status, fingerprint_of
 from handler.envelope import Record
-from handler.validation import (
-    Instant,
-    Model,
-    Name,
-    Names,
-    Text,
-    parse_model,
-)
+from handler.validation import Instant, Model, Name, Names, Text, parse_model
 
 ORIGIN = "native"
-
-
-class NativeStatus(StrEnum):
-    """The words for a status; `silenced` is an older one for acknowledged."""
-
-    FIRING = "firing"
-    ACKNOWLEDGED = "acknowledged"
-    SILENCED = "silenced"
-    RESOLVED = "resolved"
-
-
-_STATUS = {
-    NativeStatus.FIRING: Status.FIRING,
-    NativeStatus.ACKNOWLEDGED: Status.ACKNOWLEDGED,
-    NativeStatus.SILENCED: Status.ACKNOWLEDGED,
-    NativeStatus.RESOLVED: Status.RESOLVED,
-}
+MAX_TARGETS = 20
+"""How many targets one message may name."""
 
 
 def _text(value: Any) -> Any:
@@ -65,22 +34,26 @@ def _labels(value: Any) -> Any:
     return {name: _text(text) for name, text in value.items() if text is not None}
 
 
+def _status(word: Any) -> Any:
+    """Read an older word for acknowledged."""
+    return Status.ACKNOWLEDGED if word == "silenced" else word
+
+
 Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 
 
-class NativeLink(Model):
-    """A link; one without an href is left out later."""
+def _with_address(name: str) -> BeforeValidator:
+    """Leave out links or images without an address, and of the others what is null."""
 
-    href: Text = ""
-    text: Text = ""
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        filled = [
+            {k: v for k, v in each.items() if v is not None} if isinstance(each, dict) else each for each in value
+        ]
+        return [each for each in filled if not isinstance(each, dict) or name in each]
 
-
-class NativeImage(Model):
-    """An image; one without a src is left out later."""
-
-    src: Text = ""
-    href: Text = ""
-    alt: Text = ""
+    return BeforeValidator(read)
 
 
 class Classification(Model):
@@ -92,13 +65,13 @@ class Classification(Model):
 
 
 class NativeAlert(Model):
-    """The alert itself."""
+    """The alert itself: the fields of `Alert`, under the names that they have in a message."""
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     fingerprint: Text = ""
-    alert_name: Name
-    status: NativeStatus
+    name: Name = Field(alias="alert_name")
+    status: Annotated[Status, BeforeValidator(_status)]
     labels: Labels = Field(default_factory=dict)
     annotations: Labels = Field(default_factory=dict)
     starts_at: Instant = None
@@ -106,7 +79,7 @@ class NativeAlert(Model):
     observed_at: Instant = None
     generator_url: Text = ""
     origin: Text = ""
-    severity: Text = ""
+    severity_word: Text = Field("", alias="severity")
     summary: Text = ""
     location: Text = ""
     component: Text = ""
@@ -114,10 +87,10 @@ class NativeAlert(Model):
     class_: Text = Field("", alias="class")
     client: Text = ""
     client_url: Text = ""
-    links: list[NativeLink] = Field(default_factory=list)
-    images: list[NativeImage] = Field(default_factory=list)
+    links: Annotated[tuple[Link, ...], _with_address("href")] = ()
+    images: Annotated[tuple[Image, ...], _with_address("src")] = ()
     details: dict[str, Any] = Field(default_factory=dict)
-    targets: Names = Field(default_factory=list)
+    targets: Annotated[Names, Field(max_length=MAX_TARGETS)] = Field(default_factory=list)
 
 
 class NativeMessage(Model):
@@ -127,90 +100,34 @@ class NativeMessage(Model):
     classification: Classification | None = None
 
 
-def parse(record: Record) -> list[Alert | Ignored]:
-    """Give the one alert of the record; raise InvalidAlertError naming each wrong field."""
+_FIELDS = tuple(field.name for field in fields(Alert) if field.name in NativeAlert.model_fields)
+
+
+def parse(record: Record) -> list[Alert]:
+    """Return the one alert of the record; raise InvalidAlertError naming each wrong field."""
     message = parse_model(NativeMessage, record.payload, "native alert")
-    return [_alert(message, record.published_at)]
-
-
-def _alert(message: NativeMessage, published_at: datetime) -> Alert:
-    given = message.alert
-    classification = message.classification
-    return Alert(
-        fingerprint=given.fingerprint
+    given, classification = message.alert, message.classification
+    said: dict[str, Any] = {
+        **{name: getattr(given, name) for name in _FIELDS},
+        "fingerprint": given.fingerprint
         if given.fingerprint.strip()
-        else fingerprint_of({"alertname": given.alert_name, **given.labels}),
-        name=given.alert_name,
-        status=_STATUS[given.status],
-        observed_at=_observed_at(given, published_at),
-        origin=given.origin or ORIGIN,
-        labels=given.labels,
-        annotations=given.annotations,
-        starts_at=given.starts_at,
-        ends_at=given.ends_at,
-        generator_url=given.generator_url,
-        classification=(classification.model_dump(exclude_none=True) or None) if classification else None,
-        severity_word=(classification and classification.severity)
-        or given.severity
+        else fingerprint_of({"alertname": given.name, **given.labels}),
+        "observed_at": given.observed_at or record.published_at,
+        "origin": given.origin or ORIGIN,
+        "severity_word": (classification and classification.severity)
+        or given.severity_word
         or given.labels.get("severity", ""),
-        summary=given.summary,
-        location=given.location,
-        component=given.component,
-        group=given.group,
-        class_=given.class_,
-        client=given.client,
-        client_url=given.client_url,
-        links=tuple(Link(link.href, link.text) for link in given.links),
-        images=tuple(Image(image.src, image.href, image.alt) for image in given.images),
-        details=given.details,
-        targets=tuple(dict.fromkeys(given.targets)),
-    )
-
-
-def _observed_at(given: NativeAlert, published_at: datetime) -> datetime:
-    """Find the source's time of the state change.
-
-    An acknowledgement, and an end without a time, happened when they were published: `starts_at` is the time of an
-    earlier change.
-    """
-    if given.observed_at:
-        return given.observed_at
-    match _STATUS[given.status]:
-        case Status.FIRING:
-            return given.starts_at or published_at
-        case Status.ACKNOWLEDGED:
-            return published_at
-        case Status.RESOLVED:
-            return given.ends_at or published_at
+        "targets": tuple(dict.fromkeys(given.targets)),
+    }
+    return [Alert(**said, classification=(classification and classification.model_dump(exclude_none=True)) or None)]
 
 
 def dump(alert: Alert) -> dict[str, Any]:
-    """Give the message that `parse` reads as this very alert; empty fields are left out."""
-    fields = {
-        "fingerprint": alert.fingerprint,
-        "alert_name": alert.name,
-        "status": str(alert.status),
-        "labels": dict(alert.labels),
-        "annotations": dict(alert.annotations),
-        "starts_at": alert.starts_at.isoformat() if alert.starts_at else None,
-        "ends_at": alert.ends_at.isoformat() if alert.ends_at else None,
-        "observed_at": alert.observed_at.isoformat(),
-        "generator_url": alert.generator_url,
-        "origin": alert.origin,
-        "severity": alert.severity_word,
-        "summary": alert.summary,
-        "location": alert.location,
-        "component": alert.component,
-        "group": alert.group,
-        "class": alert.class_,
-        "client": alert.client,
-        "client_url": alert.client_url,
-        "links": [asdict(link) for link in alert.links],
-        "images": [asdict(image) for image in alert.images],
-        "details": dict(alert.details),
-        "targets": list(alert.targets),
-    }
-    message: dict[str, Any] = {"alert": {name: value for name, value in fields.items() if value}}
+    """Return the message that `parse` reads as this very alert; empty fields are left out."""
+    said = NativeAlert.model_construct(
+        **{**{name: getattr(alert, name) for name in _FIELDS}, "targets": list(alert.targets)}
+    )
+    message = {"alert": said.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
     if alert.classification:
         message["classification"] = dict(alert.classification)
     return message
