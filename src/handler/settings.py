@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -60,6 +60,12 @@ class Settings(BaseModel):
     RETRY_QUEUE_URL: Required
     DEAD_LETTER_QUEUE_URL: Required
     OPERATOR_TOPIC_ARN: str | None = None
+    ALERT_TOPIC_ARN: str | None = None
+    FOREIGN_TOPIC_ARN: str | None = None
+    AGREE_WITH_CLOUDWATCH: Literal["off", "wired", "all"] = "off"
+    HEARTBEAT_URL: str = ""
+    ACCOUNT_NAMES: str = ""
+    HTTPS_PROXY: str | None = None
     LOG_LEVEL: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")] = "INFO"
 
     @classmethod

@@ -1,13 +1,21 @@
-"""The DynamoDB APIs that the table's contract is held on."""
+"""The template, and the DynamoDB APIs that the table's contract is held on."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from handler.delivery.dynamodb import KEY
 from local.stack import Emulator
+from tests.lab import template as templates
 from tests.lab.dynamodb import INDEX, INDEX_HASH, INDEX_RANGE, FakeDynamoDB
+
+
+@pytest.fixture
+def template() -> dict[str, Any]:
+    """The template without its transform, unresolved."""
+    return templates.expand()
 
 
 @pytest.fixture
