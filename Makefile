@@ -24,8 +24,12 @@ configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
   given = tomllib.load(open("samconfig.toml", "rb"))[sys.argv[1]]["deploy"]["parameters"].get("parameter_overrides", []); \
   print(given if isinstance(given, str) else " ".join(given))' $(1))
 
+# what operators run against a deployed stack
+tool = PYTHONPATH=src $(VENV)/bin/python -m tools
+in_stack = $(if $(STACK),--stack "$(STACK)")
+
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build package invoke deploy bench mutants redrive scan lock clean
+.PHONY: help run test unit lint format build package invoke deploy bench mutants redrive page trace route doctor scan lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -74,6 +78,21 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
 	@$(VENV)/bin/python -m tools.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
+
+page: $(VENV)/.installed ## send a test page to a target of a deployed stack, and resolve it: TARGET=name [SEVERITY=...] [STACK=...]
+	@$(if $(TARGET),,$(error name a target: make page TARGET=... [SEVERITY=critical]))
+	@$(tool).page $(in_stack) --target "$(TARGET)" $(if $(SEVERITY),--severity "$(SEVERITY)")
+
+trace: $(VENV)/.installed ## what became of an alert: KEY=dedup-key or NAME=alert [SINCE=1h] [STACK=...]
+	@$(if $(KEY)$(NAME),,$(error name an alert: make trace KEY=dedup-key or NAME=alert-name [SINCE=1h]))
+	@$(tool).trace $(in_stack) $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)") $(if $(SINCE),--since "$(SINCE)")
+
+route: $(VENV)/.installed ## who gets an event, nothing sent: EVENT=file [TARGETS=file] [EXPECT=routes.yaml] [STACK=...]
+	@$(if $(EVENT)$(EXPECT),,$(error name an event: make route EVENT=$(firstword $(wildcard events/*.json)), or EXPECT=routes.yaml))
+	@$(tool).route $(in_stack) $(if $(TARGETS),--targets "$(TARGETS)") $(if $(EXPECT),--expect "$(EXPECT)") $(EVENT)
+
+doctor: $(VENV)/.installed ## what would keep an alarm from paging, each with the command that mends it [STACK=...]
+	@$(tool).doctor $(in_stack)
 
 scan: $(SCAN)/.installed ## misconfigurations of the template, secrets in the whole history, known vulnerabilities of the pins
 	$(SCAN)/bin/checkov --config-file .checkov.yaml

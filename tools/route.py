@@ -1,0 +1,248 @@
+"""`make route`: who gets an event, with which severity, summary and dedup key, or why nobody does. Sends nothing.
+
+Reads the event as the function would, and the targets of a stack or of a file. With EXPECT it is a test for your own
+CI: a YAML map from event file, beside the map or from here, to the expected routes, with the fields that matter:
+
+    events/orders-db.json:
+      - {target: payments, severity: critical}
+    events/dev-noise.json: []
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from handler import sources
+from handler.alert import Alert, Ignored, Status, WhenUndetermined
+from handler.envelope import split, unwrap
+from handler.errors import PublishError
+from handler.mapping import action_of, dedup_key_of, event_of
+from handler.pagerduty.events import ROUTING_KEY_CHARACTERS
+from handler.pagerduty.severity import Severity
+from handler.targets.secrets import parse_targets
+from handler.targets.target import TargetSet
+from tools.stack import (
+    FINDING,
+    FINE,
+    STACK_NAME,
+    Connect,
+    Say,
+    Stack,
+    ToolError,
+    connect,
+    find_stack,
+    one_line,
+    read_targets,
+    run,
+    say,
+)
+
+FIELDS = ("target", "action", "severity", "summary", "dedup_key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One delivery that an event would make, or why it makes none.
+
+    Attributes:
+        target: its name; empty where no target takes the alert.
+        reason: why nothing is sent; empty where something is.
+    """
+
+    target: str = ""
+    action: str = ""
+    severity: str = ""
+    summary: str = ""
+    dedup_key: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """The targets, and the settings that decide how events are read."""
+
+    targets: TargetSet
+    when_undetermined: WhenUndetermined = WhenUndetermined.IGNORE
+
+    def routes(self, event: Any) -> list[Route]:
+        """Return the routes of an invocation's event."""
+        now = datetime.now(UTC)
+        found: list[Route] = []
+        for raw in split(event):
+            try:
+                for each in sources.parse(unwrap(raw, now), self.when_undetermined):
+                    found += self._routes_of(each)
+            except PublishError as error:
+                found.append(Route(reason=f"{error.reason}: {error}"))
+        return found
+
+    def _routes_of(self, found: Alert | Ignored | PublishError) -> list[Route]:
+        match found:
+            case Ignored(reason=reason, name=name):
+                return [Route(summary=name, reason=f"skipped: {reason}")]
+            case PublishError():
+                return [Route(reason=f"{found.reason}: {found}")]
+            case Alert():
+                return self._routes_of_alert(found)
+
+    def _routes_of_alert(self, alert: Alert) -> list[Route]:
+        # a resolve has no summary of its own: that of its trigger says what it is about
+        payload = event_of(replace(alert, status=Status.FIRING), Severity.ERROR).payload
+        common = {
+            "action": str(action_of(alert)),
+            "dedup_key": "" if alert.is_change else dedup_key_of(alert),
+            "summary": payload.summary if payload else alert.name,
+        }
+        try:
+            taking = self.targets.taking(alert)
+        except PublishError as error:
+            return [Route(**common, reason=f"{error.reason}: {error}")]
+        routes = []
+        for target in taking:
+            skipped = target.skip_reason(alert)
+            routes.append(
+                Route(
+                    **common,
+                    target=target.name,
+                    severity="" if alert.is_change else str(alert.severity or target.default_severity),
+                    reason=f"skipped: {skipped}" if skipped else "",
+                )
+            )
+        known = {target.name for target in taking}
+        missing = [name for name in alert.targets if name not in known]
+        return [*routes, *(Route(**common, reason=f"no enabled target is called {_shown(name)}") for name in missing)]
+
+
+def _shown(name: str) -> str:
+    """Return a target's name to show; one that looks like a routing key is not shown."""
+    return f"by a name of {len(name)} characters" if len(name) == ROUTING_KEY_CHARACTERS else repr(one_line(name, 40))
+
+
+def show(route: Route) -> str:
+    """Return a route as lines to read."""
+    what = "  ".join(part for part in (route.action, route.severity, one_line(route.summary)) if part)
+    who = f"-> {route.target}" if route.target else "-> nobody"
+    lines = [f"  {who}  ({one_line(route.reason, 300)})" if route.reason else f"  {who}"]
+    lines += [f"     {what}"] if what else []
+    lines += [f"     dedup key  {one_line(route.dedup_key, 255)}"] if route.dedup_key else []
+    return "\n".join(lines)
+
+
+def differences(expected: Sequence[Mapping[str, str]], routes: Sequence[Route]) -> list[str]:
+    """Return each difference between the routes that are expected and those by which something is sent."""
+    sent = [route for route in routes if route.target and not route.reason]
+    left = list(sent)
+    missing = []
+    # those that say most are paired first, so that one that says little takes no other's place
+    for wanted in sorted(expected, key=len, reverse=True):
+        fitting = [route for route in left if all(getattr(route, name) == value for name, value in wanted.items())]
+        if fitting:
+            left.remove(fitting[0])
+        else:
+            missing.append(wanted)
+    lines = [f"expected  {_fields(wanted)}" for wanted in missing]
+    names = set(FIELDS) if not missing else {name for wanted in missing for name in wanted} | {"target"}
+    lines += [f"found     {_fields({n: getattr(route, n) for n in FIELDS if n in names})}" for route in left]
+    if missing and not left:
+        reasons = [f"{route.target or 'nobody'} ({route.reason})" for route in routes if route.reason]
+        lines.append(f"found     {one_line('; '.join(reasons) or 'nothing else', 300)}")
+    return lines
+
+
+def _fields(fields: Mapping[str, str]) -> str:
+    return "  ".join(f"{name}={one_line(value)}" for name, value in fields.items())
+
+
+def read_event(path: Path) -> Any:
+    """Read an event; raise ToolError where the file is missing or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ToolError(f"{path}: no such file: name an event, EVENT=...") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ToolError(f"{path}: not a JSON event: {error}") from error
+
+
+def read_target_file(path: Path, base_url: str = "") -> TargetSet:
+    """Read a JSON list of targets' secrets, each as an object or as text; raise ToolError for one that is no target."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ToolError(f"{path}: not a JSON list of secrets: {error}") from error
+    if not isinstance(listed, list):
+        raise ToolError(f"{path}: has to be a JSON list of the secrets' texts")
+    texts = [each if isinstance(each, str) else json.dumps(each) for each in listed]
+    found = parse_targets({f"{number} of {path.name}": text for number, text in enumerate(texts, 1)}, base_url)
+    if found.problems:
+        raise ToolError("\n".join(str(problem) for problem in found.problems))
+    return found
+
+
+def read_expectations(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Read the map of expected routes; raise ToolError that names the entry that is wrong."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ToolError(f"{path}: not a YAML map: {error}") from error
+    if not isinstance(content, dict):
+        raise ToolError(f"{path}: has to be a map from event file to a list of routes")
+    expectations = {}
+    for event, routes in content.items():
+        if not isinstance(routes, list) or not all(isinstance(route, dict) for route in routes):
+            raise ToolError(f"{path}: {event}: has to be a list of routes; [] where nobody is to get it")
+        for route in routes:
+            if unknown := [str(name) for name in route if name not in FIELDS]:
+                raise ToolError(f"{path}: {event}: {', '.join(unknown)}: a route has {', '.join(FIELDS)}")
+        expectations[str(event)] = [{name: str(value) for name, value in route.items()} for route in routes]
+    return expectations
+
+
+def router_of(given: argparse.Namespace, connect: Connect) -> Router:
+    """Return a router with the targets of a file, or else of a stack."""
+    if given.targets:
+        return Router(read_target_file(Path(given.targets)))
+    stack: Stack = find_stack(connect, given.stack)
+    when = WhenUndetermined(stack.settings.get("CLOUDWATCH_INSUFFICIENT_DATA", WhenUndetermined.IGNORE))
+    return Router(read_targets(connect, stack), when)
+
+
+def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -> int:
+    """Show the routes of events, or compare them with those expected; return the exit status."""
+    parser = argparse.ArgumentParser("route", description="who gets an event; nothing is sent")
+    parser.add_argument("events", nargs="*", metavar="EVENT", help="files, each an invocation's event or a bare alert")
+    parser.add_argument("--stack", default=STACK_NAME, help="whose targets (default: %(default)s)")
+    parser.add_argument("--targets", help="a JSON list of the secrets' texts, instead of a stack's targets")
+    parser.add_argument("--expect", help="a YAML map from event file to the routes expected")
+    given = parser.parse_args(arguments)
+    expectations = read_expectations(Path(given.expect)) if given.expect else {}
+    if not given.events and not expectations:
+        raise ToolError("name an event, EVENT=events/....json, or expectations, EXPECT=routes.yaml")
+    router = router_of(given, connect)
+    for problem in router.targets.problems:
+        say(f"note: {problem}")
+    for name in given.events:
+        say(name)
+        for route in router.routes(read_event(Path(name))):
+            say(show(route))
+    wrong = 0
+    for name, expected in expectations.items():
+        beside = Path(given.expect).parent / name
+        event = read_event(beside if beside.exists() else Path(name))
+        found = differences(expected, router.routes(event))
+        wrong += bool(found)
+        say(f"{'CHANGED' if found else 'as expected':<12} {name}")
+        for line in found:
+            say(f"    {line}")
+    if expectations:
+        say(f"{len(expectations) - wrong} events are routed as expected, {wrong} are not.")
+    return FINDING if wrong else FINE
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,164 @@
+"""What the commands for a deployed stack share: finding it, its settings, and how a command ends.
+
+They talk to the AWS that the environment names, as the AWS CLI does; a local stack is found through AWS_ENDPOINT_URL.
+Exit statuses: 0 fine; 1 a finding, a difference, or something not accepted; 2 the command could not do its work.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handler.targets.secrets import SecretsByPrefix, parse_targets
+from handler.targets.target import TargetSet
+
+STACK_NAME = "pagerduty-publisher"
+FINE, FINDING, USAGE = 0, 1, 2
+_CONFIG = Config(
+    connect_timeout=5, read_timeout=30, retries={"mode": "adaptive", "total_max_attempts": 8}, max_pool_connections=10
+)
+_DURATION = re.compile(r"(\d+)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+type Connect = Callable[[str], Any]
+"""Returns the client of an AWS service."""
+type Say = Callable[[str], None]
+"""Shows a line."""
+
+
+class ToolError(Exception):
+    """The command cannot do its work; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A deployed stack.
+
+    Attributes:
+        settings: the function's environment.
+        parameters: what it was deployed with.
+    """
+
+    name: str
+    topic_arn: str
+    function_arn: str
+    table: str
+    retry_url: str
+    dead_letter_url: str
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    log_group: str = ""
+
+    @property
+    def region(self) -> str:
+        """Where it is."""
+        return self.function_arn.split(":")[3]
+
+    @property
+    def account(self) -> str:
+        """Whose it is."""
+        return self.function_arn.split(":")[4]
+
+    @property
+    def target_prefix(self) -> str:
+        """Under which names its targets' secrets are."""
+        return self.settings.get("PAGERDUTY_TARGET_PREFIX", "pagerduty/")
+
+    @property
+    def base_url(self) -> str:
+        """The URL that a target may name besides PagerDuty's own."""
+        return self.settings.get("PAGERDUTY_BASE_URL", "")
+
+
+def find_stack(connect: Connect, name: str) -> Stack:
+    """Return the stack of this name; raise ToolError where there is none, or it is none of this project."""
+    try:
+        described = connect("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            raise ToolError(f"no stack {name} in this account and region: name yours, STACK=...") from error
+        raise
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    parameters = {p["ParameterKey"]: p.get("ParameterValue", "") for p in described.get("Parameters", [])}
+    try:
+        function_arn = outputs["PublisherFunctionArn"]
+        function = connect("lambda").get_function_configuration(FunctionName=function_arn)
+        return Stack(
+            name=name,
+            topic_arn=outputs["AlertTopicArn"],
+            function_arn=function_arn,
+            table=outputs["DedupTableName"],
+            retry_url=outputs["RetryQueueUrl"],
+            dead_letter_url=outputs["DeadLetterQueueUrl"],
+            outputs=outputs,
+            settings=function.get("Environment", {}).get("Variables", {}),
+            parameters=parameters,
+            log_group=(function.get("LoggingConfig") or {}).get("LogGroup")
+            or f"/aws/lambda/{function_arn.rpartition(':')[2]}",
+        )
+    except KeyError as missing:
+        raise ToolError(f"stack {name} has no output {missing}: it is no PagerDuty Publisher") from missing
+
+
+def read_targets(connect: Connect, stack: Stack) -> TargetSet:
+    """Read the stack's targets with the caller's own permissions."""
+    provider = SecretsByPrefix(connect("secretsmanager"))
+    return parse_targets(provider._get_multiple(stack.target_prefix), stack.base_url)
+
+
+def seconds_of(text: str) -> int:
+    """Read a duration such as `30m`, `1h`, `2d`; raise ToolError where it is none."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ToolError(f"{text}: not a duration: write it as 30m, 1h or 2d")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def one_line(text: str, length: int = 120) -> str:
+    """Return a text that came from outside on one line, fit for a terminal."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def connect(service: str) -> Any:
+    """Return a client of the AWS that the environment names."""
+    return boto3.client(service, config=_CONFIG)
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Run a command and end the process with its status; every error is one line that says what to do."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+    except ToolError as error:
+        print(error, file=sys.stderr)
+    except ClientError as error:
+        print(refusal(error), file=sys.stderr)
+    except (
+        BotoCoreError,
+        ValueError,
+    ) as error:  # no credentials, region, profile or answer; an endpoint that is no URL
+        print(f"{error}: set what the AWS CLI would need", file=sys.stderr)
+    sys.exit(USAGE)
+
+
+def refusal(error: ClientError) -> str:
+    """Return an AWS error as a sentence that says what to do."""
+    said = error.response["Error"]
+    code = said.get("Code", "")
+    if "AccessDenied" in code or code in ("AuthorizationError", "UnauthorizedOperation"):
+        return f"{error.operation_name} is not allowed: give your role this permission, or use another one"
+    return f"{error.operation_name}: {code}: {one_line(said.get('Message', ''), 200)}"
