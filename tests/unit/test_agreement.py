@@ -1,0 +1,515 @@
+"""Agreement with CloudWatch: what was lost pages, what nobody resolved resolves, and everything else is left alone."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from handler import sources
+from handler.agreement import (
+    GRACE,
+    Agreement,
+    Alarm,
+    Decision,
+    Disagreement,
+    Known,
+    Scope,
+    TargetRouting,
+    Verdict,
+    Why,
+    decide_ended,
+    decide_firing,
+    left_alone,
+    notification,
+)
+from handler.alert import Alert, Status, WhenUndetermined
+from handler.envelope import unwrap
+from handler.mapping import dedup_key_of
+from handler.targets.secrets import parse_targets
+from tests.lab.alerts import parse_alert, sample
+from tests.lab.fakes import BASE_URL, OTHER_KEY, Clock, client_error, target_secret
+
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
+OTHER_TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:others"
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:publisher"
+PREFIX = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:"
+CLOCK = Clock()
+NOW = datetime.fromtimestamp(CLOCK.now, UTC)
+SINCE = NOW - timedelta(minutes=10)
+ALARM = Alarm(arn=f"{PREFIX}late", name="late", state="ALARM", since=SINCE, actions=(TOPIC,))
+RECORD = Known(target="a", dedup_key=ALARM.arn, status=Status.FIRING, observed_at=SINCE, is_open=True, is_waiting=False)
+IGNORE, RESOLVE = WhenUndetermined.IGNORE, WhenUndetermined.RESOLVE
+
+
+# --- The decisions ------------------------------------------------------------------------------------------------
+
+
+def test_an_alarm_without_a_record_pages() -> None:
+    assert decide_firing(ALARM, ()) == Decision(Verdict.PAGE, Why.NO_RECORD)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_open", "is_waiting", "minutes"),
+    list(itertools.product(Status, [True, False], [True, False], [-1, 0, 1])),
+)
+def test_a_record_agrees_or_an_alarm_pages(status: Status, is_open: bool, is_waiting: bool, minutes: int) -> None:
+    """Known is: this ALARM or a later state, an open incident, a trigger that waits. Everything else was lost."""
+    record = replace(
+        RECORD,
+        status=status,
+        is_open=is_open,
+        is_waiting=is_waiting,
+        observed_at=SINCE + timedelta(minutes=minutes),
+    )
+    decision = decide_firing(ALARM, [record])
+    if status is Status.RESOLVED:
+        expected = Verdict.LEAVE if minutes > 0 else Verdict.PAGE
+    else:
+        expected = Verdict.PAGE if minutes < 0 and not is_open and not is_waiting else Verdict.LEAVE
+    assert decision.verdict is expected
+
+
+def test_one_open_incident_is_enough() -> None:
+    """A target that was added later, or that skipped the alert, does not page for it again."""
+    ended = replace(RECORD, target="b", status=Status.RESOLVED, observed_at=SINCE - timedelta(hours=1), is_open=False)
+    assert decide_firing(ALARM, [ended, RECORD]).verdict is Verdict.LEAVE
+
+
+@pytest.mark.parametrize(
+    ("alarm", "is_wired", "is_muted", "why"),
+    [
+        (ALARM, True, False, None),
+        (ALARM, False, False, Why.NOT_WIRED),
+        (ALARM, True, True, Why.MUTED),
+        (replace(ALARM, actions_enabled=False), True, False, Why.ACTIONS_DISABLED),
+        (replace(ALARM, is_suppressed=True), True, False, Why.SUPPRESSED),
+        (replace(ALARM, since=NOW - GRACE), True, False, None),
+        (replace(ALARM, since=NOW - GRACE + timedelta(seconds=1)), True, False, Why.TOO_RECENT),
+        (replace(ALARM, reason="2 time series evaluated to ALARM"), True, False, Why.SUMS_UP),
+    ],
+)
+def test_what_is_meant_to_be_quiet_stays_quiet(alarm: Alarm, is_wired: bool, is_muted: bool, why: Why | None) -> None:
+    assert left_alone(alarm, NOW, is_wired=is_wired, is_muted=is_muted) is why
+
+
+OK = replace(ALARM, state="OK", since=SINCE + timedelta(minutes=5))
+UNDETERMINED = replace(OK, state="INSUFFICIENT_DATA")
+
+
+@pytest.mark.parametrize(
+    ("alarm", "when", "is_muted", "decision"),
+    [
+        (OK, IGNORE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)),
+        (OK, IGNORE, True, Decision(Verdict.LEAVE, Why.MUTED)),
+        (replace(OK, actions_enabled=False), IGNORE, False, Decision(Verdict.LEAVE, Why.ACTIONS_DISABLED)),
+        (replace(OK, is_suppressed=True), IGNORE, False, Decision(Verdict.LEAVE, Why.SUPPRESSED)),
+        (replace(OK, since=NOW - timedelta(seconds=5)), IGNORE, False, Decision(Verdict.LEAVE, Why.TOO_RECENT)),
+        (replace(OK, since=SINCE - timedelta(1)), IGNORE, False, Decision(Verdict.LEAVE, Why.NEWER_RECORD)),
+        (ALARM, RESOLVE, False, Decision(Verdict.LEAVE, Why.STILL_FIRING)),
+        (UNDETERMINED, IGNORE, False, Decision(Verdict.LEAVE, Why.UNDETERMINED)),
+        (UNDETERMINED, WhenUndetermined.TRIGGER, False, Decision(Verdict.LEAVE, Why.UNDETERMINED)),
+        (UNDETERMINED, RESOLVE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)),
+        (None, IGNORE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_GONE)),
+    ],
+)
+def test_an_incident_ends_with_its_alarm(
+    alarm: Alarm | None, when: WhenUndetermined, is_muted: bool, decision: Decision
+) -> None:
+    assert decide_ended(alarm, RECORD, NOW, when, is_muted=is_muted) == decision
+
+
+def test_an_alarm_of_seconds_ago_is_not_taken_for_deleted() -> None:
+    """CloudWatch may list an alarm a moment after it has notified."""
+    young = replace(RECORD, observed_at=NOW - timedelta(seconds=5))
+    assert decide_ended(None, young, NOW, IGNORE, is_muted=False).verdict is Verdict.LEAVE
+
+
+# --- With CloudWatch and the table --------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeCloudWatch:
+    """Alarms, mute rules and tags; every call is counted, and fails on demand."""
+
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    muted: list[str] = field(default_factory=list)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+    def _called(self, operation: str) -> None:
+        self.calls.append(operation)
+        if operation in self.errors:
+            raise self.errors[operation]
+
+    def describe_alarms(
+        self,
+        *,
+        AlarmTypes: Sequence[str],
+        MaxRecords: int,
+        StateValue: str = "",
+        AlarmNames: Sequence[str] | None = None,
+        NextToken: str = "0",
+    ) -> dict[str, Any]:
+        self._called("DescribeAlarms")
+        assert set(AlarmTypes) == {"MetricAlarm", "CompositeAlarm", "LogAlarm"}
+        assert MaxRecords <= 100
+        assert AlarmNames is None or 1 <= len(AlarmNames) <= 100
+        found = [
+            alarm
+            for alarm in self.alarms
+            if (not StateValue or alarm["StateValue"] == StateValue)
+            and (AlarmNames is None or alarm["AlarmName"] in AlarmNames)
+        ]
+        start = int(NextToken)
+        more = {"NextToken": str(start + MaxRecords)} if len(found) > start + MaxRecords else {}
+        return {"MetricAlarms": found[start : start + MaxRecords], "CompositeAlarms": [], **more}
+
+    def list_alarm_mute_rules(self, *, Statuses: Sequence[str], NextToken: str = "") -> dict[str, Any]:
+        self._called("ListAlarmMuteRules")
+        assert Statuses == ["ACTIVE"]
+        arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm-mute-rule:night"
+        return {"AlarmMuteRuleSummaries": [{"AlarmMuteRuleArn": arn}] if self.muted else []}
+
+    def get_alarm_mute_rule(self, *, AlarmMuteRuleName: str) -> dict[str, Any]:
+        self._called("GetAlarmMuteRule")
+        assert AlarmMuteRuleName == "night"
+        return {"MuteTargets": {"AlarmNames": self.muted}}
+
+    def list_tags_for_resource(self, *, ResourceARN: str) -> dict[str, Any]:
+        self._called("ListTagsForResource")
+        return {"Tags": [{"Key": key, "Value": value} for key, value in self.tags.get(ResourceARN, {}).items()]}
+
+
+@dataclass
+class FakeTable:
+    """Items that can be read, in batches and in pages; some keys of a batch stay unprocessed on demand."""
+
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unprocessed: int = 0
+    calls: int = 0
+
+    def put(self, target: str, key: str, **record: Any) -> None:
+        """Put a record in the shape of `delivery`."""
+        given = {"status": "firing", "observed_at": SINCE, "open": True, **record}
+        item: dict[str, Any] = {
+            "id": {"S": f"{target}#{key}"},
+            "status": {"S": given["status"]},
+            "observed_at": {"S": given["observed_at"].isoformat(timespec="microseconds")},
+            "open": {"BOOL": given["open"]},
+        }
+        if "expires_at" in given:
+            item["expires_at"] = {"N": str(given["expires_at"])}
+        self.items[f"{target}#{key}"] = item
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:
+        self.calls += 1
+        [(table, request)] = RequestItems.items()
+        assert request["ConsistentRead"]
+        keys = [key["id"]["S"] for key in request["Keys"]]
+        assert 1 <= len(keys) <= 100
+        assert len(set(keys)) == len(keys)
+        left, keys = (keys[:1], keys[1:]) if self.unprocessed > 0 else ([], keys)
+        self.unprocessed -= 1
+        more = {table: {**request, "Keys": [{"id": {"S": key}} for key in left]}} if left else {}
+        return {
+            "Responses": {table: [self.items[key] for key in keys if key in self.items]},
+            "UnprocessedKeys": more,
+        }
+
+    def scan(self, *, ExclusiveStartKey: Mapping[str, Any] | None = None, **_: Any) -> dict[str, Any]:
+        self.calls += 1
+        ids = sorted(self.items)
+        start = ids.index(ExclusiveStartKey["id"]["S"]) + 1 if ExclusiveStartKey else 0
+        page = ids[start : start + 300]
+        more = {"LastEvaluatedKey": {"id": {"S": page[-1]}}} if start + 300 < len(ids) else {}
+        return {"Items": [self.items[identity] for identity in page], **more}
+
+
+@dataclass
+class FakeSNS:
+    """Who subscribes to which topic."""
+
+    endpoints: dict[str, list[str]] = field(default_factory=dict)
+    calls: int = 0
+
+    def list_subscriptions_by_topic(self, *, TopicArn: str, NextToken: str = "") -> dict[str, Any]:
+        self.calls += 1
+        if TopicArn not in self.endpoints:
+            raise client_error("AuthorizationError", "ListSubscriptionsByTopic")
+        return {"Subscriptions": [{"Endpoint": endpoint} for endpoint in self.endpoints[TopicArn]]}
+
+
+def described(name: str = "late", state: str = "ALARM", **more: Any) -> dict[str, Any]:
+    """Return an alarm as DescribeAlarms does."""
+    return {
+        "AlarmName": name,
+        "AlarmArn": f"{PREFIX}{name}",
+        "AlarmDescription": "Labels wait for more than five minutes",
+        "ActionsEnabled": True,
+        "AlarmActions": [TOPIC],
+        "OKActions": [],
+        "StateValue": state,
+        "StateReason": "Threshold Crossed: 418.0 > 300.0",
+        "StateUpdatedTimestamp": SINCE,
+        "StateTransitionedTimestamp": SINCE,
+        "MetricName": "ApproximateAgeOfOldestMessage",
+        "Namespace": "AWS/SQS",
+        "Dimensions": [{"Name": "QueueName", "Value": "parcel-labels"}],
+        "Threshold": 300.0,
+        **more,
+    }
+
+
+def parse(message: Mapping[str, Any], now: datetime = NOW) -> Alert | None:
+    """Parse as the publisher does."""
+    [found] = sources.parse(unwrap(dict(message), now))
+    return found if isinstance(found, Alert) else None
+
+
+@dataclass
+class Bench:
+    """Everything that an agreement needs."""
+
+    cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
+    table: FakeTable = field(default_factory=FakeTable)
+    sns: FakeSNS = field(default_factory=FakeSNS)
+    clock: Clock = field(default_factory=Clock)
+    said: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=lambda: {"pagerduty/a": target_secret("a")})
+
+    def agreement(self, scope: Scope = Scope.WIRED) -> Agreement:
+        return Agreement(
+            cast(Any, self.cloudwatch),
+            cast(Any, self.table),
+            cast(Any, self.sns),
+            table="t",
+            topic_arn=TOPIC,
+            function_arn=FUNCTION,
+            scope=scope,
+            parse=lambda message: parse(message, datetime.fromtimestamp(self.clock(), UTC)),
+            clock=self.clock,
+            report=self.said.append,
+        )
+
+    @property
+    def routing(self) -> TargetRouting:
+        return TargetRouting(parse_targets(self.secrets, BASE_URL))
+
+    def run(self, agreement: Agreement | None = None, seconds: float = 50) -> list[Disagreement]:
+        run = (agreement or self.agreement()).run(self.routing, self.clock() + seconds)
+        return [found for page in run for found in page]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_lost_alarm_pages_as_its_notification_would_have(bench: Bench) -> None:
+    """The message makes the alert that the notification itself makes: identity, time, summary, labels and links."""
+    event = sample("cloudwatch-sns-alarm")
+    natural = parse_alert(event)
+    bench.clock.now = natural.observed_at.timestamp() + 3600
+    bench.cloudwatch.alarms = [
+        described(
+            "parcel-labels-are-late",
+            AlarmArn=natural.fingerprint,
+            StateReason=natural.details["reason"],
+            StateTransitionedTimestamp=natural.observed_at,
+        )
+    ]
+    [found] = bench.run()
+    alert = parse(found.message, natural.observed_at)
+    assert alert
+    assert found.decision == Decision(Verdict.PAGE, Why.NO_RECORD)
+    for name in ("fingerprint", "observed_at", "status", "name", "summary", "labels", "location", "links", "group"):
+        assert getattr(alert, name) == getattr(natural, name)
+    assert dedup_key_of(alert) == dedup_key_of(natural)
+
+
+def test_what_the_table_knows_is_left_alone(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [described()]
+    bench.table.put("a", f"{PREFIX}late")
+    agreement = bench.agreement()
+    assert bench.run(agreement) == []
+    assert agreement.left == {Why.KNOWN: 1, Why.STILL_FIRING: 1}
+
+
+def test_an_expired_record_counts_as_absent(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [described()]
+    bench.table.put("a", f"{PREFIX}late", expires_at=int(bench.clock()))
+    assert [found.decision.verdict for found in bench.run()] == [Verdict.PAGE]
+
+
+def test_an_open_incident_of_an_alarm_that_is_ok_or_gone_is_resolved(bench: Bench) -> None:
+    """At the alarm's own time, each incident once however many targets have it, contributors too."""
+    since = SINCE + timedelta(minutes=5)
+    bench.secrets["pagerduty/b"] = target_secret("b", OTHER_KEY)
+    bench.cloudwatch.alarms = [described("ok", "OK", StateTransitionedTimestamp=since), described("firing")]
+    for target in ("a", "b"):
+        bench.table.put(target, f"{PREFIX}ok")
+    bench.table.put("a", f"{PREFIX}ok#0123456789abcdef")
+    bench.table.put("a", f"{PREFIX}gone")
+    bench.table.put("a", f"{PREFIX}firing")
+    bench.table.put("a", f"{PREFIX}done", status="resolved")
+    bench.table.put("a", f"{PREFIX}closed", open=False)
+    bench.table.put("a", "arn:aws:cloudwatch:eu-west-1:999999999999:alarm:of-another-account")
+    bench.table.put("a", "orders-db")
+    alerts = [parse(found.message) for found in bench.run()]
+    assert [(a.fingerprint, a.status, a.observed_at) for a in alerts if a] == [
+        (f"{PREFIX}gone", Status.RESOLVED, NOW),
+        (f"{PREFIX}ok", Status.RESOLVED, since),
+        (f"{PREFIX}ok#0123456789abcdef", Status.RESOLVED, since),
+    ]
+
+
+def test_a_target_that_sends_no_resolves_is_not_asked_for_one(bench: Bench) -> None:
+    """It would skip one every five minutes for ever."""
+    bench.secrets = {"pagerduty/a": target_secret("a", auto_resolve=False)}
+    bench.table.put("a", f"{PREFIX}gone")
+    bench.table.put("removed", f"{PREFIX}gone")
+    assert bench.run() == []
+
+
+@pytest.mark.parametrize(
+    ("actions", "scope", "pages"),
+    [
+        ([TOPIC], Scope.WIRED, True),
+        ([FUNCTION], Scope.WIRED, True),
+        ([f"{FUNCTION}:live"], Scope.WIRED, True),
+        ([f"{FUNCTION}-of-somebody-else"], Scope.WIRED, False),
+        ([OTHER_TOPIC], Scope.WIRED, True),
+        ([f"{OTHER_TOPIC}-of-somebody-else"], Scope.WIRED, False),
+        ([], Scope.WIRED, False),
+        ([], Scope.ALL, True),
+        (["arn:aws:autoscaling:eu-west-1:123456789012:scalingPolicy:x"], Scope.WIRED, False),
+    ],
+)
+def test_only_alarms_of_this_stack_count(bench: Bench, actions: list[str], scope: Scope, pages: bool) -> None:
+    """Those that name its topic, its function, or a topic that the function is subscribed to; or all, if so set."""
+    bench.sns.endpoints = {OTHER_TOPIC: ["ops@example.com", FUNCTION]}
+    bench.cloudwatch.alarms = [described(AlarmActions=actions)]
+    assert bool(bench.run(bench.agreement(scope))) is pages
+
+
+def test_a_topic_is_asked_for_its_subscribers_once_in_a_while(bench: Bench) -> None:
+    bench.sns.endpoints = {OTHER_TOPIC: [FUNCTION]}
+    bench.cloudwatch.alarms = [described(f"n-{n}", AlarmActions=[OTHER_TOPIC]) for n in range(20)]
+    agreement = bench.agreement()
+    assert len(bench.run(agreement)) == 20
+    bench.run(agreement)
+    assert bench.sns.calls == 1
+    bench.clock.advance(1000)
+    bench.run(agreement)
+    assert bench.sns.calls == 2
+
+
+def test_a_muted_alarm_pages_when_its_window_ends(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [described()]
+    bench.cloudwatch.muted = ["late"]
+    assert bench.run() == []
+    bench.cloudwatch.muted = []
+    assert len(bench.run()) == 1
+
+
+def test_a_region_without_mute_rules_has_none(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [described()]
+    bench.cloudwatch.errors["ListAlarmMuteRules"] = client_error("InvalidAction", "ListAlarmMuteRules")
+    assert len(bench.run()) == 1
+
+
+def test_nobody_is_woken_while_the_mute_rules_cannot_be_read(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [described()]
+    bench.cloudwatch.errors["ListAlarmMuteRules"] = client_error("Throttling", "ListAlarmMuteRules")
+    assert bench.run() == []
+    assert bench.said == ["alarms and records could not be compared: ListAlarmMuteRules: Throttling"]
+
+
+def test_tags_come_along_where_the_alarm_sends_them(bench: Bench) -> None:
+    """As its own notification would have had them: routes and severities do not depend on the path."""
+    bench.secrets = {"pagerduty/a": target_secret("a", match=['team="labels"'])}
+    bench.cloudwatch.tags = {f"{PREFIX}{name}": {"team": "labels", "cost": "7"} for name in ("sent", "kept")}
+    enabled = {"AlarmTagsPropagation": {"Enabled": True, "ExcludedTagKeys": ["cost"]}}
+    bench.cloudwatch.alarms = [described("sent", ActionConfiguration=enabled), described("kept")]
+    agreement = bench.agreement()
+    [found] = bench.run(agreement)
+    assert (found.name, found.message["AlarmTags"]) == ("sent", {"team": "labels"})
+    assert agreement.left == {Why.NO_TARGET: 1}
+
+
+def test_what_no_target_wants_is_not_asked_about_again_at_once(bench: Bench) -> None:
+    """Below a threshold, or with no target that matches: nothing would come of publishing it every five minutes."""
+    bench.secrets = {"pagerduty/a": target_secret("a", severity_threshold="critical")}
+    enabled = {"AlarmTagsPropagation": {"Enabled": True}}
+    bench.cloudwatch.alarms = [described(ActionConfiguration=enabled)]
+    agreement = bench.agreement()
+    for _ in range(3):
+        assert bench.run(agreement) == []
+    assert bench.cloudwatch.calls.count("ListTagsForResource") == 1
+    bench.cloudwatch.tags = {f"{PREFIX}late": {"severity": "critical"}}
+    bench.clock.advance(1000)
+    assert len(bench.run(agreement)) == 1
+
+
+def test_ten_thousand_alarms_take_a_page_at_a_time(bench: Bench) -> None:
+    """A hundred to a call, and a run that is cut short goes on where it stopped."""
+    bench.cloudwatch.alarms = [described(f"n-{n:05}") for n in range(10_000)]
+    for n in range(0, 10_000, 2):
+        bench.table.put("a", f"{PREFIX}n-{n:05}")
+    agreement = bench.agreement()
+    names: list[str] = []
+    for page in agreement.run(bench.routing, bench.clock() + 50):
+        assert len(page) <= 100
+        names += [found.name for found in page]
+        bench.clock.advance(1)
+    assert len(names) == 2500
+    bench.clock.now -= 50  # still within the grace of nothing: the states are old
+    names += [found.name for found in bench.run(agreement)]
+    assert names == [f"n-{n:05}" for n in range(1, 10_000, 2)]
+    # a hundred pages of alarms in ALARM, and once more for the five thousand open incidents
+    assert bench.cloudwatch.calls.count("DescribeAlarms") == 100 + 50
+    assert bench.table.calls == 100 + 17
+
+
+def test_a_table_that_throttles_pages_nobody_twice(bench: Bench) -> None:
+    """Keys that come back unread are asked for again, three times; then nothing is concluded from their absence."""
+    bench.cloudwatch.alarms = [described()]
+    bench.table.put("a", f"{PREFIX}late")
+    bench.table.unprocessed = 2
+    assert bench.run() == []
+    assert bench.said == []
+    bench.table.unprocessed = 3
+    assert bench.run() == []
+    assert bench.said == ["alarms and records could not be compared: DynamoDB table t throttles"]
+
+
+@pytest.mark.parametrize(
+    "error", [client_error("AccessDenied", "DescribeAlarms"), EndpointConnectionError(endpoint_url="https://x.example")]
+)
+def test_an_error_is_said_and_ends_the_run(bench: Bench, error: Exception) -> None:
+    bench.cloudwatch.errors["DescribeAlarms"] = error
+    assert bench.run() == []
+    [said] = bench.said
+    assert said.startswith("alarms and records could not be compared: ")
+
+
+def test_an_alarm_that_is_summed_up_or_unreadable_is_left_alone(bench: Bench) -> None:
+    """What the sources ignore of a notification is ignored here too."""
+    bench.cloudwatch.alarms = [
+        described("sum", StateReason="2 time series evaluated to ALARM"),
+        described("odd", StateReason="", StateValue="ALARM", AlarmDescription=None, Dimensions=None),
+    ]
+    assert [found.name for found in bench.run()] == ["odd"]
+
+
+def test_a_composite_alarm_has_a_notification_too() -> None:
+    alarm = Alarm.of({**described("all"), "MetricName": None, "Namespace": None, "Dimensions": None, "Threshold": None})
+    message = notification(alarm)
+    assert "Trigger" not in message
+    assert parse(message)
