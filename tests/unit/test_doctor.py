@@ -1,0 +1,401 @@
+"""`make doctor`: each planted fault is found with the command that mends it, and a sound stack has none."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.lab.failures import client_error
+from tests.unit.test_agreement import ACCOUNT, FUNCTION, OTHER_TOPIC, PREFIX, REGION, TOPIC, described
+from tools.doctor import CHECKS, diagnose, gather, main, rewire
+from tools.stack import ToolError, find_stack
+
+KEY = "0123456789abcdef0123456789abcdef"
+OPERATORS = f"arn:aws:sns:{REGION}:{ACCOUNT}:operators"
+ELSEWHERE = f"arn:aws:sns:us-east-1:{ACCOUNT}:alerts"
+QUEUE = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}"
+OUTPUTS = {
+    "AlertTopicArn": TOPIC,
+    "PublisherFunctionArn": FUNCTION,
+    "DedupTableName": "table",
+    "RetryQueueUrl": f"{QUEUE}/retry",
+    "DeadLetterQueueUrl": f"{QUEUE}/dead",
+}
+SECRET = {"name": "all", "type": "pagerduty", "headers": {"routing_key": KEY}}
+
+
+def alarm(name: str = "late", **more: Any) -> dict[str, Any]:
+    """Return an alarm that is wired as it should be."""
+    return described(name, "OK", **{"OKActions": [TOPIC], **more})
+
+
+@dataclass
+class Account:
+    """A sound account with a stack in it; all services in one, each operation answers from these."""
+
+    alarms: list[dict[str, Any]] = field(default_factory=lambda: [alarm(), alarm("full")])
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    subscriptions: dict[str, list[tuple[str, str, str]]] = field(
+        default_factory=lambda: {
+            TOPIC: [("lambda", FUNCTION, "arn:aws:sns:1")],
+            OPERATORS: [("email", "ops@example.com", "arn:aws:sns:2")],
+        }
+    )
+    rules: dict[str, tuple[str, str]] = field(
+        default_factory=lambda: {
+            "PublisherFunctionNativeAlert": ("ENABLED", '{"detail-type": ["Alert"]}'),
+            "PublisherFunctionCloudWatchAlarm": ("DISABLED", '{"source": ["aws.cloudwatch"]}'),
+        }
+    )
+    parameters: dict[str, str] = field(
+        default_factory=lambda: {"NativeAlertRule": "ENABLED", "CloudWatchAlarmRule": "DISABLED"}
+    )
+    secrets: dict[str, str] = field(default_factory=lambda: {"pagerduty/all": json.dumps(SECRET)})
+    dead_letters: int = 0
+    loops: str = "Allow"
+    mapping: str = "Enabled"
+    settings: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def connect(self, service: str) -> "Account":
+        return self
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in object.__getattribute__(self, "__dict__").get("errors", {}):
+            raise client_error(self.errors[name], name)
+        found = object.__getattribute__(self, name)
+        if callable(found) and not name.startswith("_"):
+            self.calls.append(name)
+        return found
+
+    def describe_stacks(self, *, StackName: str) -> Any:
+        if StackName != "pagerduty-publisher":
+            raise client_error("ValidationError", "DescribeStacks") if StackName == "broken" else no_such_stack()
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in OUTPUTS.items()]
+        parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
+        return {"Stacks": [{"Outputs": outputs, "Parameters": parameters}]}
+
+    def get_function_configuration(self, *, FunctionName: str) -> Any:
+        return {"Environment": {"Variables": self.settings}}
+
+    def list_stack_resources(self, *, StackName: str, NextToken: str = "") -> Any:
+        def of(kind: str, logical: str, physical: str) -> dict[str, str]:
+            return {"ResourceType": kind, "LogicalResourceId": logical, "PhysicalResourceId": physical}
+
+        if not NextToken:
+            rules = [of("AWS::Events::Rule", name, f"stack-{name}") for name in self.rules]
+            return {"StackResourceSummaries": rules, "NextToken": "2"}
+        return {
+            "StackResourceSummaries": [
+                of("AWS::SNS::Topic", "OperatorTopic", OPERATORS),
+                of("AWS::SNS::Topic", "AlertTopic", TOPIC),
+                of("AWS::CloudWatch::Alarm", "DeadLetterAlarm", "stack-DeadLetterAlarm"),
+            ]
+        }
+
+    def describe_rule(self, *, Name: str) -> Any:
+        state, pattern = self.rules[Name.removeprefix("stack-")]
+        return {"Name": Name, "State": state, "EventPattern": pattern}
+
+    def batch_get_secret_value(self, **_: Any) -> Any:
+        return {"SecretValues": [{"Name": name, "SecretString": text} for name, text in self.secrets.items()]}
+
+    def describe_alarms(self, *, AlarmTypes: Any, MaxRecords: int, NextToken: str = "0") -> Any:
+        assert MaxRecords == 100
+        own = described("stack-DeadLetterAlarm", "OK", AlarmActions=[OPERATORS])
+        start, alarms = int(NextToken), [*self.alarms, own]
+        page = alarms[start : start + 100]
+        more = {"NextToken": str(start + 100)} if len(alarms) > start + 100 else {}
+        composite = [each for each in page if "AlarmRule" in each]
+        return {"MetricAlarms": [a for a in page if a not in composite], "CompositeAlarms": composite, **more}
+
+    def list_subscriptions_by_topic(self, *, TopicArn: str) -> Any:
+        if TopicArn not in self.subscriptions:
+            raise client_error("NotFound", "ListSubscriptionsByTopic")
+        found = self.subscriptions[TopicArn]
+        return {"Subscriptions": [{"Protocol": p, "Endpoint": e, "SubscriptionArn": a} for p, e, a in found]}
+
+    def get_resources(self, *, ResourceTypeFilters: Any, ResourcesPerPage: int) -> Any:
+        assert ResourceTypeFilters == ["cloudwatch:alarm"]
+        found = [
+            {"ResourceARN": arn, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+            for arn, tags in self.tags.items()
+        ]
+        return {"ResourceTagMappingList": found, "PaginationToken": ""}
+
+    def list_tags_for_resource(self, *, ResourceARN: str) -> Any:
+        return {"Tags": []}
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Any) -> Any:
+        assert QueueUrl == f"{QUEUE}/dead"
+        return {"Attributes": {"ApproximateNumberOfMessages": str(self.dead_letters)}}
+
+    def get_function_recursion_config(self, *, FunctionName: str) -> Any:
+        return {"RecursiveLoop": self.loops}
+
+    def list_event_source_mappings(self, *, FunctionName: str) -> Any:
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:retry"
+        return {"EventSourceMappings": [{"EventSourceArn": arn, "State": self.mapping}]}
+
+
+def no_such_stack() -> Exception:
+    error = client_error("ValidationError", "DescribeStacks")
+    error.response["Error"]["Message"] = "Stack with id other does not exist"
+    return error
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+def run(account: Account, *arguments: str) -> tuple[int, list[str]]:
+    lines: list[str] = []
+    status = main(arguments, account.connect, lines.append)
+    assert KEY not in "\n".join(lines)
+    return status, lines
+
+
+def test_nothing_is_found_on_a_sound_stack(account: Account) -> None:
+    assert run(account) == (
+        0,
+        [f"pagerduty-publisher in {ACCOUNT}, {REGION}: 3 alarms looked at, 2 lead here; 0 findings."],
+    )
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [alarm("TargetTracking-table", AlarmActions=[f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:x"])],
+        [alarm("part", AlarmActions=[]), {**alarm("whole"), "AlarmRule": 'ALARM("part") AND NOT OK(other)'}],
+        [alarm("by function", AlarmActions=[FUNCTION], OKActions=[f"{FUNCTION}:live"])],
+    ],
+    ids=["scaling", "part of a composite", "direct action"],
+)
+def test_what_is_meant_to_be_so_is_no_fault(account: Account, others: list[dict[str, Any]]) -> None:
+    account.alarms += others
+    assert run(account)[0] == 0
+
+
+def test_a_rule_for_all_alarms_needs_no_wiring(account: Account) -> None:
+    account.rules["PublisherFunctionCloudWatchAlarm"] = ("ENABLED", '{"source": ["aws.cloudwatch"]}')
+    account.alarms = [alarm(AlarmActions=[], OKActions=[])]
+    assert run(account)[0] == 0
+
+
+def plant_no_alarm_action(account: Account) -> None:
+    account.alarms.append(alarm("odd one", AlarmActions=[]))
+
+
+def plant_no_ok_action(account: Account) -> None:
+    account.alarms.append(alarm("odd one", OKActions=[]))
+
+
+def plant_disabled_actions(account: Account) -> None:
+    account.alarms.append(alarm("odd one", ActionsEnabled=False))
+
+
+def plant_another_region(account: Account) -> None:
+    account.alarms.append(alarm("odd one", AlarmActions=[ELSEWHERE], OKActions=[ELSEWHERE]))
+
+
+def plant_a_topic_without_subscribers(account: Account) -> None:
+    account.subscriptions[OTHER_TOPIC] = []
+    account.alarms.append(alarm("odd one", AlarmActions=[OTHER_TOPIC], OKActions=[OTHER_TOPIC]))
+
+
+def plant_a_topic_that_is_gone(account: Account) -> None:
+    account.alarms.append(alarm("odd one", AlarmActions=[OTHER_TOPIC], OKActions=[OTHER_TOPIC]))
+
+
+def plant_no_target(account: Account) -> None:
+    account.secrets = {"pagerduty/all": json.dumps({**SECRET, "match": ['alertname!="odd one"']})}
+    account.alarms.append(alarm("odd one"))
+
+
+def plant_an_unknown_severity(account: Account) -> None:
+    account.tags[f"{PREFIX}late"] = {"severity": "catastrophic"}
+    account.alarms[0]["ActionConfiguration"] = {"AlarmTagsPropagation": {"Enabled": True}}
+
+
+def plant_tags_that_stay_home(account: Account) -> None:
+    account.tags[f"{PREFIX}late"] = {"severity": "critical"}
+
+
+def plant_an_unconfirmed_subscription(account: Account) -> None:
+    account.subscriptions[OPERATORS] = [("email", "ops@example.com", "PendingConfirmation")]
+
+
+def plant_a_bad_secret(account: Account) -> None:
+    account.secrets["pagerduty/bad"] = json.dumps({**SECRET, "name": "bad", "headers": {"routing_key": f"{KEY}0"}})
+
+
+def plant_no_secret(account: Account) -> None:
+    account.secrets = {}
+    account.alarms = []
+
+
+def plant_dead_letters(account: Account) -> None:
+    account.dead_letters = 7
+
+
+def plant_loop_detection(account: Account) -> None:
+    account.loops = "Terminate"
+
+
+def plant_a_disabled_rule(account: Account) -> None:
+    account.rules["PublisherFunctionNativeAlert"] = ("DISABLED", "{}")
+
+
+def plant_a_disabled_mapping(account: Account) -> None:
+    account.mapping = "Disabled"
+
+
+def plant_a_lost_subscription(account: Account) -> None:
+    account.subscriptions[TOPIC] = [("email", "ops@example.com", "arn:aws:sns:1")]
+    account.alarms = []
+
+
+PLANTED: Mapping[Callable[[Account], None], tuple[int, str, str]] = {
+    plant_no_alarm_action: (
+        2,
+        "1 alarms have no ALARM action that leads to this stack",
+        "aws cloudwatch put-metric-alarm",
+    ),
+    plant_no_ok_action: (1, "1 alarms have no OK action: their incidents stay open", '.OKActions += ["'),
+    plant_disabled_actions: (1, "1 alarms have their actions disabled", "enable-alarm-actions --alarm-names 'odd one'"),
+    plant_another_region: (1, f"names a topic of another region: {ELSEWHERE}", "aws cloudwatch put-metric-alarm"),
+    plant_a_topic_without_subscribers: (1, f"a topic that nobody subscribes to: {OTHER_TOPIC}", "aws sns subscribe"),
+    plant_a_topic_that_is_gone: (1, f"a topic that does not exist: {OTHER_TOPIC}", "aws cloudwatch put-metric-alarm"),
+    plant_no_target: (1, "1 alarms would be taken by no target", "add a target without `match`"),
+    plant_an_unknown_severity: (1, "has the tag severity=catastrophic", "aws cloudwatch tag-resource"),
+    plant_tags_that_stay_home: (
+        1,
+        "do not send them along",
+        ".ActionConfiguration.AlarmTagsPropagation.Enabled = true",
+    ),
+    plant_an_unconfirmed_subscription: (1, "email ops@example.com has not confirmed", "aws sns subscribe"),
+    plant_a_bad_secret: (1, "secret pagerduty/bad: headers.routing_key", "put-secret-value --secret-id pagerduty/bad"),
+    plant_no_secret: (1, "there is no enabled target", "aws secretsmanager create-secret --name pagerduty/first"),
+    plant_dead_letters: (1, "7 dead letters wait", "make redrive DRY_RUN=1 STACK=pagerduty-publisher"),
+    plant_loop_detection: (1, "set to Terminate", "aws lambda put-function-recursion-config --recursive-loop Allow"),
+    plant_a_disabled_rule: (1, "is disabled, although the stack enables it", "aws events enable-rule --name stack-"),
+    plant_a_disabled_mapping: (1, "does not take from the retry queue", "update-event-source-mapping --enabled"),
+    plant_a_lost_subscription: (1, "the stack's topic does not lead to its function", "aws sns subscribe"),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_a_planted_fault_is_found_with_what_mends_it(account: Account, plant: Callable[[Account], None]) -> None:
+    """And nothing else is: no fault makes a second one up."""
+    plant(account)
+    count, what, mend = PLANTED[plant]
+    status, lines = run(account)
+    assert status == 1
+    assert lines[-1].endswith(f"; {count} findings.")
+    text = "\n".join(lines)
+    assert what in text
+    assert any(line.startswith("   mend: ") and mend in line for line in lines)
+
+
+def test_a_disabled_rule_is_named_beside_the_alarms_that_need_it(account: Account) -> None:
+    plant_no_alarm_action(account)
+    text = "\n".join(run(account)[1])
+    assert "rule stack-PublisherFunctionCloudWatchAlarm is disabled, and 1 alarms have no other way here" in text
+    assert "CloudWatchAlarmRule=ENABLED" in text
+
+
+def test_every_check_finds_one_of_the_planted_faults() -> None:
+    """No check is without a test of its own."""
+    finding = set()
+    for plant in PLANTED:
+        account = Account()
+        plant(account)
+        facts = gather(account.connect, find_stack(account.connect, "pagerduty-publisher"))
+        finding |= {check for check in CHECKS if list(check(facts))}
+    assert finding == set(CHECKS)
+
+
+def test_ten_thousand_alarms_are_read_a_hundred_at_a_time(account: Account) -> None:
+    """And their tags too; not one call an alarm."""
+    account.alarms = [alarm(f"n-{n}") for n in range(9_999)]
+    account.alarms[5]["AlarmActions"] = []
+    status, lines = run(account)
+    assert (status, lines[-1]) == (1, f"pagerduty-publisher in {ACCOUNT}, {REGION}: 10000 alarms looked at, "
+                                      "9998 lead here; 2 findings.")  # fmt: skip
+    assert len(account.calls) < 150
+
+
+def test_a_long_finding_names_the_first_and_counts_the_rest(account: Account) -> None:
+    account.alarms = [alarm(f"n-{n:02}", ActionsEnabled=False) for n in range(25)]
+    text = "\n".join(run(account)[1])
+    assert "n-00, n-01, n-02, n-03, n-04, n-05, n-06, n-07, n-08, n-09 and 15 more" in text
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["get_function_recursion_config", "describe_alarms", "get_resources", "batch_get_secret_value", "describe_rule"],
+)
+def test_what_may_not_be_read_is_said_and_no_finding(account: Account, operation: str) -> None:
+    account.errors[operation] = "AccessDeniedException"
+    status, lines = run(account)
+    assert status == 0
+    [said] = [line for line in lines if line.startswith("note: not checked: ")]
+    assert said.endswith(f"{operation} is not allowed: give your role this permission, or use another one")
+
+
+def test_a_stack_that_is_not_there_is_named(account: Account) -> None:
+    with pytest.raises(ToolError, match="no stack other in this account and region: name yours"):
+        run(account, "--stack", "other")
+
+
+def test_nobody_to_tell_is_a_note(account: Account) -> None:
+    """It may be meant to be so: an operator's e-mail is optional."""
+    account.subscriptions[OPERATORS] = []
+    status, lines = run(account)
+    assert status == 0
+    assert lines[0].startswith("note: nobody subscribes to the operators' topic: aws sns subscribe")
+
+
+def changed(before: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Run a command in a shell whose `aws` describes this alarm; return what it would put."""
+    script = f"""aws() {{ if [ "$2" = describe-alarms ]; then cat; else printf '%s' "$4"; fi; }}
+    {command}"""
+    text = json.dumps(before, default=str)
+    ran = subprocess.run(["bash", "-c", script], input=text, capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    after: dict[str, Any] = json.loads(ran.stdout)
+    return after
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the commands use jq")
+@pytest.mark.parametrize("action", ["AlarmActions", "OKActions", "ActionConfiguration"])
+def test_the_command_changes_one_setting_and_keeps_the_others(action: str) -> None:
+    """Run as it is shown, on an alarm as the AWS CLI prints it."""
+    before = {**alarm("it's late", AlarmActions=[ELSEWHERE], OKActions=[]), "Unit": None}
+    after = changed(before, rewire(before, TOPIC, action=action))
+    assert not {"StateValue", "AlarmArn", "StateReason", "StateUpdatedTimestamp", "Unit"} & after.keys()
+    assert after["Threshold"] == before["Threshold"]
+    assert after["AlarmActions"] == [ELSEWHERE, *([TOPIC] if action == "AlarmActions" else [])]
+    assert after["OKActions"] == ([TOPIC] if action == "OKActions" else [])
+    assert (after.get("ActionConfiguration") is not None) is (action == "ActionConfiguration")
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the commands use jq")
+def test_the_command_replaces_a_topic_of_another_region() -> None:
+    before = alarm(AlarmActions=[ELSEWHERE, FUNCTION], OKActions=[ELSEWHERE])
+    after = changed(before, rewire(before, TOPIC, instead_of=ELSEWHERE))
+    assert (after["AlarmActions"], after["OKActions"]) == ([TOPIC, FUNCTION], [TOPIC])
+
+
+def test_diagnose_is_pure(account: Account) -> None:
+    """Checks ask nobody."""
+    facts = gather(account.connect, find_stack(account.connect, "pagerduty-publisher"))
+    calls = len(account.calls)
+    diagnose(facts)
+    assert len(account.calls) == calls
