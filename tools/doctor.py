@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from shlex import quote
 from typing import Any
 
@@ -87,7 +88,7 @@ class Subscription:
     is_confirmed: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class Facts:
     """What was read of the account.
 
@@ -130,6 +131,7 @@ class Facts:
             for subscription in self.topics.get(action) or ()
         )
 
+    @cached_property
     def concerned(self) -> list[Mapping[str, Any]]:
         """Return the alarms that are there for people: not the stack's own, not scaling's, not a composite's parts."""
         parts = {name for alarm in self.alarms for name in _CHILD.findall(alarm.get("AlarmRule") or "")}
@@ -141,11 +143,10 @@ class Facts:
             and not any(action.split(":")[2:3] and action.split(":")[2] in _SCALING for action in _actions(alarm))
         ]
 
+    @cached_property
     def wired(self) -> list[Mapping[str, Any]]:
         """Return the alarms that reach the function by an action of theirs, or by the rule."""
-        return [
-            alarm for alarm in self.concerned() if self.takes_all_alarms or any(map(self.delivers, _actions(alarm)))
-        ]
+        return [alarm for alarm in self.concerned if self.takes_all_alarms or any(map(self.delivers, _actions(alarm)))]
 
 
 def _actions(alarm: Mapping[str, Any]) -> list[str]:
@@ -170,7 +171,7 @@ def _topics_of(alarm: Mapping[str, Any]) -> list[str]:
 
 def foreign_regions(facts: Facts) -> Iterator[Finding]:
     """Find alarms that name a topic of another region: CloudWatch reaches topics of its own region alone."""
-    for alarm in facts.concerned():
+    for alarm in facts.concerned:
         wrong = [topic for topic in _topics_of(alarm) if _region_of(topic) != facts.stack.region]
         if wrong:
             yield Finding(
@@ -182,7 +183,7 @@ def foreign_regions(facts: Facts) -> Iterator[Finding]:
 def dead_topics(facts: Facts) -> Iterator[Finding]:
     """Find topics that alarms name and nobody subscribes to, or that are gone."""
     named: dict[str, list[Mapping[str, Any]]] = {}
-    for alarm in facts.concerned():
+    for alarm in facts.concerned:
         for topic in _topics_of(alarm):
             if topic != facts.stack.topic_arn and _region_of(topic) == facts.stack.region:
                 named.setdefault(topic, []).append(alarm)
@@ -218,7 +219,7 @@ def without_alarm_action(facts: Facts) -> Iterator[Finding]:
         return
     others = [
         alarm
-        for alarm in facts.concerned()
+        for alarm in facts.concerned
         if not any(map(facts.delivers, _actions(alarm)))
         and not any(_region_of(topic) != facts.stack.region for topic in _topics_of(alarm))
         and not any(topic in facts.topics and not facts.topics[topic] for topic in _topics_of(alarm))
@@ -255,7 +256,7 @@ def without_ok_action(facts: Facts) -> Iterator[Finding]:
     """Find alarms that page and never say that they are over."""
     if facts.takes_all_alarms:
         return
-    silent = [a for a in facts.wired() if not any(map(facts.delivers, a.get("OKActions") or ()))]
+    silent = [a for a in facts.wired if not any(map(facts.delivers, a.get("OKActions") or ()))]
     if silent:
         agrees = facts.stack.settings.get("AGREE_WITH_CLOUDWATCH", "off") != "off"
         yield Finding(
@@ -268,7 +269,7 @@ def without_ok_action(facts: Facts) -> Iterator[Finding]:
 
 def disabled_actions(facts: Facts) -> Iterator[Finding]:
     """Find alarms whose actions are disabled: they change state and tell nobody."""
-    disabled = [alarm for alarm in facts.wired() if not alarm.get("ActionsEnabled", True)]
+    disabled = [alarm for alarm in facts.wired if not alarm.get("ActionsEnabled", True)]
     if disabled:
         names = " ".join(quote(name) for name in _names(disabled)[:100])
         yield Finding(
@@ -282,7 +283,7 @@ def unroutable(facts: Facts) -> Iterator[Finding]:
     """Find alarms that no target takes: their alerts go to the dead-letter queue."""
     if facts.targets is None:
         return
-    lost = [alarm for alarm in facts.wired() if _is_lost(alarm, facts.tags.get(alarm["AlarmArn"], {}), facts.targets)]
+    lost = [alarm for alarm in facts.wired if _is_lost(alarm, facts.tags.get(alarm["AlarmArn"], {}), facts.targets)]
     if lost:
         yield Finding(
             f"{len(lost)} alarms would be taken by no target: each alert of theirs becomes a dead letter",
@@ -315,7 +316,7 @@ def _sends_tags(alarm: Mapping[str, Any]) -> bool:
 
 def severity_words(facts: Facts) -> Iterator[Finding]:
     """Find tags whose severity is no word that is known: the target's default is used instead."""
-    for alarm in facts.wired():
+    for alarm in facts.wired:
         for key, value in facts.tags.get(alarm["AlarmArn"], {}).items():
             if key.lower() == "severity" and parse_severity(value) is None:
                 name, arn = one_line(alarm["AlarmName"]), quote(alarm["AlarmArn"])
@@ -333,7 +334,7 @@ def hidden_tags(facts: Facts) -> Iterator[Finding]:
     } | {"severity"}
     hidden = [
         alarm
-        for alarm in facts.wired()
+        for alarm in facts.wired
         if not _sends_tags(alarm)
         and any(key in matched or key.lower() == "severity" for key in facts.tags.get(alarm["AlarmArn"], {}))
     ]
@@ -523,7 +524,7 @@ def _read_alarms(connect: Connect, facts: Facts) -> None:
 
 def _read_topics(connect: Connect, facts: Facts) -> None:
     sns = connect("sns")
-    named = {topic for alarm in facts.concerned() for topic in _topics_of(alarm)}
+    named = {topic for alarm in facts.concerned for topic in _topics_of(alarm)}
     for topic in sorted({*named, facts.stack.topic_arn, facts.operator_topic} - {""}):
         if _region_of(topic) != facts.stack.region:
             continue
@@ -542,7 +543,7 @@ def _read_topics(connect: Connect, facts: Facts) -> None:
 
 def _read_tags(connect: Connect, facts: Facts) -> None:
     """Read tags a hundred alarms at a time, by the tagging service; where it knows none, of a few alarms one by one."""
-    wired = [alarm["AlarmArn"] for alarm in facts.wired()]
+    wired = [alarm["AlarmArn"] for alarm in facts.wired]
     if not wired:
         return
     tagging = connect("resourcegroupstaggingapi")
@@ -593,7 +594,7 @@ def notes(facts: Facts) -> Iterator[str]:
             "nobody subscribes to the operators' topic: aws sns subscribe --topic-arn "
             f"{facts.operator_topic} --protocol email --notification-endpoint you@example.com"
         )
-    if facts.alarms and not facts.concerned():
+    if facts.alarms and not facts.concerned:
         yield "no alarm of this account is meant for people"
     for skipped in facts.skipped:
         yield f"not checked: {skipped}"
@@ -616,7 +617,7 @@ def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -
         say("")
     for note in notes(facts):
         say(f"note: {note}")
-    wired = len(facts.wired())
+    wired = len(facts.wired)
     say(f"{stack_line(facts)}: {len(facts.alarms)} alarms looked at, {wired} lead here; {len(found)} findings.")
     return FINDING if found else FINE
 
