@@ -1,5 +1,5 @@
 # A CloudWatch alarm that pages and resolves. alert_topic_arn is the output AlertTopicArn of the publisher's stack:
-#   terraform apply -var alert_topic_arn=arn:aws:sns:... -var function_name=checkout
+#   terraform apply -var alert_topic_arn=arn:aws:sns:eu-west-1:123456789012:pagerduty-publisher-AlertTopic -var function_name=checkout
 variable "alert_topic_arn" {
   type = string
 }

@@ -268,17 +268,17 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
     return outputs
 
 
-def emulated() -> Path:
-    """Write a copy of the built template without what the emulator lacks, and return its path.
+def emulated(source: Path = TEMPLATE) -> Path:
+    """Write a copy of a template without what the emulator lacks, and return its path.
 
     Alarms on expressions watch a metric instead that nobody emits: the dashboard names them.
     """
-    template = yaml.load(TEMPLATE.read_text(), Loader=_Loader)
+    template = yaml.load(source.read_text(), Loader=_Loader)
     kept = {name: each for name, each in template["Resources"].items() if each["Type"] not in NOT_EMULATED}
     for each in kept.values():
         if each["Type"] == "AWS::CloudWatch::Alarm" and each["Properties"].pop("Metrics", None):
             each["Properties"] |= {"Namespace": "NotEmulated", "MetricName": "None", "Statistic": "Sum", "Period": 60}
-    path = TEMPLATE.with_name("emulated.json")  # beside the original, whose paths are relative
+    path = source.with_name("emulated.json")  # beside the original, whose paths are relative
     path.write_text(json.dumps({**template, "Resources": kept}))
     return path
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from local.simulator.server import SimulatorServer
-from local.stack import MACHINE, ROOT, SAM, Emulator, await_until, parameters_for
+from local.stack import MACHINE, ROOT, SAM, Emulator, await_until, emulated, parameters_for
 from package import build, release
 
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -144,13 +144,14 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"\n## [{VERSION}] - 2" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_it_deploys_from_a_bucket_and_pages(released: Path, emulator: Emulator) -> None:
+def test_it_deploys_from_a_bucket_and_pages(released: Path, emulator: Emulator, tmp_path: Path) -> None:
     """By the commands of docs/operations.md: a bucket with the zip file, and CloudFormation alone."""
     s3, cloudformation = emulator.client("s3"), emulator.client("cloudformation")
     s3.create_bucket(Bucket="releases")
     name = release.zip_name(MACHINE)
     s3.put_object(Bucket="releases", Key=f"v/{name}", Body=(released / name).read_bytes())
-    s3.put_object(Bucket="releases", Key="v/template.yaml", Body=(released / "template.yaml").read_bytes())
+    shutil.copy(released / "template.yaml", tmp_path)
+    s3.put_object(Bucket="releases", Key="v/template.json", Body=emulated(tmp_path / "template.yaml").read_bytes())
     stack_name = "from-a-release"
     with SimulatorServer() as simulator:
         parameters = parameters_for(
@@ -158,7 +159,7 @@ def test_it_deploys_from_a_bucket_and_pages(released: Path, emulator: Emulator) 
         )
         cloudformation.create_stack(
             StackName=stack_name,
-            TemplateURL=f"{emulator.endpoint}/releases/v/template.yaml",
+            TemplateURL=f"{emulator.endpoint}/releases/v/template.json",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         )

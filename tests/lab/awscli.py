@@ -1,8 +1,10 @@
 """Checks commands of the AWS CLI without it: the operation, its options, and what is required, by botocore's models."""
 
+import json
 import re
 import shlex
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import botocore.session
@@ -26,13 +28,17 @@ CUSTOM = {
 """Commands that are the CLI's own, with those of their options that are used here."""
 
 
+RENAMED = {("sns", "subscribe", "Endpoint"): "--notification-endpoint"}
+"""Options that the CLI names otherwise than the API."""
+
+
 def commands_of(text: str) -> list[list[str]]:
     """Return the commands of the AWS CLI in a shell text, each as its words."""
-    joined = re.sub(r"\\\n\s*", " ", text)
+    joined = re.sub(r"\\\n\s*", " ", re.sub(r"(?m)^\s*# ?", "", text))
+    joined = re.sub(r"'[^']*'", lambda quoted: quoted[0].replace("\n", " "), joined)
     found = []
     for line in joined.splitlines():
-        line = re.sub(r"^\s*(#\s*)?", "", line)
-        for inner in [line, *re.findall(r"\$\((aws [^()]*)\)", line)]:
+        for inner in [line.strip(), *re.findall(r"\$\((aws [^()]*)\)", line)]:
             if inner.startswith("aws "):
                 words = shlex.split(re.sub(r"\$\([^()]*\)", "VALUE", inner), comments=True)
                 end = next((n for n, word in enumerate(words) if word in ("|", ">", "&&", ";") or word[0] == ">"), None)
@@ -52,7 +58,7 @@ def problems(command: list[str]) -> list[str]:
     if operation not in operations:
         return [f"{service}: no operation {operation}"]
     shape = operations[operation].input_shape
-    members = {f"--{xform_name(name, '-')}": name for name in shape.members} if shape else {}
+    members = {option: name for option, (name, _) in _options(service, operation).items()}
     known = members.keys() | {f"--no-{option[2:]}" for option in members}
     required = {option for option, name in members.items() if shape and name in shape.required_members}
     return [
@@ -61,7 +67,28 @@ def problems(command: list[str]) -> list[str]:
     ]
 
 
+def _options(service: str, operation: str) -> dict[str, tuple[str, Any]]:
+    shape = _operations(service)[operation].input_shape
+    return {
+        RENAMED.get((service, operation, name), f"--{xform_name(name, '-')}"): (name, member)
+        for name, member in (shape.members if shape else {}).items()
+    }
+
+
 @cache
 def _operations(service: str) -> dict[str, Any]:
     model = botocore.session.get_session().get_service_model(service)
     return {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
+
+
+def run(command: list[str], client: Any) -> Any:
+    """Run a command on a client of its service, where its options are texts, numbers and JSON."""
+    service, operation, *rest = command
+    members = _options(service, operation)
+    given: dict[str, Any] = {}
+    for option, value in pairwise(rest):
+        if option in members:
+            name, member = members[option]
+            is_text = member.type_name in ("string", "blob")
+            given[name] = value if is_text else [value] if member.type_name == "list" else json.loads(value)
+    return getattr(client, operation.replace("-", "_"))(**given)
