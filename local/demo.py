@@ -10,16 +10,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from handler.pagerduty.client import BASE_URL
 from handler.pagerduty.events import ROUTING_KEY_CHARACTERS
 from local.simulator.incidents import Incident
 from local.simulator.page import keepsake
-from local.simulator.pagerduty import Change, PagerDuty
+from local.simulator.pagerduty import Change, DeadLetter, PagerDuty
 from local.simulator.server import SimulatorServer
 from local.stack import (
     ACCOUNT,
@@ -31,14 +34,18 @@ from local.stack import (
     LocalStackError,
     RunningStack,
     await_until,
+    client,
     deploy,
     native_event,
     parameters_for,
 )
+from tools.redrive import DeadLetter as RedriveLetter
+from tools.redrive import read_letter
 
 ALARM_NAME = "checkout-latency-high"
 ALARM_KEY = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{ALARM_NAME}"
 PATIENCE_SECONDS = 30.0
+LOOK_SECONDS = 2.0
 INCIDENTS = ROOT / ".aws-sam/incidents.html"
 """The page of a simulator that is gone when somebody reads it."""
 
@@ -265,6 +272,46 @@ def _summary_of(incident: Incident) -> tuple[str, str, list[str]]:
     return str(incident.state), incident.severity, [entry.action for entry in incident.timeline]
 
 
+@contextmanager
+def watching(stack: RunningStack, pagerduty: PagerDuty) -> Iterator[None]:
+    """Show the dead-letter queue on the simulator's page for as long as the context lasts."""
+    stopped = Event()
+    sqs = client(stack.endpoint, "sqs")
+
+    def watch() -> None:
+        while not stopped.wait(LOOK_SECONDS):
+            with suppress(ClientError, BotoCoreError):
+                pagerduty.show_dead_letters(dead_letters(sqs, stack.outputs["DeadLetterQueueUrl"]))
+
+    thread = Thread(target=watch, name="dead letters", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def dead_letters(sqs: Any, url: str) -> list[DeadLetter]:
+    """Look at up to a hundred messages of the dead-letter queue, and leave them there."""
+    found: dict[str, RedriveLetter] = {}
+    for _ in range(10):
+        page = sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=1,  # hidden from the next look, and back before anybody misses it
+            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageAttributeNames=["All"],
+        ).get("Messages", [])
+        if not page:
+            break
+        found |= {letter.message_id: letter for letter in map(read_letter, page)}
+    return [
+        DeadLetter(letter.sent_at.timestamp(), letter.error_type, letter.what, letter.error)
+        for letter in sorted(found.values(), key=lambda letter: (letter.sent_at, letter.message_id))
+    ]
+
+
 def by_hand(stack: RunningStack) -> str:
     """Say how to publish to a stack that is left up."""
     message = '{"alert": {"alert_name": "ByHand", "status": "firing", "labels": {"severity": "warning"}}}'
@@ -283,6 +330,14 @@ def by_hand(stack: RunningStack) -> str:
         f"    --message '{message}'",
         "",
         "or any sample event, in a container:  make invoke EVENT=events/native-sns-firing.json",
+        "",
+        "What an operator asks of a stack, with the environment exported above:",
+        "",
+        f"  make page TARGET=pagerduty STACK={STACK_NAME}      a test page, and its resolve",
+        f"  make trace NAME=ByHand STACK={STACK_NAME}          what became of an alert",
+        f"  make route EVENT=events/native-sns-firing.json STACK={STACK_NAME}",
+        f"  make doctor STACK={STACK_NAME}                     what would keep an alarm from paging",
+        f"  make redrive STACK={STACK_NAME}                    what could not be delivered, again",
     ]
     if stack.simulator:
         lines += [
@@ -328,6 +383,8 @@ def main() -> int:
             stack.save()
             resources.callback(RUNNING.unlink, missing_ok=True)
             print(by_hand(stack), flush=True)
+            if simulator:
+                resources.enter_context(watching(stack, simulator.pagerduty))
             signal.pause()
         elif simulator:
             print(f"\nThe incidents as a page:  {INCIDENTS.relative_to(ROOT)}   (make run KEEP=1 shows it live)")

@@ -624,8 +624,8 @@ def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -
 
 def stack_line(facts: Facts) -> str:
     """Return which stack this is."""
-    version = facts.stack.settings.get("VERSION", "")
-    return f"{facts.stack.name}{f' {version}' if version else ''} in {facts.stack.account}, {facts.stack.region}"
+    version = f" {facts.stack.version}" if facts.stack.version else ""
+    return f"{facts.stack.name}{version} in {facts.stack.account}, {facts.stack.region}"
 
 
 if __name__ == "__main__":

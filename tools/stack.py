@@ -23,6 +23,7 @@ _CONFIG = Config(
     connect_timeout=5, read_timeout=30, retries={"mode": "adaptive", "total_max_attempts": 8}, max_pool_connections=10
 )
 _DURATION = re.compile(r"(\d+)(s|m|h|d)")
+_VERSION = re.compile(r"\d+\.\d+\.\d+[\w.+-]*")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 type Connect = Callable[[str], Any]
@@ -54,6 +55,7 @@ class Stack:
     settings: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     log_group: str = ""
+    version: str = ""
 
     @property
     def region(self) -> str:
@@ -101,6 +103,7 @@ def find_stack(connect: Connect, name: str) -> Stack:
             parameters=parameters,
             log_group=(function.get("LoggingConfig") or {}).get("LogGroup")
             or f"/aws/lambda/{function_arn.rpartition(':')[2]}",
+            version=found[0] if (found := _VERSION.search(described.get("Description", ""))) else "",
         )
     except KeyError as missing:
         raise ToolError(f"stack {name} has no output {missing}: it is no PagerDuty Publisher") from missing

@@ -9,6 +9,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Container, Sequence
+from dataclasses import asdict
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
@@ -81,9 +82,10 @@ def keepsake(pagerduty: PagerDuty) -> str:
 def feed(pagerduty: PagerDuty, since: str = "") -> Document:
     """Give what was recorded after an earlier answer, whose `cursor` is `since`, or all of it.
 
-    `whole` tells which: a cursor from before a reset is answered with everything, to replace what was shown.
+    `whole` tells which: a cursor from before a reset is answered with everything, to replace what was shown. The
+    sender's dead letters are always all there; None where nobody has looked for them.
     """
-    recorded = pagerduty.snapshot()
+    recorded, letters = pagerduty.snapshot(), pagerduty.dead_letters
     requests = recorded.requests
     epoch = f"{requests[0].at:.6f}" if requests else "empty"
     seen = _seen(since, epoch, len(requests))
@@ -116,6 +118,7 @@ def feed(pagerduty: PagerDuty, since: str = "") -> Document:
             for number, request in enumerate(new, start=seen + 1)
             if (entry := _refused(number, request, unmet)) is not None
         ],
+        "dead_letters": None if letters is None else [asdict(letter) for letter in letters],
     }
 
 

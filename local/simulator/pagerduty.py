@@ -100,6 +100,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class DeadLetter:
+    """What the sender could not deliver and keeps; the simulator shows it and knows nothing of it.
+
+    Attributes:
+        at: when it was put aside.
+        kind: of its error.
+        name: of the alert, or what it is instead.
+    """
+
+    at: float
+    kind: str
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that was recorded, at one instant."""
 
@@ -146,6 +162,18 @@ class PagerDuty:
             self._changes: list[Change] = []
             self._requests: list[Request] = []
             self._dropped: list[Dropped] = []
+            self._dead_letters: tuple[DeadLetter, ...] | None = None
+
+    def show_dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+        """Replace the sender's dead letters, which the page shows from now on."""
+        with self._lock:
+            self._dead_letters = tuple(letters)
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...] | None:
+        """The sender's dead letters; None where nobody has looked for them."""
+        with self._lock:
+            return self._dead_letters
 
     def set_limit(self, limit: RateLimit | None) -> None:
         """Replace the rate limit; the new one starts with nothing counted."""

@@ -19,6 +19,7 @@ from handler.pagerduty.client import HEALTH_DEDUP_KEY, Attempt, PagerDutyClient
 from handler.pagerduty.events import Action, Event
 from handler.targets.secrets import Targets
 from handler.targets.target import Target
+from handler.version import VERSION
 
 REQUEST = {"health_check": True}
 """The invocation that asks for it; the schedule in the template has it as its input."""
@@ -49,6 +50,7 @@ class Health:
     def fields(self) -> dict[str, Any]:
         """Give what the log line and the answer say."""
         return {
+            "version": VERSION,
             "healthy": not self.errors,
             "targets": {name: str(error) if error else "healthy" for name, error in self.targets.items()},
             "problems": [str(problem) for problem in self.problems],

@@ -11,7 +11,7 @@ import pytest
 
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.page import keepsake
-from local.simulator.pagerduty import PagerDuty
+from local.simulator.pagerduty import DeadLetter, PagerDuty
 from local.simulator.server import SimulatorServer
 from tests.lab.browser import Browser, Page, find_chromium
 
@@ -155,7 +155,9 @@ def titles(page: Page) -> list[str]:
 
 def counts(page: Page) -> list[str]:
     """Give the numbers at the top: triggered, acknowledged, resolved, change events, refused."""
-    found: list[str] = page.run("[...document.querySelectorAll('.counts b')].map((number) => number.textContent)")
+    found: list[str] = page.run(
+        "[...document.querySelectorAll('.counts > li:not([hidden]) b')].map((number) => number.textContent)"
+    )
     return found
 
 
@@ -534,3 +536,33 @@ def test_a_copy_can_be_read_when_the_simulator_is_gone(browser: Browser, simulat
     assert {url for url in page.requested if not url.startswith("data:,")} == {file.as_uri()}
     assert page.complaints == []
     page.close()
+
+
+def test_dead_letters_come_and_go(opened: Open, simulator: Simulator) -> None:
+    """Hidden until somebody looks for them; then each with its error, and away again when they are redriven."""
+    page = opened()
+    assert page.run("document.getElementById('letters').hidden && document.getElementById('tile-letters').hidden")
+    letters = [DeadLetter(time.time(), "invalid_alert", f"{HOSTILE} {number}", HOSTILE) for number in (1, 2)]
+    simulator.pagerduty.show_dead_letters(letters)
+    page.wait_for("document.getElementById('count-letters').textContent === '2'")
+    assert text_of(page, "#letters").count("invalid_alert") == 2
+    assert page.run("window.hit ?? null") is None
+    assert page.run("document.querySelectorAll('#letters img, #letters script').length") == 0
+    simulator.pagerduty.show_dead_letters([])
+    page.wait_for("document.getElementById('count-letters').textContent === '0'")
+    assert "None: everything was delivered, or waits." in text_of(page, "#letters")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_line_below_a_summary_breaks_between_its_parts(opened: Open, simulator: Simulator, width: int) -> None:
+    """A part is on one line, unless it is wider than the screen; the dots between parts are inside the line."""
+    words = {"component": "orders database primary", "group": "production", "class": "DatabaseHighCPU"}
+    simulator.trigger("a", "OrdersDatabaseHighCPU", source="orders-db-1.eu-west-1.rds.amazonaws.com", **words)
+    simulator.trigger("a", "OrdersDatabaseHighCPU", source="orders-db-1.eu-west-1.rds.amazonaws.com", **words)
+    page = opened(width=width)
+    parts = "[...document.querySelectorAll('.incident .meta > span')]"
+    assert page.run(f"{parts}.length") == 6
+    assert page.run(f"{parts}.filter((part) => part.getClientRects().length !== 1).length") == 0
+    height = "parseFloat(getComputedStyle(document.querySelector('.incident .meta')).lineHeight)"
+    assert page.run(f"{parts}.filter((part) => part.offsetHeight > 1.5 * ({height} || 19)).length") == 0
+    assert page.run("document.documentElement.scrollWidth") <= width

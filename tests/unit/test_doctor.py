@@ -78,7 +78,8 @@ class Account:
             raise client_error("ValidationError", "DescribeStacks") if StackName == "broken" else no_such_stack()
         outputs = [{"OutputKey": name, "OutputValue": value} for name, value in OUTPUTS.items()]
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
-        return {"Stacks": [{"Outputs": outputs, "Parameters": parameters}]}
+        about = {"Description": "PagerDuty Publisher 1.2.3 - forwards alerts", "Parameters": parameters}
+        return {"Stacks": [{"Outputs": outputs, **about}]}
 
     def get_function_configuration(self, *, FunctionName: str) -> Any:
         return {"Environment": {"Variables": self.settings}}
@@ -164,7 +165,7 @@ def run(account: Account, *arguments: str) -> tuple[int, list[str]]:
 def test_nothing_is_found_on_a_sound_stack(account: Account) -> None:
     assert run(account) == (
         0,
-        [f"pagerduty-publisher in {ACCOUNT}, {REGION}: 3 alarms looked at, 2 lead here; 0 findings."],
+        [f"pagerduty-publisher 1.2.3 in {ACCOUNT}, {REGION}: 3 alarms looked at, 2 lead here; 0 findings."],
     )
 
 
@@ -326,7 +327,7 @@ def test_ten_thousand_alarms_are_read_a_hundred_at_a_time(account: Account) -> N
     account.alarms = [alarm(f"n-{n}") for n in range(9_999)]
     account.alarms[5]["AlarmActions"] = []
     status, lines = run(account)
-    assert (status, lines[-1]) == (1, f"pagerduty-publisher in {ACCOUNT}, {REGION}: 10000 alarms looked at, "
+    assert (status, lines[-1]) == (1, f"pagerduty-publisher 1.2.3 in {ACCOUNT}, {REGION}: 10000 alarms looked at, "
                                       "9998 lead here; 2 findings.")  # fmt: skip
     assert len(account.calls) < 150
 

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from handler.errors import ErrorReason, PublisherErrorReason
 from handler.health import Health, HealthCheck, is_asked_for
+from handler.version import VERSION
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.wire import DirectPool
@@ -37,6 +38,7 @@ def test_a_healthy_publisher_says_so_and_opens_nothing(world: World) -> None:
     health = run(world)
 
     assert health.fields() == {
+        "version": VERSION,
         "healthy": True,
         "targets": {"a": "healthy", "b": "healthy"},
         "problems": [],

@@ -16,7 +16,7 @@ from local.simulator.page import (
     keepsake,
     look,
 )
-from local.simulator.pagerduty import PagerDuty, RateLimit
+from local.simulator.pagerduty import DeadLetter, PagerDuty, RateLimit
 
 KEY = "0123456789abcdef0123456789abcdef"
 OTHER_KEY = "abcdefghijklmnopqrstuvwxyz012345"
@@ -102,7 +102,8 @@ def test_a_cursor_is_answered_with_what_is_new_and_no_more(account: Account) -> 
     assert first["whole"]
     assert [len(first[kind]) for kind in ("incidents", "changes", "refused")] == [2, 1, 1]
     again = account.feed(first["cursor"])
-    assert again == {"cursor": first["cursor"], "whole": False, "incidents": [], "changes": [], "refused": []}
+    nothing: dict[str, Any] = {"incidents": [], "changes": [], "refused": [], "dead_letters": None}
+    assert again == {"cursor": first["cursor"], "whole": False, **nothing}
     account.send("acknowledge", dedup_key="b")
     account.send("change")
     account.send("resolve", dedup_key="never opened")
@@ -206,7 +207,8 @@ def test_only_reading_is_answered_by_the_page(account: Account) -> None:
     assert look(account.pagerduty, "GET", "/v2/enqueue", "") is None
     answer = look(account.pagerduty, "GET", FEED_PATH, "since=empty-0")
     assert answer is not None
-    assert answer.body == {"cursor": "empty-0", "whole": True, "incidents": [], "changes": [], "refused": []}
+    nothing: dict[str, Any] = {"incidents": [], "changes": [], "refused": [], "dead_letters": None}
+    assert answer.body == {"cursor": "empty-0", "whole": True, **nothing}
     assert account.pagerduty.requests == ()
 
 
@@ -218,3 +220,20 @@ def test_a_copy_ends_where_it_should_whatever_an_alert_says(account: Account) ->
     (recorded,) = re.findall(r'<script type="application/json" id="recorded">(.*?)</script>', copy)
     assert json.loads(recorded)["incidents"][0]["summary"].startswith("</script>")
     assert '<meta http-equiv="Content-Security-Policy"' in copy
+
+
+def test_dead_letters_are_told_whole_each_time(account: Account) -> None:
+    """A redrive takes some away, and no request tells of that."""
+    assert account.feed()["dead_letters"] is None
+    letters = [DeadLetter(account.now, "invalid_alert", f"name {number}", "labels: not an object") for number in (1, 2)]
+    account.pagerduty.show_dead_letters(letters)
+    cursor = account.feed()["cursor"]
+    assert [letter["name"] for letter in account.feed(cursor)["dead_letters"]] == ["name 1", "name 2"]
+    assert account.feed(cursor)["dead_letters"][0] == {
+        "at": account.now,
+        "kind": "invalid_alert",
+        "name": "name 1",
+        "error": "labels: not an object",
+    }
+    account.pagerduty.show_dead_letters([])
+    assert account.feed(cursor)["dead_letters"] == []
