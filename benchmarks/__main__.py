@@ -9,16 +9,14 @@ import re
 import sys
 import textwrap
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 from subprocess import run
 from time import perf_counter
 
-from benchmarks import artifacts, calls, function, storm, warm
+from benchmarks import artifacts, calls, function, warm
 from benchmarks.artifacts import BUILT
 from benchmarks.costs import MEMORY_GB, Cost, Durations, Prices, cost_of, standing_cost
 from benchmarks.emulator import EMULATOR, PYTHON
@@ -91,13 +89,6 @@ def describe_code() -> str:
     return commit.stdout.strip() or "no commit"
 
 
-def play_storms() -> str:
-    """Give what the storms' own table says."""
-    with redirect_stdout(StringIO()) as printed:
-        storm.main()
-    return printed.getvalue().strip()
-
-
 def fill(text: str) -> str:
     """Give a paragraph."""
     return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
@@ -150,7 +141,6 @@ def main() -> None:
         print_standing(counted, prices),
         fill(f"{COST} Prices of {prices.region}, as known in {prices.as_known}: {prices.note}"),
     )
-    section("Storms", f"```\n{play_storms()}\n```")
     missed = [line.what for line in measured if not line.is_held]
     section(
         "Bars",

@@ -3,6 +3,7 @@
 Time stands still while a kind is played, so that the counts are the same every time.
 """
 
+import base64
 import importlib
 import io
 import json
@@ -14,10 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from math import ceil
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -38,7 +38,7 @@ READ_UNIT_BYTES = 4096
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html"""
 QUIET_SECONDS = 10.0
 LONG_QUIET_SECONDS = 60.0
-"""Longer than a circuit's state is trusted, shorter than the targets are kept."""
+"""Shorter than the targets are kept."""
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -67,7 +67,10 @@ class Calls:
     @property
     def dynamodb(self) -> int:
         """Calls of DynamoDB."""
-        return sum(self.aws.get(name, 0) for name in ("UpdateItem", "GetItem", "PutItem", "TransactWriteItems"))
+        return sum(
+            self.aws.get(name, 0)
+            for name in ("UpdateItem", "GetItem", "PutItem", "BatchGetItem", "Query", "TransactWriteItems")
+        )
 
     @property
     def sqs(self) -> int:
@@ -112,7 +115,7 @@ class Counted:
             said = self.pagerduty.handle("POST", request.path, request.body)
             return Response(said.status or 500, json.dumps(said.body).encode())
         self.aws[request.operation] += 1
-        arguments = json.loads(request.body)
+        arguments = json.loads(request.body, object_hook=_with_bytes)
         service = self._services.get(request.operation, self._dynamodb)
         before = self._size(arguments)
         try:
@@ -128,16 +131,23 @@ class Counted:
 
     def _size(self, arguments: Mapping[str, Any]) -> int:
         """Give the bytes of the item that a call is about, as DynamoDB counts them, nearly."""
-        key = arguments.get("Key") or arguments.get("Item") or {}
+        [requested] = arguments.get("RequestItems", {TABLE: {}}).values()
+        key: Any = arguments.get("Key") or arguments.get("Item") or next(iter(requested.get("Keys", [])), {})
         item = self._dynamodb.tables[TABLE].get(key.get("id", {}).get("S", ""), {})
         return sum(len(name) + sum(len(str(value)) for value in typed.values()) for name, typed in item.items())
 
     def _meter(self, operation: str, arguments: Mapping[str, Any], size: int) -> None:
-        if operation == "GetItem":
-            share = 1.0 if arguments.get("ConsistentRead") else 0.5
+        if operation in ("GetItem", "BatchGetItem"):
+            [requested] = arguments.get("RequestItems", {TABLE: arguments}).values()
+            share = 1.0 if requested.get("ConsistentRead") else 0.5
             self.read_units += max(1, ceil(size / READ_UNIT_BYTES)) * share
         elif operation in ("UpdateItem", "PutItem"):
             self.write_units += max(1, ceil(size / WRITE_UNIT_BYTES))
+
+
+def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an attribute of DynamoDB's with its bytes, which JSON writes in base64."""
+    return {"B": base64.b64decode(value["B"])} if value.keys() == {"B"} else value
 
 
 class Function:
@@ -172,7 +182,7 @@ class Function:
         )
 
     def warm_up(self) -> None:
-        """Send an alert, so that targets are known, and turns are being taken."""
+        """Send an alert, so that targets are known, and permits are being taken."""
         self.invoke(native("warm-up"))
 
 
@@ -183,20 +193,6 @@ def _metrics(lines: str) -> Iterator[str]:
             for names in directive["Dimensions"]:
                 dimensions = ",".join(f"{name}={blob[name]}" for name in sorted(names))
                 yield from (f"{metric['Name']}{{{dimensions}}}" for metric in directive["Metrics"])
-
-
-_CIRCUITS_CLOCK = "aws_lambda_powertools.utilities.circuit_breaker.persistence.base.dt"
-"""Powertools' circuit breaker asks for the time in its own way, and takes no clock."""
-
-
-class _Now:
-    """What stands in for `datetime.datetime` where all that is asked of it is the time."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock(), UTC)
 
 
 @contextmanager
@@ -215,8 +211,7 @@ def fresh_function(**settings: str) -> Iterator[Function]:
             **settings,
         }
         sys.modules.pop("handler.app", None)
-        now = SimpleNamespace(datetime=_Now(clock))
-        with patch.dict(os.environ, environment), patch("time.time", clock), patch(_CIRCUITS_CLOCK, now):
+        with patch.dict(os.environ, environment), patch("time.time", clock):
             try:
                 yield Function(importlib.import_module("handler.app"), counted, clock)
             finally:
@@ -284,7 +279,7 @@ def change_event() -> Calls:
 
 
 def deferred_by_the_limit() -> Calls:
-    """A trigger that has to wait for a turn."""
+    """A trigger that has to wait for a permit."""
     with fresh_function(PAGERDUTY_RATE_LIMIT="1") as function:
         function.warm_up()
         return function.invoke(_of_status("firing", 40))

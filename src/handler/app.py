@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -24,8 +25,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from handler import envelope, health, sources
-from handler.delivery.circuit import Circuit
+from handler.delivery import drainer
+from handler.delivery.drainer import Drainer, MapConcurrently, WakeUp
+from handler.delivery.dynamodb import Table
 from handler.delivery.limiter import RateLimiter
+from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
 from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableError
@@ -40,9 +44,14 @@ from handler.targets.secrets import SecretsByPrefix, Targets
 
 CONCURRENT_DELIVERIES = 10
 """Of the alerts of one message: as many as there are connections to each service, and to PagerDuty."""
+CONCURRENT_DRAINS = 10
+"""Routing keys that one invocation drains at a time."""
+GIVE_UP_AFTER_SECONDS = 86400.0
+"""How long a delivery may fail before it is dead-lettered."""
 AWS_CLIENT_CONFIG = Config(
+    # a call that hangs costs an invocation 10 s, once: see handler.delivery.dynamodb
     connect_timeout=2,
-    read_timeout=4,
+    read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=CONCURRENT_DELIVERIES,
     # botocore would put its own together, and check the parameters of calls that are the same every time, at each call
@@ -60,8 +69,8 @@ class InternalError(PublishError):
 
 
 def serialize(line: dict[str, Any]) -> str:
-    """Give a log line as JSON; should a library put a routing key into its error, it stops here."""
-    return publisher.targets.redact(json.dumps(line, default=str, separators=(",", ":")))
+    """Return a log line as JSON; should a library put a routing key into its error, it stops here."""
+    return parts.publisher.targets.redact(json.dumps(line, default=str, separators=(",", ":")))
 
 
 logger = Logger(service=SERVICE, json_serializer=serialize)
@@ -90,17 +99,31 @@ def report_problem(error: PublishError) -> None:
     metrics.record_error(error)
 
 
-threads = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
+deliveries = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
+drains = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
 
 
-def concurrently[A, B](function: Callable[[A], B], things: Iterable[A]) -> list[B]:
-    """Call a function for all things on several threads; wait for all of them, even where one of them raises."""
-    futures = [threads.submit(function, thing) for thing in things]
-    wait(futures)
-    return [future.result() for future in futures]
+def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:
+    """Return a `map` on several threads, which waits for all of them even where one raises."""
+
+    def map_concurrently[A, B](function: Callable[[A], B], things: Iterable[A]) -> list[B]:
+        futures = [threads.submit(function, thing) for thing in things]
+        wait(futures)
+        return [future.result() for future in futures]
+
+    return map_concurrently
 
 
-def wire(settings: Settings, function_name: str = "") -> tuple[Publisher, HealthCheck]:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an execution environment makes once."""
+
+    publisher: Publisher
+    drainer: Drainer
+    health_check: HealthCheck
+
+
+def wire(settings: Settings, function_name: str = "") -> Parts:
     """Make everything once for the life of the execution environment."""
     dynamodb = boto3.client("dynamodb", config=AWS_CLIENT_CONFIG)
     sqs = boto3.client("sqs", config=AWS_CLIENT_CONFIG)
@@ -112,23 +135,9 @@ def wire(settings: Settings, function_name: str = "") -> tuple[Publisher, Health
         clock=time.time,
         on_attempt=show_attempt if settings.LOG_LEVEL == "DEBUG" else None,
     )
-    table = DedupTable(
-        dynamodb,
-        settings.DEDUP_TABLE_NAME,
-        ttl_seconds=settings.PAGERDUTY_CACHE_TTL,
-        repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER,
-    )
-    limiter = RateLimiter(dynamodb, settings.DEDUP_TABLE_NAME, settings.PAGERDUTY_RATE_LIMIT)
-    sender = Sender(
-        client,
-        table,
-        limiter,
-        clock=time.time,
-        random=random.random,
-        new_owner=lambda: uuid4().hex,
-        give_up_after_seconds=settings.PAGERDUTY_CACHE_TTL,
-        guard=Circuit(dynamodb, settings.DEDUP_TABLE_NAME).call,
-    )
+    items = Table(dynamodb, settings.DEDUP_TABLE_NAME, time.time)
+    table = DedupTable(items, Keeping(ttl_ms=round(settings.PAGERDUTY_CACHE_TTL * 1000)))
+    limiter = RateLimiter(items, settings.PAGERDUTY_RATE_LIMIT)
     targets = Targets(
         SecretsByPrefix(secrets),
         prefix=settings.PAGERDUTY_TARGET_PREFIX,
@@ -137,13 +146,59 @@ def wire(settings: Settings, function_name: str = "") -> tuple[Publisher, Health
         report=report_problem,
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
-    parse = partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA)
-    publisher = Publisher(targets, sender, queues, time.time, parse, concurrently, function_name)
-    return publisher, HealthCheck(targets, client, table, limiter, time.time)
+    sender = Sender(
+        client,
+        table,
+        limiter,
+        clock=time.time,
+        random=random.random,
+        new_owner=new_owner,
+        give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
+        repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER,
+        wake=queues.wake_quietly,
+        keep_copy=lambda delivery, delay: queues.keep_copy(delivery, delay, time.time()),
+        rotated=targets.rotated,
+    )
+    publisher = Publisher(
+        targets=targets,
+        sender=sender,
+        table=table,
+        queues=queues,
+        clock=time.time,
+        parse=partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA),
+        map_concurrently=map_on(deliveries),
+        function_name=function_name,
+    )
+    drainer = Drainer(
+        sender=sender,
+        table=table,
+        limiter=limiter,
+        reject=publisher.reject,
+        reject_record=publisher.reject_record,
+        explain=explain,
+        clock=time.time,
+        sleep=time.sleep,
+        new_owner=new_owner,
+        wake=lambda target, handovers: queues.wake(target, handovers=handovers, delay_seconds=0),
+        map_concurrently=map_on(deliveries),
+        map_keys=map_on(drains),
+    )
+    return Parts(publisher, drainer, HealthCheck(targets, client, table, limiter, time.time))
+
+
+def new_owner() -> str:
+    """Return a name for a claim or a lease, never returned twice."""
+    return uuid4().hex
+
+
+def explain(error: Exception) -> PublishError:
+    """Log an unexpected exception, and return it as an error."""
+    logger.exception("a delivery failed unexpectedly", exc_info=error)
+    return InternalError(f"{type(error).__name__} while publishing: see the log")
 
 
 environment = os.environ
-publisher, health_check = wire(Settings.from_environment(environment), environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
+parts = wire(Settings.from_environment(environment), environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
 
 gc.freeze()  # no later collection has to look at what init made
 gc.enable()
@@ -153,20 +208,14 @@ gc.enable()
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
     """Publish every alert of an invocation; fail only if one could neither be sent nor kept."""
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
-    records = envelope.split(event)
     try:
         if health.is_asked_for(event):
             return check_health(deadline)
+        if event == drainer.REQUEST:
+            return drain(WakeUp(), deadline)
+        records = envelope.split(event)
         if any(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records):
-            # not at init: it brings asyncio and the data classes of every event source, 7 % of a cold start
-            from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-
-            return process_partial_response(
-                event=event,
-                record_handler=lambda record: handle(record.raw_event, deadline),
-                processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
-                context=context,
-            )
+            return handle_batch(event, deadline, context)
         failures: list[Exception] = []
         reports: list[Report] = []
         for record in records:
@@ -181,9 +230,47 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
         metrics.flush()
 
 
+def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
+    """Publish the alerts of an SQS batch, then follow its wake-ups; return which messages have to come again."""
+    # not at init: it brings asyncio and the data classes of every event source, 7 % of a cold start
+    from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+    wake_ups: dict[str, WakeUp] = {}
+
+    def handle_record(record: Any) -> None:
+        wake_up = parts.publisher.queues.wake_up_of(record.raw_event)
+        if wake_up is None:
+            handle(record.raw_event, deadline)
+        else:
+            wake_ups.setdefault(wake_up.target, wake_up)
+
+    answer = process_partial_response(
+        event=event,
+        record_handler=handle_record,
+        processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
+        context=context,
+    )
+    for wake_up in wake_ups.values():
+        drain(wake_up, deadline)
+    return answer
+
+
+def drain(wake_up: WakeUp, deadline: float) -> dict[str, Any]:
+    """Send what waits, as permits come free. Never fails: the schedule starts the next drainer."""
+    try:
+        drained = parts.drainer.run(parts.publisher.targets.read(), deadline, wake_up)
+    except PublishError as error:
+        report_problem(error)
+        return {"drained": 0}
+    for problem in drained.errors:
+        report_problem(problem)
+    tell(drained.reports)
+    return {"drained": len(drained.reports)}
+
+
 def check_health(deadline: float) -> dict[str, Any]:
-    """Ask everything that a page needs whether it is there, and tell."""
-    found = health_check.run(deadline)
+    """Ask everything that a page needs whether it is there, and report it."""
+    found = parts.health_check.run(deadline)
     metrics.record_health(found)
     log = logger.error if found.errors else logger.info
     log("unhealthy" if found.errors else "healthy", extra=found.fields())
@@ -193,15 +280,19 @@ def check_health(deadline: float) -> dict[str, Any]:
 def handle(record: Any, deadline: float) -> list[Report]:
     """Publish one record, its siblings unharmed; raise QueueUnavailableError if an alert of it would be lost."""
     try:
-        reports = publisher.publish(record, deadline)
-    except Exception as error:
-        logger.exception("a record could not be published")
-        reports = [publisher.reject(record, InternalError(f"{type(error).__name__} while publishing: see the log"))]
-    for report in reports:
-        metrics.record(report)
-        log = logger.error if report.all_errors else logger.info
-        log(report.outcome, extra=report.fields())
+        reports = parts.publisher.publish(record, deadline)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the record must not be lost
+        reports = [parts.publisher.reject_record(record, explain(error))]
+    tell(reports)
     for report in reports:
         if report.lost:
             raise report.lost
     return reports
+
+
+def tell(reports: Iterable[Report]) -> None:
+    """Log and count how deliveries ended."""
+    for report in reports:
+        metrics.record(report)
+        log = logger.error if report.all_errors else logger.info
+        log(report.outcome, extra=report.fields())

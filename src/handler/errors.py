@@ -5,7 +5,8 @@
     ├── SettingsError                at start
     ├── NotAnAlertError, InvalidAlertError            reading a record
     ├── NoTargetError, InvalidTargetError, TargetsUnavailableError
-    ├── CircuitOpenError, TableMissingError, TableUnavailableError, QueueUnavailableError
+    ├── TableMissingError, TableUnavailableError (TableContendedError, TableThrottledError),
+    │   QueueUnavailableError
     └── ExhaustedError               given up after a day
 
 No message may contain a routing key.
@@ -35,7 +36,6 @@ __all__ = [
     "ApiConnectionError",
     "ApiError",
     "ApiTimeoutError",
-    "CircuitOpenError",
     "ErrorReason",
     "ExhaustedError",
     "InvalidAlertError",
@@ -52,7 +52,9 @@ __all__ = [
     "QueueUnavailableError",
     "RateLimitExceededError",
     "SettingsError",
+    "TableContendedError",
     "TableMissingError",
+    "TableThrottledError",
     "TableUnavailableError",
     "TargetsUnavailableError",
     "is_auth_error",
@@ -74,9 +76,10 @@ class PublisherErrorReason(StrEnum):
     NO_TARGET = "no_target"
     INVALID_TARGET = "invalid_target"
     TARGETS_UNAVAILABLE = "targets_unavailable"
-    CIRCUIT_OPEN = "circuit_open"
     TABLE_MISSING = "table_missing"
     TABLE_UNAVAILABLE = "table_unavailable"
+    TABLE_CONTENDED = "table_contended"
+    TABLE_THROTTLED = "table_throttled"
     QUEUE_UNAVAILABLE = "queue_unavailable"
     EXHAUSTED = "exhausted"
     INTERNAL = "internal"
@@ -119,13 +122,6 @@ class TargetsUnavailableError(PublishError):
     retryable = True
 
 
-class CircuitOpenError(PublishError):
-    """PagerDuty was out of reach a moment ago; nothing was sent."""
-
-    reason = PublisherErrorReason.CIRCUIT_OPEN
-    retryable = True
-
-
 class TableMissingError(PublishError):
     """The dedup table does not exist or is not this function's to use; a person has to mend that."""
 
@@ -137,6 +133,18 @@ class TableUnavailableError(PublishError):
 
     reason = PublisherErrorReason.TABLE_UNAVAILABLE
     retryable = True
+
+
+class TableThrottledError(TableUnavailableError):
+    """DynamoDB throttles an item or an index; the rest of the table is well."""
+
+    reason = PublisherErrorReason.TABLE_THROTTLED
+
+
+class TableContendedError(TableUnavailableError):
+    """A record changed under every one of the writes, or DynamoDB left keys unread; the next try may do better."""
+
+    reason = PublisherErrorReason.TABLE_CONTENDED
 
 
 class QueueUnavailableError(PublishError):

@@ -5,8 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.delivery.rate import Priority
-from handler.delivery.sender import TurnTaker
+from handler.delivery.limiter import RateLimiter, Taker
 from handler.delivery.table import DedupTable
 from handler.errors import (
     NoTargetError,
@@ -65,7 +64,7 @@ class HealthCheck:
     targets: Targets
     client: PagerDutyClient
     table: DedupTable
-    limiter: TurnTaker
+    limiter: RateLimiter
     clock: Callable[[], float]
 
     def run(self, deadline: float) -> Health:
@@ -92,9 +91,9 @@ class HealthCheck:
     def _ask(self, target: Target, deadline: float, attempts: list[Attempt]) -> PublishError | None:
         """Prove network, TLS and routing key; give what is wrong with them."""
 
-        def take_turn() -> None:
+        def take_permit() -> None:
             with suppress(TableMissingError, TableUnavailableError):  # the count has told already
-                self.limiter.take(target.routing_key, Priority.LATER, self.clock())
+                self.limiter.take(target.routing_key, Taker.LESSER, self.clock())
 
         try:
             self.client.send(
@@ -102,7 +101,7 @@ class HealthCheck:
                 target.routing_key,
                 base_url=target.url,
                 deadline=deadline,
-                before_attempt=take_turn,
+                before_attempt=take_permit,
                 on_attempt=attempts.append,
             )
         except RateLimitExceededError:

@@ -91,6 +91,8 @@ class MetricsRecorder:
             self.add(Metric.CACHE_HITS if report.known else Metric.CACHE_MISSES, 1, cache_name=CACHE_NAME)
         for error in report.all_errors:
             self.record_error(error)
+        if report.waiting_milliseconds:
+            self.add(Metric.TIME_WAITING, report.waiting_milliseconds)
         match report.result:
             case Accepted() if report.alert:
                 self.add(Metric.EVENTS_PUBLISHED, 1, event_type=str(report.action))
@@ -100,8 +102,6 @@ class MetricsRecorder:
                 self.add(Metric.ALERTS_SKIPPED, 1, reason=str(reason))
             case Deferred(reason=reason):
                 self.add(Metric.ALERTS_DEFERRED, 1, reason=str(reason))
-                if report.waiting_milliseconds:
-                    self.add(Metric.TIME_WAITING, report.waiting_milliseconds)
                 if reason is DeferReason.RATE_LIMIT:
                     self.add(Metric.RATE_LIMIT_HITS, 1)
             case Rejected(error=error):

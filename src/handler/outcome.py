@@ -1,4 +1,4 @@
-"""How a delivery ended, with a reason from a closed set; what the log line, the metrics and the answer are made of."""
+"""How a delivery ended, with a reason from a closed set: what log lines, metrics and the answer are made of."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,31 +19,33 @@ class SkipReason(StrEnum):
     TOLD_BY_CONTRIBUTORS = "told_by_contributors"
     TEST_MESSAGE = "test_message"
     NOTICE = "notice"
+    IN_PROGRESS = "in_progress"
+    NO_PAGE = "no_page"
+    TARGET_DISABLED = "target_disabled"
 
 
 class DeferReason(StrEnum):
-    """Why a delivery goes through the retry queue."""
+    """Why a delivery waits, in its record or on the retry queue."""
 
     BUSY = "busy"
     RATE_LIMIT = "rate_limit"
     FAILED = "failed"
     CIRCUIT_OPEN = "circuit_open"
+    KEY_REFUSED = "key_refused"
     TARGETS_UNAVAILABLE = "targets_unavailable"
     TABLE_UNAVAILABLE = "table_unavailable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """PagerDuty took the event in.
+    """PagerDuty accepted the event.
 
     Attributes:
         at: when, in epoch seconds.
-        is_unclaimed: the dedup table was out and does not know of it: a copy has to be recorded when it is back.
     """
 
     dedup_key: str
     at: float
-    is_unclaimed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +57,18 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deferred:
-    """To be tried again through the retry queue.
+    """Not delivered yet.
 
     Attributes:
-        delay_seconds: how long to wait before the next try.
-        error: what went wrong, where something did; waiting for a turn is no failure and has none.
-        turn_at: the place in the rate limiter's line, to be brought along at the next try.
-        was_never_attempted: the dedup table says now that PagerDuty has no incident of it.
+        is_kept: it waits in its record, or a copy is on the retry queue already; otherwise it has to be put there.
+        delay_seconds: how long to wait before the next try; of a delivery that waits in its record, a guess.
+        error: what went wrong, where something did; waiting for a permit is no failure and has none.
     """
 
     reason: DeferReason
-    delay_seconds: float
+    is_kept: bool = False
+    delay_seconds: float = 0.0
     error: PublishError | None = None
-    turn_at: float | None = None
-    was_never_attempted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

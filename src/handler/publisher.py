@@ -1,180 +1,264 @@
-"""The stages between an invocation's record and the queues: unwrap, parse, find targets, deliver, keep what is left."""
+"""One record: unwrap, parse, find targets, deliver, keep what is left. Every alert ends in a report."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from handler import sources
-from handler.alert import Alert, Ignored
-from handler.delivery.retry import FIRST_DEFERRAL_SECONDS
-from handler.delivery.sender import Delivery, Sender, Trace
+from handler.alert import Alert, Ignored, Status
+from handler.delivery.drainer import MapConcurrently
+from handler.delivery.record import Order, never_opened
+from handler.delivery.record import Record as DeliveryRecord
+from handler.delivery.sender import Delivery, Sender
+from handler.delivery.table import DedupTable, identities
 from handler.envelope import Record, unwrap, without_dead_letters
 from handler.errors import (
     NoTargetError,
-    PagerDutyApiError,
     PublishError,
     QueueUnavailableError,
+    TableMissingError,
+    TableUnavailableError,
 )
-from handler.mapping import action_of
-from handler.outcome import (
-    Accepted,
-    DeferReason,
-    Deferred,
-    Rejected,
-    Result,
-)
+from handler.mapping import action_of, dedup_key_of
+from handler.outcome import DeferReason, Deferred, Rejected, Result
 from handler.pagerduty.events import ROUTING_KEY_CHARACTERS, Action
 from handler.pagerduty.severity import Severity
-from handler.queues import Hop, Queues, hop_of
+from handler.queues import Progress, Queues, carried
 from handler.report import Report
 from handler.targets.secrets import Targets
-from handler.targets.target import Target
+from handler.targets.target import Target, TargetSet
 
-
-class Concurrently(Protocol):
-    """Calls a function for each of several things, as the built-in `map` does, but perhaps at the same time."""
-
-    def __call__[A, B](self, function: Callable[[A], B], things: Iterable[A], /) -> Iterable[B]:
-        """Give the results in the order of the things."""
-        ...
+MAX_ALERTS = 1000
+"""Of one message at a time; the rest of a larger one goes through the retry queue."""
+NO_TARGET_YET_SECONDS = 900.0
+"""How long an alert waits while no target exists at all: ListSecrets lags up to five minutes behind CreateSecret."""
+NO_TARGET_YET_DELAY_SECONDS = 60.0
+MAX_SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes records. Every alert ends accepted, skipped for a reason, on a queue, or in a report as lost.
+    """Publishes records. Every alert ends accepted, skipped for a reason, waiting, on a queue, or in a report as lost.
 
     Attributes:
         clock: epoch seconds.
-        parse: gives a record's alerts.
-        each: delivers the alerts of one record; those of one identity stay in their order.
+        parse: returns a record's alerts.
+        map_concurrently: delivers the alerts of one record; those of one identity stay in their order.
         function_name: of this function: its own on-failure records are opened, those of others are alerts.
     """
 
     targets: Targets
     sender: Sender
+    table: DedupTable
     queues: Queues
     clock: Callable[[], float]
     parse: Callable[[Record], sources.Parsed] = sources.parse
-    each: Concurrently = map
+    map_concurrently: MapConcurrently = map
     function_name: str = ""
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
         try:
             record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC), self.function_name)
-            hop = hop_of(record.payload)
+            progress = self.queues.progress_of(record)
+            rest = self.queues.rest_of(record)
+            if rest is not None:
+                record = unwrap(rest, record.published_at, self.function_name)
             parsed = self.parse(record)
         except PublishError as error:
-            return [self.reject(raw, error)]
-        reports = self._publish_alerts([found for found in parsed if isinstance(found, Alert)], hop, deadline)
-        for found in parsed:
-            match found:
+            return [self.reject_record(raw, error)]
+        reports: list[Report] = []
+        if len(parsed) > progress.start + MAX_ALERTS:
+            lost = _lost(lambda: self.queues.defer_rest(raw if rest is None else rest, progress.start + MAX_ALERTS))
+            result = Deferred(reason=DeferReason.BUSY, is_kept=True)
+            reports.append(Report(result=result, lost=lost))
+        found = parsed[progress.start : progress.start + MAX_ALERTS]
+        alerts = [carried(alert, progress) for alert in found if isinstance(alert, Alert)]
+        reports += self._publish_alerts(alerts, progress, deadline)
+        for other in found:
+            match other:
                 case Ignored():
-                    reports.append(Report(result=found))
+                    reports.append(Report(result=other))
                 case PublishError():
-                    reports.append(self.reject(raw, found))
+                    reports.append(self.reject_record(raw, other))
         return reports
 
-    def reject(self, raw: Any, error: PublishError) -> Report:
-        """Keep a record that cannot be published on the dead-letter queue."""
+    def reject_record(self, raw: Any, error: PublishError) -> Report:
+        """Put a record that cannot be published on the dead-letter queue."""
         raw = without_dead_letters(raw)
-        return Report(result=Rejected(error=error), lost=_lost(lambda: self.queues.bury_record(raw, error)))
+        return Report(result=Rejected(error=error), lost=_lost(lambda: self.queues.dead_letter_record(raw, error)))
 
-    def _publish_alerts(self, alerts: Sequence[Alert], hop: Hop, deadline: float) -> list[Report]:
-        """Publish the alerts of one record at the same time, what is urgent first in line."""
+    def reject(self, report: Report) -> Report:
+        """Put a rejected alert on the dead-letter queue."""
+        match report:
+            case Report(result=Rejected(error=error), alert=Alert() as alert):
+                return replace(report, lost=_lost(lambda: self.queues.dead_letter(alert, report.target, error)))
+            case _:
+                return report
+
+    def _publish_alerts(self, alerts: Sequence[Alert], progress: Progress, deadline: float) -> list[Report]:
+        """Publish the alerts of one record at the same time, what is urgent first."""
         by_identity: dict[str, list[Alert]] = {}
         for alert in alerts:
             by_identity.setdefault(alert.fingerprint, []).append(alert)
 
         def publish(same: list[Alert]) -> list[Report]:
-            return [report for alert in same for report in self._publish_alert(alert, hop, deadline)]
+            return [report for alert in same for report in self._publish_alert(alert, progress, deadline)]
 
-        in_line = sorted(by_identity.values(), key=lambda same: max(map(_urgency, same)), reverse=True)
-        each = self.each if len(in_line) > 1 else map
-        return [report for reports in each(publish, in_line) for report in reports]
+        in_order = sorted(by_identity.values(), key=lambda same: max(map(_urgency, same)), reverse=True)
+        each = self.map_concurrently if len(in_order) > 1 else map
+        return [report for reports in each(publish, in_order) for report in reports]
 
-    def _publish_alert(self, alert: Alert, hop: Hop, deadline: float) -> list[Report]:
+    def _publish_alert(self, alert: Alert, progress: Progress, deadline: float) -> list[Report]:
         try:
-            targets, unknown = self._targets_of(alert, hop)
+            route = self._route(alert, progress)
+        except (TableUnavailableError, TableMissingError) as error:
+            return [self._wait_for(alert, progress, error, DeferReason.TABLE_UNAVAILABLE)]
         except PublishError as error:
-            result = (
-                self.sender.defer(error, DeferReason.TARGETS_UNAVAILABLE, hop.failures, hop.failing_since)
-                if error.retryable
-                else Rejected(error=error)
+            return [self._wait_for(alert, progress, error, DeferReason.TARGETS_UNAVAILABLE)]
+        names = frozenset(target.name for target in route.targets)
+        reports = [
+            self._deliver(
+                Delivery(
+                    alert=alert,
+                    target=target,
+                    routed_to=names,
+                    has_open_incident=target.name in route.open_at,
+                    record=route.records.get(target.name),
+                    failures=progress.failures,
+                    failing_since=progress.waiting_since.timestamp() if progress.waiting_since else None,
+                    was_sent_unclaimed=progress.was_sent_unclaimed,
+                ),
+                progress,
+                deadline,
             )
-            return [self._keep(alert, None, hop, result, Trace())]
-        return [
-            *(self._deliver(alert, target, hop, deadline) for target in targets),
-            *(self._refuse(alert, name, hop) for name in unknown),
+            for target in route.targets
         ]
+        if route.unknown:
+            reports.append(self._reject_unknown(alert, route.unknown))
+        self._note_end(alert, route.unheard)
+        return reports
 
-    def _targets_of(self, alert: Alert, hop: Hop) -> tuple[list[Target], list[str]]:
-        """Give the targets that take the alert, and the names it asks for that no enabled target has.
-
-        A retried delivery is bound for one target.
-        """
+    def _route(self, alert: Alert, progress: Progress) -> "_Route":
+        """Find the targets: matchers route triggers; the rest goes where the incident is open."""
         known = self.targets.read()
-        bound = known.named(hop.target) if hop.target else None
-        if bound:
-            return [bound], []
-        return known.taking(alert), [name for name in alert.targets if not known.named(name)]
+        if progress.target:
+            bound = known.named(progress.target)
+            if not bound:
+                return _Route(unknown=[progress.target])
+            has_open = {bound.name} if alert.status is not Status.FIRING else set()
+            return _Route(targets=[bound], open_at=frozenset(has_open))
+        if alert.is_change or alert.status is Status.FIRING:
+            return _Route(targets=known.taking(alert), unknown=_unknown(alert, known))
+        return self._route_following(alert, known)
 
-    def _refuse(self, alert: Alert, name: str, hop: Hop) -> Report:
-        """Keep an alert that asks for a target that is not there, bound for it."""
-        # whoever writes a routing key where a name belongs shall not find it in the log
-        shown = (
-            f"a target with a name of {len(name)} characters" if len(name) == ROUTING_KEY_CHARACTERS else f"{name!r}"
-        )
-        error = NoTargetError(f"the alert asks for {shown[:100]}: no enabled target has that name")
-        lost = _lost(lambda: self.queues.bury(alert, hop.model_copy(update={"target": name}), error))
-        return Report(result=Rejected(error=error), alert=alert, action=action_of(alert), lost=lost)
-
-    def _deliver(self, alert: Alert, target: Target, hop: Hop, deadline: float) -> Report:
-        hop = hop.model_copy(update={"target": target.name})
-        trace = Trace()
-        result = self.sender.deliver(_delivery(alert, target, hop), deadline, trace)
-        if _blames_routing_key(result):
-            rotated = self._rotated(target)
-            if rotated:
-                result = self.sender.deliver(_delivery(alert, rotated, hop), deadline, trace)
-        return self._keep(alert, target, hop, result, trace)
-
-    def _waiting_milliseconds(self, hop: Hop) -> float:
-        since = hop.waiting_since
-        return max(0.0, (self.clock() - since.timestamp()) * 1000) if since else 0.0
-
-    def _rotated(self, target: Target) -> Target | None:
-        """Read the secrets again, once, and give the target if its routing key has changed."""
+    def _route_following(self, alert: Alert, known: TargetSet) -> "_Route":
+        """Find where a resolve or acknowledge goes: wherever the incident may be open, else as the matchers say."""
+        by_name = {target.name: target for target in known.targets}
+        key = dedup_key_of(alert)
+        now = round(self.clock() * 1000)
+        records = self.table.read(identities(by_name, key), now)
+        found = {identity.partition("#")[0]: record for identity, record in records.items()}
+        open_at = {name for name, record in found.items() if _may_be_open(record)}
+        # the trigger may be on its way to more targets than it has been claimed at
+        open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
+        if known_open := sorted(open_at & by_name.keys()):
+            return _Route(targets=[by_name[name] for name in known_open], open_at=frozenset(open_at), records=found)
         try:
-            read_again = self.targets.read(anew=True).named(target.name)
-        except PublishError:
-            return None
-        return read_again if read_again and read_again.routing_key != target.routing_key else None
-
-    def _keep(self, alert: Alert, target: Target | None, hop: Hop, result: Result, trace: Trace) -> Report:
-        """Put what was not delivered on its queue."""
-        lost = None
-        if isinstance(result, Accepted) and result.is_unclaimed:
-            copy = hop.model_copy(update={"was_sent_unclaimed": True})
-            deferred = Deferred(reason=DeferReason.TABLE_UNAVAILABLE, delay_seconds=FIRST_DEFERRAL_SECONDS)
-            lost = _lost(lambda: self.queues.defer(alert, copy, deferred, self.clock()))
-        elif isinstance(result, Deferred):
-            lost = _lost(lambda: self.queues.defer(alert, hop, result, self.clock()))
-        elif isinstance(result, Rejected):
-            lost = _lost(lambda: self.queues.bury(alert, hop, result.error))
-        return Report(
-            result=result,
-            alert=alert,
-            action=action_of(alert),
-            target=hop.target,
-            severity=alert.severity or (target.default_severity if target else None),
-            attempts=tuple(trace.attempts),
-            waiting_milliseconds=self._waiting_milliseconds(hop),
-            known=trace.known,
-            errors=tuple(trace.errors),
-            lost=lost,
+            matching = known.taking(alert)
+        except NoTargetError:
+            if not found:
+                raise
+            matching = []
+        names = {target.name for target in matching} | found.keys()
+        unheard = [] if found else [t for t in known.targets if t.name not in names and alert.status is Status.RESOLVED]
+        return _Route(
+            targets=[by_name[name] for name in sorted(names)],
+            unknown=_unknown(alert, known),
+            records=found,
+            unheard=unheard,
         )
+
+    def _note_end(self, alert: Alert, targets: Sequence[Target]) -> None:
+        """Remember an end that overtook its trigger at targets that only the trigger's labels would name."""
+        now = round(self.clock() * 1000)
+        for target in targets:
+            seen = Delivery(alert=alert, target=target).observation()
+            try:
+                self.table.change(seen.identity, lambda record: record or never_opened(None, seen, now), now)  # noqa: B023
+            except (TableUnavailableError, TableMissingError):
+                return
+
+    def _deliver(self, delivery: Delivery, progress: Progress, deadline: float) -> Report:
+        """Deliver, and keep what could neither be delivered nor recorded."""
+        report = self.sender.deliver(delivery, deadline)
+        match report.result:
+            case Rejected():
+                return self.reject(report)
+            case Deferred(is_kept=False, delay_seconds=delay):
+                bound = progress.model_copy(update={"target": delivery.target.name})
+                lost = _lost(lambda: self.queues.defer(delivery.alert, bound, delay, self.clock()))
+                return replace(report, lost=lost)
+            case _:
+                return report
+
+    def _wait_for(self, alert: Alert, progress: Progress, error: PublishError, reason: DeferReason) -> Report:
+        """Keep an alert for which no target could be found yet; reject it where waiting does not help."""
+        result: Result = Rejected(error=error)
+        since = progress.waiting_since.timestamp() if progress.waiting_since else None
+        if isinstance(error, NoTargetError):
+            if error.retryable and (since is None or self.clock() - since < NO_TARGET_YET_SECONDS):
+                result = Deferred(reason=reason, delay_seconds=NO_TARGET_YET_DELAY_SECONDS, error=error)
+        elif error.retryable:
+            result = self.sender.defer(error, reason, progress.failures, since)
+        report = Report(
+            result=result, alert=alert, action=action_of(alert), target=progress.target, severity=alert.severity
+        )
+        if isinstance(result, Deferred):
+            lost = _lost(lambda: self.queues.defer(alert, progress, result.delay_seconds, self.clock()))
+            return replace(report, lost=lost)
+        return self.reject(report)
+
+    def _reject_unknown(self, alert: Alert, names: Sequence[str]) -> Report:
+        """Dead-letter an alert once for all the targets it asks for that do not exist."""
+        shown = ", ".join(map(_shown, names[:MAX_SHOWN_NAMES])) + (", ..." if len(names) > MAX_SHOWN_NAMES else "")
+        error = NoTargetError(f"the alert asks for {shown}: no target has that name")
+        asked = replace(alert, targets=tuple(names))
+        return self.reject(Report(result=Rejected(error=error), alert=asked, action=action_of(alert)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    """Where an alert goes.
+
+    Attributes:
+        unknown: the names it asks for that no target has.
+        open_at: the names of targets where its incident may be open.
+        records: what was read of the records, by the targets' names.
+        unheard: targets that know nothing of an alert whose end came before its trigger.
+    """
+
+    targets: Sequence[Target] = ()
+    unknown: Sequence[str] = ()
+    open_at: frozenset[str] = frozenset()
+    records: Mapping[str, DeliveryRecord] = field(default_factory=dict)
+    unheard: Sequence[Target] = ()
+
+
+def _may_be_open(record: DeliveryRecord) -> bool:
+    return record.open or (record.status is not Status.RESOLVED and record.needs_delivery())
+
+
+def _unknown(alert: Alert, known: TargetSet) -> list[str]:
+    return [name for name in alert.targets if not known.named(name)]
+
+
+def _shown(name: str) -> str:
+    """Show a name; whoever writes a routing key where a name belongs shall not find it in the log."""
+    if len(name) == ROUTING_KEY_CHARACTERS:
+        return f"a target with a name of {len(name)} characters"
+    return repr(name[:100])
 
 
 def _urgency(alert: Alert) -> tuple[bool, int]:
@@ -183,30 +267,12 @@ def _urgency(alert: Alert) -> tuple[bool, int]:
     return action_of(alert) is Action.TRIGGER, severity.urgency
 
 
-def _delivery(alert: Alert, target: Target, hop: Hop) -> Delivery:
-    return Delivery(
-        alert=alert,
-        target=target,
-        failures=hop.failures,
-        failing_since=hop.failing_since,
-        turn_at=hop.turn_at,
-        was_sent_unclaimed=hop.was_sent_unclaimed,
-        was_never_attempted=hop.was_never_attempted,
-    )
-
-
-def _blames_routing_key(result: Result) -> bool:
-    error = result.error if isinstance(result, Rejected) else None
-    return (
-        isinstance(error, PagerDutyApiError)
-        and error.status_code == 400
-        and any("routing" in said.lower() for said in (error.message, *error.errors))
-    )
-
-
 def _lost(put: Callable[[], None]) -> QueueUnavailableError | None:
     try:
         put()
     except QueueUnavailableError as error:
         return error
     return None
+
+
+__all__ = ["MAX_ALERTS", "Order", "Publisher"]

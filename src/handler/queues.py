@@ -1,9 +1,16 @@
-"""The retry queue and the dead-letter queue: what is put there, in the native format, and how it is read back."""
+"""The retry queue and the dead-letter queue: what is put there, and how this stack's own messages are read back.
 
+A delivery waits in its record as a rule. The retry queue is for what cannot be recorded: the table or the secrets are
+out, no target exists yet. It also carries wake-ups, and the rest of a message with very many alerts.
+"""
+
+import base64
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -12,107 +19,133 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, Field
 
 from handler.alert import Alert
+from handler.delivery.drainer import WakeUp
+from handler.delivery.sender import Delivery
+from handler.envelope import Record
 from handler.errors import PublishError, QueueUnavailableError
-from handler.outcome import DeferReason, Deferred
+from handler.pagerduty.events import truncate_bytes
 from handler.sources import native
-from handler.validation import Instant, parse_model
+from handler.validation import Instant, parse_model, parse_text
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
 
 MAX_DELAY_SECONDS = 900
-"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+MAX_MESSAGE_BYTES = 1_000_000
+"""SQS takes 1 MiB with the attributes:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
-_COUNTED = {
-    DeferReason.FAILED,
-    DeferReason.CIRCUIT_OPEN,
-    DeferReason.TARGETS_UNAVAILABLE,
-    DeferReason.TABLE_UNAVAILABLE,
-}
+_MAX_INFLATED_BYTES = 50_000_000
 
 
-class Hop(BaseModel):
-    """What a message of the retry queue says of its delivery, beside the alert.
+class Progress(BaseModel):
+    """What a message of this stack's own retry queue says of its delivery, beside the alert.
 
     Attributes:
         target: the target's name; empty where the alert has not been given one yet.
+        message_id: of the message that the alert first came in.
         waiting_since: when it was first put on the queue.
-        failures: how many deliveries have failed so far.
-        failing_since: when the first of them did.
-        turn_at: its place in the rate limiter's line, in epoch seconds.
-        was_sent_unclaimed: PagerDuty has it, and the dedup table is to know.
-        was_never_attempted: PagerDuty has it not, and the dedup table knows.
+        failures: how often it was put there.
+        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record has to be told.
+        start: of a message with very many alerts, the first one that has not been delivered.
     """
 
     target: str = ""
+    message_id: str = ""
     waiting_since: Instant = None
     failures: int = Field(0, ge=0)
-    failing_since: Instant = None
-    turn_at: float | None = None
     was_sent_unclaimed: bool = False
-    was_never_attempted: bool = False
-
-
-def hop_of(payload: Any) -> Hop:
-    """Give the hop of a message; of anything but a message of ours, one that has not begun."""
-    said = payload.get("delivery") if isinstance(payload, Mapping) else None
-    if not isinstance(said, Mapping):
-        return Hop()
-    return parse_model(Hop, said, "native alert: delivery")
+    start: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Puts messages on the two queues; every method raises QueueUnavailableError where SQS takes none in."""
+    """Puts messages on the two queues; every method raises QueueUnavailableError where SQS accepts none."""
 
     client: "SQSClient"
     retry_url: str
     dead_letter_url: str
 
-    def defer(self, alert: Alert, hop: Hop, deferred: Deferred, now: float) -> None:
-        """Put a delivery on the retry queue, to come back after its delay."""
-        if deferred.reason in _COUNTED:
-            since = hop.failing_since or datetime.fromtimestamp(now, UTC)
-            hop = hop.model_copy(update={"failures": hop.failures + 1, "failing_since": since})
-        known = (
-            hop.was_never_attempted
-            if deferred.reason is DeferReason.TABLE_UNAVAILABLE
-            else deferred.was_never_attempted
+    def owns(self, queue_arn: str) -> bool:
+        """Whether a queue is this stack's retry queue: what its messages say of a delivery counts."""
+        path = self.retry_url.split("://", 1)[-1].split("/")[1:]
+        return bool(queue_arn) and len(path) == 2 and queue_arn.split(":")[-2:] == path
+
+    def progress_of(self, record: Record) -> Progress:
+        """Return what a record says of its delivery; nothing where anybody else may have written it."""
+        payload = record.payload
+        if not self.owns(record.queue_arn) or not isinstance(payload, Mapping):
+            return Progress()
+        written = payload.get("delivery")
+        return parse_model(Progress, written, "retry message: delivery") if isinstance(written, Mapping) else Progress()
+
+    def rest_of(self, record: Record) -> Any:
+        """Return the message whose rest a record of the retry queue holds; None where it holds none."""
+        payload = record.payload
+        is_own = self.owns(record.queue_arn) and isinstance(payload, Mapping) and "rest" in payload
+        return inflate(payload["rest"]) if is_own else None
+
+    def wake_up_of(self, raw: Any) -> WakeUp | None:
+        """Return the wake-up that a raw record of the retry queue is; None for anything else."""
+        match raw:
+            case {"eventSource": "aws:sqs", "eventSourceARN": str(arn), "body": str(body)} if self.owns(arn):
+                message = parse_text(body)
+                if isinstance(message, Mapping) and message.get("drain") is True:
+                    return parse_model(WakeUp, message, "wake-up")
+        return None
+
+    def defer(self, alert: Alert, progress: Progress, delay_seconds: float, now: float) -> None:
+        """Put a delivery on the retry queue, to come back after a delay of up to 15 minutes."""
+        since = progress.waiting_since or datetime.fromtimestamp(now, UTC)
+        progress = progress.model_copy(
+            update={"waiting_since": since, "failures": progress.failures + 1, "message_id": alert.message_id}
         )
-        since = hop.waiting_since or datetime.fromtimestamp(now, UTC)
-        hop = hop.model_copy(update={"turn_at": deferred.turn_at, "was_never_attempted": known, "waiting_since": since})
-        delay = min(MAX_DELAY_SECONDS, max(0, ceil(deferred.delay_seconds)))
-        body = {**native.dump(alert), "delivery": hop.model_dump(mode="json", exclude_defaults=True)}
-        self._send(self.retry_url, body, delay_seconds=delay)
+        body = {**native.dump(alert), "delivery": progress.model_dump(mode="json", exclude_defaults=True)}
+        self._send(self.retry_url, _fitting(body), delay_seconds=delay_seconds)
 
-    def bury(self, alert: Alert, hop: Hop, error: PublishError) -> None:
+    def defer_rest(self, raw: Any, start: int) -> None:
+        """Put a message with very many alerts on the retry queue, to go on with the alert number `start`."""
+        body = {"rest": deflate(raw), "delivery": Progress(start=start).model_dump(mode="json", exclude_defaults=True)}
+        self._send(self.retry_url, json.dumps(body))
+
+    def wake(self, target: str = "", *, handovers: int = 0, delay_seconds: float = 1.0) -> None:
+        """Start a drainer for the routing key of a target."""
+        message = WakeUp(target=target, handovers=handovers).model_dump(mode="json")
+        self._send(self.retry_url, json.dumps(message), delay_seconds=delay_seconds)
+
+    def wake_quietly(self, target: str) -> None:
+        """Start a drainer; where SQS does not take the message, the schedule does so within a minute."""
+        with suppress(QueueUnavailableError):
+            self.wake(target)
+
+    def keep_copy(self, delivery: Delivery, delay_seconds: float, now: float) -> None:
+        """Keep a copy of a delivery that is sent without a record, so that the record is told when it is back."""
+        copy = Progress(target=delivery.target.name, failures=delivery.failures, was_sent_unclaimed=True)
+        self.defer(delivery.alert, copy, delay_seconds, now)
+
+    def dead_letter(self, alert: Alert, target: str, error: PublishError, attempts: int = 1) -> None:
         """Put an alert on the dead-letter queue with its error, so that a redrive starts it afresh."""
-        delivery = {"delivery": {"target": hop.target}} if hop.target else {}
-        self._bury({**native.dump(alert), **delivery}, error, hop.failures + 1)
+        delivery = {"delivery": {"target": target}} if target else {}
+        self._dead_letter({**native.dump(alert), **delivery}, error, attempts, alert.name)
 
-    def bury_record(self, record: Any, error: PublishError) -> None:
+    def dead_letter_record(self, record: Any, error: PublishError) -> None:
         """Put a record that could not be read on the dead-letter queue, as it came, with its error."""
-        self._bury({"record": record}, error, 1)
+        self._dead_letter({"record": record}, error, 1)
 
-    def _bury(self, body: Mapping[str, Any], error: PublishError, attempts: int) -> None:
+    def _dead_letter(self, body: Mapping[str, Any], error: PublishError, attempts: int, name: str = "") -> None:
         attributes = {"error_type": str(error.reason), "error": str(error)[:1024], "attempts": str(attempts)}
-        self._send(self.dead_letter_url, {**body, "error": str(error)}, attributes=attributes)
+        if name.strip():
+            attributes["alert_name"] = name[:256]
+        self._send(self.dead_letter_url, _readable({**body, "error": str(error)}), attributes=attributes)
 
     def _send(
-        self,
-        url: str,
-        body: Mapping[str, Any],
-        *,
-        delay_seconds: int = 0,
-        attributes: Mapping[str, str] | None = None,
+        self, url: str, text: str, *, delay_seconds: float = 0.0, attributes: Mapping[str, str] | None = None
     ) -> None:
-        # ASCII: SQS refuses some characters that JSON text, and what PagerDuty says, can carry
-        text = json.dumps(body, separators=(",", ":"))
         try:
             self.client.send_message(
                 QueueUrl=url,
                 MessageBody=text,
-                DelaySeconds=delay_seconds,
+                DelaySeconds=min(MAX_DELAY_SECONDS, max(0, ceil(delay_seconds))),
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": _NOT_PLAIN.sub("?", value)}
                     for name, value in (attributes or {}).items()
@@ -121,3 +154,58 @@ class Queues:
         except (ClientError, BotoCoreError) as error:
             code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else type(error).__name__
             raise QueueUnavailableError(f"SQS queue {url}: {code}: the alert stays where it came from") from error
+
+
+def deflate(value: Any) -> str:
+    """Return a JSON value as a short ASCII text."""
+    return base64.b64encode(zlib.compress(json.dumps(value, separators=(",", ":")).encode())).decode()
+
+
+def inflate(text: Any) -> Any:
+    """Return the JSON value in a text that `deflate` made."""
+    return json.loads(zlib.decompressobj().decompress(base64.b64decode(str(text)), _MAX_INFLATED_BYTES))
+
+
+def _encode(body: Mapping[str, Any]) -> str:
+    """Return JSON in ASCII: SQS refuses some characters that JSON text can carry."""
+    return json.dumps(body, separators=(",", ":"))
+
+
+def _fitting(body: Mapping[str, Any]) -> str:
+    """Return a message of the retry queue, compressed where it is too large as it is."""
+    text = _encode(body)
+    if len(text) <= MAX_MESSAGE_BYTES:
+        return text
+    delivery = body.get("delivery", {})
+    whole = {"rest": deflate({name: value for name, value in body.items() if name != "delivery"}), "delivery": delivery}
+    packed = _encode(whole)
+    return packed if len(packed) <= MAX_MESSAGE_BYTES else _readable(body)
+
+
+def _readable(body: Mapping[str, Any]) -> str:
+    """Return a message that a person can read; of one that is too large the longest texts are cut."""
+    text = _encode(body)
+    for longest in (20_000, 2_000, 200):
+        if len(text) <= MAX_MESSAGE_BYTES:
+            return text
+        text = _encode({**_shorten(body, longest), "truncated": "longer than SQS takes: its longest texts were cut"})
+    return (
+        text if len(text) <= MAX_MESSAGE_BYTES else _encode({"error": body.get("error"), "truncated": "far too long"})
+    )
+
+
+def _shorten(value: Any, longest: int) -> Any:
+    match value:
+        case str():
+            return truncate_bytes(value, longest)
+        case Mapping():
+            return {name: _shorten(inner, longest) for name, inner in value.items()}
+        case Sequence():
+            return [_shorten(inner, longest) for inner in value[:1000]]
+        case _:
+            return value
+
+
+def carried(alert: Alert, progress: Progress) -> Alert:
+    """Return an alert of the retry queue with what was known of it before it was put there."""
+    return replace(alert, message_id=progress.message_id) if progress.message_id else alert

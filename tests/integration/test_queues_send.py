@@ -9,8 +9,7 @@ import pytest
 
 from handler.alert import Alert, Status
 from handler.errors import PagerDutyApiError, QueueUnavailableError
-from handler.outcome import DeferReason, Deferred
-from handler.queues import Hop, Queues
+from handler.queues import Progress, Queues
 from local.stack import Emulator, await_until
 
 ALERT = Alert(
@@ -43,7 +42,7 @@ def receive(sqs: Any, url: str) -> list[dict[str, Any]]:
 
 def test_a_deferred_delivery_is_delayed(sqs: Any, queues: Queues) -> None:
     """It is not to be had before its time."""
-    queues.defer(ALERT, Hop(target="production"), Deferred(reason=DeferReason.BUSY, delay_seconds=899.5), 0.0)
+    queues.defer(ALERT, Progress(target="production"), 899.5, 0.0)
     counted = sqs.get_queue_attributes(QueueUrl=queues.retry_url, AttributeNames=["All"])["Attributes"]
     assert counted["ApproximateNumberOfMessagesDelayed"] == "1"
     assert receive(sqs, queues.retry_url) == []
@@ -51,22 +50,27 @@ def test_a_deferred_delivery_is_delayed(sqs: Any, queues: Queues) -> None:
 
 def test_a_deferred_delivery_comes_back(sqs: Any, queues: Queues) -> None:
     """In the native format, with its target."""
-    queues.defer(ALERT, Hop(target="production"), Deferred(reason=DeferReason.BUSY, delay_seconds=0), 0.0)
+    queues.defer(ALERT, Progress(target="production"), 0, 0.0)
     [message] = await_until(lambda: receive(sqs, queues.retry_url), 5, "the message")
     content = json.loads(message["Body"])
     assert content["alert"]["alert_name"] == "CPU ü"
-    assert content["delivery"] == {"target": "production", "waiting_since": "1970-01-01T00:00:00Z"}
+    assert content["delivery"] == {
+        "target": "production",
+        "waiting_since": "1970-01-01T00:00:00Z",
+        "failures": 1,
+    }
 
 
 def test_a_dead_letter_has_its_error_in_attributes(sqs: Any, queues: Queues) -> None:
     """SQS takes what PagerDuty said, whatever characters are in it."""
-    queues.bury(ALERT, Hop(target="production"), PagerDutyApiError(400, "schön \x00\x1b \N{PILE OF POO}"))
+    queues.dead_letter(ALERT, "production", PagerDutyApiError(400, "schön \x00\x1b \N{PILE OF POO}"))
     [message] = await_until(lambda: receive(sqs, queues.dead_letter_url), 5, "the dead letter")
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
     assert attributes == {
         "error_type": "bad_request",
         "error": "PagerDuty answered 400: sch?n ?? ?",
         "attempts": "1",
+        "alert_name": "CPU ?",
     }
     assert json.loads(message["Body"])["error"] == "PagerDuty answered 400: schön \x00\x1b \N{PILE OF POO}"
 
@@ -75,4 +79,4 @@ def test_a_queue_that_is_not_there_is_an_error_of_its_own(sqs: Any, queues: Queu
     """The invocation fails, and the alert stays where it came from."""
     sqs.delete_queue(QueueUrl=queues.dead_letter_url)
     with pytest.raises(QueueUnavailableError, match="NonExistentQueue"):
-        queues.bury(ALERT, Hop(), PagerDutyApiError(400))
+        queues.dead_letter(ALERT, "", PagerDutyApiError(400))

@@ -9,16 +9,12 @@ import urllib3
 from mypy_boto3_dynamodb.client import DynamoDBClient
 from mypy_boto3_secretsmanager.client import SecretsManagerClient
 from mypy_boto3_sqs.client import SQSClient
-from pydantic import SecretStr
 
+from handler.delivery.drainer import Drainer, WakeUp
+from handler.delivery.dynamodb import Table
 from handler.delivery.limiter import RateLimiter
-from handler.delivery.rate import Priority
-from handler.delivery.sender import (
-    Guard,
-    Sender,
-    TurnTaker,
-    unguarded,
-)
+from handler.delivery.record import Keeping
+from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
 from handler.errors import PublishError
 from handler.pagerduty.client import PagerDutyClient
@@ -42,11 +38,16 @@ def make_owners() -> Callable[[], str]:
     return lambda: f"owner-{next(numbers)}"
 
 
+def make_items(dynamodb: FakeDynamoDB | DynamoDBClient, clock: Clock | None = None, *, name: str = TABLE) -> Table:
+    """Return the table on a client, fake or real."""
+    return Table(cast(DynamoDBClient, dynamodb), name, clock or Clock())
+
+
 def make_table(
-    dynamodb: FakeDynamoDB | DynamoDBClient, *, name: str = TABLE, ttl: float = 86400, repeat_after: float = 300
+    dynamodb: FakeDynamoDB | DynamoDBClient, *, clock: Clock | None = None, name: str = TABLE, ttl: float = 86400
 ) -> DedupTable:
     """Return the dedup table on a client, fake or real."""
-    return DedupTable(cast(DynamoDBClient, dynamodb), name, ttl_seconds=ttl, repeat_after_seconds=repeat_after)
+    return DedupTable(make_items(dynamodb, clock, name=name), Keeping(ttl_ms=round(ttl * 1000)))
 
 
 def make_client(pool: urllib3.PoolManager, clock: Clock, **settings: Any) -> PagerDutyClient:
@@ -55,44 +56,15 @@ def make_client(pool: urllib3.PoolManager, clock: Clock, **settings: Any) -> Pag
     return PagerDutyClient(pool=pool, **arguments)
 
 
-class FreeTurns:
-    """A limiter that knows no limit and makes no calls."""
-
-    def take(self, routing_key: SecretStr, priority: Priority, now: float, turn_at: float | None = None) -> None:
-        """Return a turn."""
-
-    def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
-        """Hold nobody back."""
-
-
 def make_limiter(
-    dynamodb: FakeDynamoDB | DynamoDBClient, requests_a_minute: float = 120, *, name: str = TABLE
+    dynamodb: FakeDynamoDB | DynamoDBClient,
+    requests_a_minute: float = 120,
+    *,
+    clock: Clock | None = None,
+    name: str = TABLE,
 ) -> RateLimiter:
     """Return the rate limiter on a client, fake or real."""
-    return RateLimiter(cast(DynamoDBClient, dynamodb), name, requests_a_minute)
-
-
-def make_sender(
-    client: PagerDutyClient,
-    table: DedupTable,
-    clock: Clock,
-    *,
-    limiter: TurnTaker | None = None,
-    new_owner: Callable[[], str] | None = None,
-    give_up_after_seconds: float = 86400,
-    guard: Guard = unguarded,
-) -> Sender:
-    """Return a sender: the one place in the tests that makes one. There is no limit unless a limiter is given."""
-    return Sender(
-        client,
-        table,
-        limiter or FreeTurns(),
-        clock=clock,
-        random=half,
-        new_owner=new_owner or make_owners(),
-        give_up_after_seconds=give_up_after_seconds,
-        guard=guard,
-    )
+    return RateLimiter(make_items(dynamodb, clock, name=name), requests_a_minute)
 
 
 @dataclass
@@ -104,8 +76,12 @@ class World:
     dynamodb: FakeDynamoDB
     sqs: FakeSQS
     secrets: FakeSecrets
+    table: DedupTable
+    limiter: RateLimiter
     sender: Sender
     publisher: Publisher
+    drainer: Drainer
+    targets: Targets
     problems: list[PublishError]
 
     def publish(self, record: Any) -> list[Report]:
@@ -116,6 +92,12 @@ class World:
         """Publish a record that makes one delivery."""
         [report] = self.publish(record)
         return report
+
+    def drain(self, wake_up: WakeUp | None = None, *, seconds: float = INVOCATION_SECONDS) -> list[Report]:
+        """Send what waits, within an invocation that has just begun; the schedule's unless it is a wake-up's."""
+        drained = self.drainer.run(self.targets.read(), self.clock() + seconds, wake_up or WakeUp())
+        self.problems += drained.errors
+        return list(drained.reports)
 
     def take_retry(self, wait: bool = True) -> dict[str, Any]:
         """Take the oldest message off the retry queue, when its delay is over, as Lambda would get it."""
@@ -144,8 +126,9 @@ def make_world(
     *,
     clock: Clock | None = None,
     give_up_after_seconds: float = 86400,
-    rate_limit: float | None = None,
-    guard: Guard = unguarded,
+    repeat_after_seconds: float = 300,
+    rate_limit: float = 120,
+    ttl: float = 86400,
     **client_settings: Any,
 ) -> World:
     """Make a publisher with one target `production`, unless given other secrets, and everything around it."""
@@ -154,12 +137,10 @@ def make_world(
     dynamodb, sqs = FakeDynamoDB(), FakeSQS()
     fake_secrets = FakeSecrets({"pagerduty/production": target_secret()} if secrets is None else secrets)
     problems: list[PublishError] = []
-    client = make_client(DirectPool(pagerduty, clock), clock, **client_settings)
-    limiter = make_limiter(dynamodb, rate_limit) if rate_limit else None
-    table = make_table(dynamodb)
-    sender = make_sender(
-        client, table, clock, limiter=limiter, give_up_after_seconds=give_up_after_seconds, guard=guard
-    )
+    owners = make_owners()
+    items = make_items(dynamodb, clock)
+    table = DedupTable(items, Keeping(ttl_ms=round(ttl * 1000)))
+    limiter = RateLimiter(items, rate_limit)
     targets = Targets(
         SecretsByPrefix(cast(SecretsManagerClient, fake_secrets)),
         prefix="pagerduty/",
@@ -168,8 +149,50 @@ def make_world(
         report=problems.append,
     )
     queues = Queues(cast(SQSClient, sqs), RETRY_URL, DEAD_LETTER_URL)
-    publisher = Publisher(targets, sender, queues, clock)
-    return World(clock, pagerduty, dynamodb, sqs, fake_secrets, sender, publisher, problems)
+    sender = Sender(
+        make_client(DirectPool(pagerduty, clock), clock, **client_settings),
+        table,
+        limiter,
+        clock=clock,
+        random=half,
+        new_owner=owners,
+        give_up_after_seconds=give_up_after_seconds,
+        repeat_after_seconds=repeat_after_seconds,
+        wake=queues.wake_quietly,
+        keep_copy=lambda delivery, delay: queues.keep_copy(delivery, delay, clock()),
+        rotated=targets.rotated,
+    )
+    publisher = Publisher(targets=targets, sender=sender, table=table, queues=queues, clock=clock)
+
+    def explain(error: Exception) -> PublishError:
+        raise error
+
+    drainer = Drainer(
+        sender=sender,
+        table=table,
+        limiter=limiter,
+        reject=publisher.reject,
+        reject_record=publisher.reject_record,
+        explain=explain,
+        clock=clock,
+        sleep=clock.sleep,
+        new_owner=owners,
+        wake=lambda target, handovers: queues.wake(target, handovers=handovers, delay_seconds=0),
+    )
+    return World(
+        clock=clock,
+        pagerduty=pagerduty,
+        dynamodb=dynamodb,
+        sqs=sqs,
+        secrets=fake_secrets,
+        table=table,
+        limiter=limiter,
+        sender=sender,
+        publisher=publisher,
+        drainer=drainer,
+        targets=targets,
+        problems=problems,
+    )
 
 
 def native(fingerprint: str = "f-1", status: str = "firing", minute: int = 0, **alert: Any) -> dict[str, Any]:

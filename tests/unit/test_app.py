@@ -18,7 +18,7 @@ from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.secrets import ROUTING_KEY, target_secret
 from tests.lab.wire import DirectPool
-from tests.lab.world import FreeTurns, World, make_client, make_table, make_world, native
+from tests.lab.world import World, make_client, make_world, native
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -82,11 +82,18 @@ class Function:
         return [line for line in map(json.loads, self.output.splitlines()) if "_aws" in line]
 
 
+def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the function work on a world."""
+    client = make_client(DirectPool(world.pagerduty, world.clock), world.clock)
+    check = HealthCheck(world.targets, client, world.table, world.limiter, world.clock)
+    monkeypatch.setattr(app, "parts", app.Parts(world.publisher, world.drainer, check))
+
+
 @pytest.fixture
 def function(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Function]:
     app = import_app(monkeypatch, {})
     world = make_world()
-    monkeypatch.setattr(app, "publisher", world.publisher)
+    use(app, world, monkeypatch)
     # deadlines come from the real clock
     world.clock.now = app.time.time()
     yield Function(app, world, lambda: capsys.readouterr().out)
@@ -243,7 +250,7 @@ def test_a_delivery_is_one_log_line(function: Function) -> None:
     ("faults", "outcome"),
     [
         ([], "accepted"),
-        ([Fault(FaultKind.STATUS, status=400, body={"message": f"bad key {ROUTING_KEY}"})], "rejected"),
+        ([Fault(FaultKind.STATUS, status=400, body={"message": f"bad key {ROUTING_KEY}"})], "deferred"),
         ([Fault(FaultKind.STATUS, status=503, count=None, body={"errors": [ROUTING_KEY]})], "deferred"),
         ([Fault(FaultKind.RESET, count=None)], "deferred"),
         ([Fault(FaultKind.STATUS, status=429)], "deferred"),
@@ -268,12 +275,9 @@ def test_an_error_is_logged_as_one(function: Function) -> None:
     assert [error["type"] for error in line["errors"]] == ["unauthorized"]
 
 
-def test_the_health_check_is_answered_logged_and_measured(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_health_check_is_answered_logged_and_measured(function: Function) -> None:
     """A line and an answer that say the same; unhealthy is an error in the log, and none of the invocation."""
     world = function.world
-    client = make_client(DirectPool(world.pagerduty, world.clock), world.clock)
-    check = HealthCheck(world.publisher.targets, client, make_table(world.dynamodb), FreeTurns(), world.clock)
-    monkeypatch.setattr(function.app, "health_check", check)
     answer = function.invoke({"health_check": True})
     [line] = function.lines
     assert (answer["healthy"], answer["tracked"]) == (True, 0)
@@ -297,10 +301,11 @@ def test_what_runs_at_the_same_time_is_waited_for_even_if_one_raises(function: F
         done.append(number)
         return number
 
+    concurrently = function.app.map_on(function.app.deliveries)
     with pytest.raises(ZeroDivisionError):
-        function.app.concurrently(work, [0, 1, 2])
+        concurrently(work, [0, 1, 2])
     assert sorted(done) == [1, 2]
-    assert function.app.concurrently(work, [2, 3, 1]) == [2, 3, 1]
+    assert concurrently(work, [2, 3, 1]) == [2, 3, 1]
 
 
 def test_metrics_are_written_once_an_invocation(function: Function) -> None:
@@ -323,7 +328,7 @@ def test_what_is_wrong_with_a_target_is_logged_and_counted(
     app = function.app
     world = make_world({"pagerduty/bad": target_secret("bad", "short-key"), "pagerduty/good": target_secret("good")})
     world.clock.now = function.world.clock.now
-    monkeypatch.setattr(app, "publisher", world.publisher)
+    use(app, world, monkeypatch)
     function.invoke(sns(native()))
     [problem] = world.problems
     app.report_problem(problem)
@@ -356,8 +361,32 @@ def test_a_bad_setting_stops_the_import(monkeypatch: pytest.MonkeyPatch, name: s
 def test_the_import_asks_aws_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes the clients, and connects to nobody: the endpoint of this test is not there."""
     app = import_app(monkeypatch, {"PAGERDUTY_BASE_URL": "http://127.0.0.1:9"})
-    assert app.publisher
+    assert app.parts.publisher
     assert app.logger.service == SERVICE
+
+
+def test_what_waits_is_sent_when_the_schedule_or_a_wake_up_asks_for_it(function: Function) -> None:
+    """Both end in the same: accepted, out of the index, one log line each."""
+    world = function.world
+    for ask in ({"drain": True}, sqs({"drain": True, "target": "production"})):
+        world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after="1"))
+        function.invoke(sns(native(f"f-{len(world.states)}")))
+        world.pagerduty.set_faults()
+        world.clock.advance(2)
+        function.output = ""
+        answer = function.invoke(ask)
+        assert answer in ({"drained": 1}, {"batchItemFailures": []})
+        assert [line["outcome"] for line in function.lines] == ["accepted"]
+        assert list(world.table.all_waiting()) == []
+    assert world.states == {"f-0": "triggered", "f-1": "triggered"}
+
+
+def test_only_this_stacks_queue_can_wake_a_drainer(function: Function) -> None:
+    """Elsewhere the same words are a message like any other."""
+    elsewhere = sqs({"drain": True})
+    elsewhere["Records"][0]["eventSourceARN"] = "arn:aws:sqs:us-east-1:000000000000:other"
+    function.invoke(elsewhere)
+    assert [line["outcome"] for line in function.lines] == ["accepted"]
 
 
 def test_an_aws_service_that_hangs_leaves_time_for_the_rest(function: Function) -> None:

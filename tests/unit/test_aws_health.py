@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from handler.alert import Status
-from handler.delivery.claims import Observation
 from handler.errors import InvalidAlertError
 from handler.mapping import event_of
 from handler.pagerduty.severity import Severity
@@ -46,8 +45,9 @@ def test_both_roads_give_one_alert() -> None:
     ids=["in the backup region", "the next page"],
 )
 def test_a_copy_is_a_duplicate(copy: Any) -> None:
-    """The same identity and version: PagerDuty hears of it once."""
-    assert Observation.of(parse_alert(copy), "any") == Observation.of(parse_alert(OPEN), "any")
+    """The same identity, state and time: PagerDuty hears of it once."""
+    one, other = parse_alert(copy), parse_alert(OPEN)
+    assert (one.fingerprint, one.status, one.observed_at) == (other.fingerprint, other.status, other.observed_at)
 
 
 def test_each_affected_account_has_an_incident_of_its_own() -> None:

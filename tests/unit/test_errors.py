@@ -23,12 +23,13 @@ def descendants(kind: type[PublishError]) -> Iterator[type[PublishError]]:
 ABSTRACT = {errors.ApiError, PagerDutyApiError}
 KINDS = [kind for kind in descendants(PublishError) if kind not in ABSTRACT]
 RETRYABLE = {
-    "CircuitOpenError",
     "OutOfTimeError",
     "ApiConnectionError",
     "ApiTimeoutError",
     "QueueUnavailableError",
     "RateLimitExceededError",
+    "TableContendedError",
+    "TableThrottledError",
     "TableUnavailableError",
     "TargetsUnavailableError",
 }

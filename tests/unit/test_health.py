@@ -12,15 +12,13 @@ from handler.version import VERSION
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.wire import DirectPool
-from tests.lab.world import FreeTurns, World, make_client, make_limiter, make_table, make_world, native
+from tests.lab.world import World, make_client, make_limiter, make_world, native
 
 
-def run(world: World, *, rate_limit: float | None = None) -> Health:
+def run(world: World, *, rate_limit: float = 120) -> Health:
     pool = DirectPool(world.pagerduty, world.clock)
-    limiter = make_limiter(world.dynamodb, rate_limit) if rate_limit else FreeTurns()
-    check = HealthCheck(
-        world.publisher.targets, make_client(pool, world.clock), make_table(world.dynamodb), limiter, world.clock
-    )
+    limiter = make_limiter(world.dynamodb, rate_limit, clock=world.clock)
+    check = HealthCheck(world.targets, make_client(pool, world.clock), world.table, limiter, world.clock)
     return check.run(world.clock() + 57)
 
 
@@ -53,7 +51,7 @@ def test_what_is_tracked_is_counted(world: World) -> None:
     world.dynamodb.page_size = 2
     for number in range(5):
         world.publish(native(f"f-{number}", targets=["a"]))
-    world.clock.advance(86400 - 10)
+    world.clock.advance(30 * 86400 - 10)
     world.publish(native("f-late", targets=["a"]))
     make_limiter(world.dynamodb).push_back(SecretStr(ROUTING_KEY), world.clock(), 30)
     assert run(world).tracked == 6
@@ -111,7 +109,7 @@ def test_a_table_that_is_out_is_a_problem_and_the_targets_are_asked_all_the_same
 
 
 def test_the_check_keeps_the_limit_of_a_key(world: World) -> None:
-    """A key without a turn left is in use: that proves more than a request would, and is no problem."""
+    """A key without a permit left is in use: that proves more than a request would, and is no problem."""
     health = run(world, rate_limit=1)
     assert set(health.targets) == {"a", "b"}
     health = run(world, rate_limit=1)

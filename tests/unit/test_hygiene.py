@@ -34,6 +34,7 @@ from tests.unit.test_app import (
     import_app,
     sns,
     sqs,
+    use,
 )
 from tools.leaks import leaks_of
 
@@ -114,7 +115,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         given = {"pagerduty/production": target_secret(routing_key=KEY)} if secrets is None else secrets
         world = make_world(given, on_attempt=app.show_attempt, **settings)
         world.clock.now = app.time.time()
-        monkeypatch.setattr(app, "publisher", world.publisher)
+        use(app, world, monkeypatch)
         return Stage(app, world, printed, records)
 
     yield make

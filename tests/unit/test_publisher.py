@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from itertools import pairwise
 from threading import Barrier
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from handler import sources
 from handler.envelope import Record
 from handler.errors import (
-    CircuitOpenError,
     ErrorReason,
     InvalidAlertError,
     NoTargetError,
@@ -28,7 +27,6 @@ from handler.outcome import (
     Skipped,
     SkipReason,
 )
-from handler.pagerduty.client import Answer
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import NOW
 from tests.lab.dynamodb import TABLE
@@ -56,12 +54,19 @@ def sns(message: Any) -> dict[str, Any]:
 
 
 def drain(world: World, *, at_most: int = 200) -> list[Any]:
-    """Take retries, each after its delay, until none is left."""
+    """Follow retries, each after its delay, and the schedule, until nothing waits."""
     results: list[Any] = []
-    while world.sqs.retries:
-        assert len(results) < at_most
-        results += [report.result for report in world.publish(world.take_retry())]
-    return results
+    for _ in range(at_most):
+        if world.sqs.retries:
+            record = world.take_retry()
+            if world.publisher.queues.wake_up_of(record) is None:
+                results += [report.result for report in world.publish(record)]
+                continue
+        elif not list(world.table.all_waiting()):
+            return results
+        results += [report.result for report in world.drain()]
+        world.clock.advance(10)
+    raise AssertionError(f"still waiting: {results[-3:]}")
 
 
 # --- The happy road ---
@@ -76,15 +81,20 @@ def test_an_alert_becomes_an_incident(world: World) -> None:
     assert (world.sqs.retries, world.sqs.dead_letters) == ([], [])
 
 
-def test_a_warm_happy_trigger_costs_two_calls_and_one_request(world: World) -> None:
-    """No Secrets Manager, no SQS."""
+def test_a_warm_trigger_costs_three_calls_and_one_request(world: World) -> None:
+    """A claim, a permit, the settling; no read, no Secrets Manager, no SQS. A resolve reads its records once."""
     world.publish(native("warm-up"))
+    world.clock.advance(1)
     world.dynamodb.calls.clear()
     reads = world.secrets.reads
     world.publish(native("f-1"))
-    assert world.dynamodb.calls == ["UpdateItem", "UpdateItem"]
+    assert world.dynamodb.calls == ["PutItem", "UpdateItem", "PutItem"]
+    world.clock.advance(1)
+    world.dynamodb.calls.clear()
+    world.publish(native("f-1", "resolved", 5))
+    assert world.dynamodb.calls == ["BatchGetItem", "PutItem", "UpdateItem", "PutItem"]
     assert world.secrets.reads == reads
-    assert world.requests == [("trigger", "warm-up"), ("trigger", "f-1")]
+    assert world.requests == [("trigger", "warm-up"), ("trigger", "f-1"), ("resolve", "f-1")]
 
 
 def test_duplicates_and_late_comers_are_skipped(world: World) -> None:
@@ -100,15 +110,18 @@ def test_duplicates_and_late_comers_are_skipped(world: World) -> None:
 
 def test_a_redelivery_after_a_crash_before_settling_is_sent_again_and_folded(world: World) -> None:
     """At least once, and PagerDuty's dedup key makes it one incident."""
-    world.dynamodb.fail("InternalServerError", after=1, times=1)
+    world.publish(native("warm-up"))
+    world.clock.advance(1)
+    world.dynamodb.fail("InternalServerError", after=2, times=1)
     report = world.publish_one(native())
     assert isinstance(report.result, Accepted)
     assert [error.reason for error in report.errors] == [PublisherErrorReason.TABLE_UNAVAILABLE]
-    assert isinstance(world.publish_one(native()).result, Deferred)
-    *waited, last = drain(world)
-    assert {result.reason for result in waited} == {DeferReason.BUSY}  # until the lease of the dead one ends
-    assert isinstance(last, Accepted)
-    assert len(world.pagerduty.incidents) == 1
+    again = world.publish_one(native()).result
+    assert isinstance(again, Deferred)
+    assert (again.reason, again.is_kept) == (DeferReason.BUSY, True)  # until the lease of the dead one ends
+    [accepted] = drain(world)
+    assert isinstance(accepted, Accepted)
+    assert len(world.pagerduty.incidents) == 2
 
 
 # --- Several targets ---
@@ -128,30 +141,36 @@ def test_an_alert_goes_to_every_target_that_takes_it() -> None:
     assert isinstance(reports[0].result, Accepted)
     assert reports[1].result == Skipped(reason=SkipReason.AUTO_RESOLVE_OFF)
     assert {str(incident.state) for incident in world.pagerduty.incidents} == {"resolved", "triggered"}
-    assert set(world.dynamodb.tables[TABLE]) == {"one#f-1", "two#f-1"}
+    assert {key for key in world.dynamodb.tables[TABLE] if "permits" not in key} == {"one#f-1", "two#f-1"}
 
 
 def test_a_target_that_fails_does_not_disturb_the_other() -> None:
-    """Only the failed delivery comes back, for its own target."""
+    """Only the failed delivery waits, for its own target."""
     world = make_world(TWO)
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4, routing_key=OTHER_KEY))
     assert [report.outcome for report in world.publish(native())] == ["accepted", "deferred"]
-    assert [message.content["delivery"]["target"] for message in world.sqs.retries] == ["two"]
+    assert [place.target for place in world.table.all_waiting()] == ["two"]
     assert [type(result) for result in drain(world)] == [Accepted]
     assert len(world.pagerduty.incidents) == 2
 
 
-def test_a_retry_whose_target_has_gone_goes_to_those_that_take_it_now() -> None:
-    """Renaming a target loses no page."""
-    world = make_world()
-    record = native() | {"delivery": {"target": "renamed", "failures": 3, "failing_since": "2026-11-23T03:00:00Z"}}
-    assert world.publish_one(record).target == "production"
-    assert world.states == {"f-1": "triggered"}
+def test_a_retry_whose_target_has_gone_is_one_dead_letter_for_that_target() -> None:
+    """It is not sent elsewhere; restored and redriven, it goes where it belongs."""
+    world = make_world(TWO)
+    world.dynamodb.fail("InternalServerError")
+    world.publish(native("f-1", "resolved"))
+    world.dynamodb.heal()
+    message = world.take_retry()
+    body = json.loads(message["body"])
+    body["delivery"]["target"] = "renamed"
+    report = world.publish_one({**message, "body": json.dumps(body)})
+    assert isinstance(report.result, Rejected)
+    assert [letter.content["alert"]["targets"] for letter in world.sqs.dead_letters] == [["renamed"]]
 
 
-def test_no_target_is_an_error_and_a_dead_letter() -> None:
+def test_an_alert_that_no_target_takes_is_a_dead_letter() -> None:
     """Not silence."""
-    world = make_world({})
+    world = make_world({"pagerduty/production": target_secret(match=["team=x"])})
     report = world.publish_one(native())
     assert isinstance(report.result, Rejected)
     assert isinstance(report.result.error, NoTargetError)
@@ -175,56 +194,61 @@ def test_without_secrets_manager_at_the_start_the_alert_waits() -> None:
 
 
 def test_an_outage_of_hours_is_survived_without_a_lost_or_doubled_page(world: World) -> None:
-    """The delay grows, the failures are counted, and the resolve comes after its trigger."""
-    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None, until_at=NOW + 4 * 3600))
-    world.publish(native())
-    delays, failures = [], []
-    for _ in range(10):
-        delays.append(world.sqs.retries[0].delay_seconds)
-        failures.append(world.sqs.retries[0].content["delivery"]["failures"])
-        world.publish(world.take_retry())
-    assert delays == [12, 23, 45, 90, 180, 360, 675, 675, 675, 675]
-    assert failures == list(range(1, 11))
-    assert "2026-11-23T03:40:0" in world.sqs.retries[0].content["delivery"]["failing_since"]
-    world.publish(native("f-1", "resolved", 30))
+    """It waits in its record, PagerDuty is tried every half minute, and the resolve comes after its trigger."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None, until_at=NOW + 1800))
+    assert isinstance(world.publish_one(native()).result, Deferred)
+    while world.clock() < NOW + 1700:
+        world.drain()
+        world.clock.advance(10)
+    assert 1700 / 40 < len(world.requests) < 1700 / 25
+    [place] = world.table.all_waiting()
+    assert place.due - NOW * 1000 < 1000
+    assert isinstance(world.publish_one(native("f-1", "resolved", 30)).result, Deferred)
     drain(world)
     assert world.sqs.dead_letters == []
     assert [incident.state for incident in world.pagerduty.incidents if incident.state != "resolved"] == []
 
 
 def test_after_a_day_of_failing_it_is_a_dead_letter(world: World) -> None:
-    """With what PagerDuty said last, and how often it was tried."""
+    """With what PagerDuty answered last; until then it waits."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
     world.publish(native())
-    *earlier, last = drain(world)
-    assert all(isinstance(result, Deferred) for result in earlier)
+    world.clock.advance(86_000)
+    assert {report.outcome for report in world.drain()} == {"deferred"}
+    world.clock.advance(1000)
+    *_, last = [report.result for report in world.drain()]
     assert isinstance(last, Rejected)
-    assert 86_400 < world.clock() - NOW < 86_400 + 1000
     [letter] = world.sqs.dead_letters
     assert letter.attributes["error_type"] == "exhausted"
-    assert letter.attributes["attempts"] == str(len(earlier) + 2)
     assert "503" in letter.content["error"]
+    assert list(world.table.all_waiting()) == []
 
 
-def test_a_429_is_deferred_without_counting_as_a_failure(world: World) -> None:
+def test_a_429_is_waited_for_without_counting_as_a_failure(world: World) -> None:
     """It waits as long as PagerDuty says, however often."""
-    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=50, retry_after=45))
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=10, retry_after=45))
     world.publish(native())
-    for _ in range(49):
-        [message] = world.sqs.retries
-        assert message.delay_seconds == 45
-        assert message.content["delivery"].keys() == {"target", "waiting_since"}
-        world.publish(world.take_retry())
-    assert [type(result) for result in drain(world)] == [Accepted]
+    assert "failing_since" not in world.item(ID)
+    assert isinstance(drain(world)[-1], Accepted)
+    times = [request.at for request in world.pagerduty.requests]
+    assert len(times) == 11
+    assert all(later - earlier >= 45 for earlier, later in pairwise(times))
     assert world.sqs.dead_letters == []
 
 
-@pytest.mark.parametrize("retry_after", ["inf", "1e400", "nan", "-1", "never", "0"])
-def test_a_429_with_a_strange_retry_after_is_still_deferred(world: World, retry_after: str) -> None:
-    """What is no time is none."""
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [("inf", 30), ("1e400", 30), ("nan", 30), ("never", 30), ("0", 30), ("86400", 300)],
+)
+def test_a_strange_retry_after_is_thirty_seconds_and_a_long_one_five_minutes(
+    world: World, retry_after: str, seconds: int
+) -> None:
+    """What is no time is none; a day of silence is none either."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after=retry_after))
     world.publish(native())
-    assert [message.delay_seconds for message in world.sqs.retries] == [30]
+    drain(world)
+    [refused, accepted] = [request.at for request in world.pagerduty.requests]
+    assert seconds <= accepted - refused <= seconds + 15
 
 
 def test_a_400_is_a_dead_letter_with_its_error_that_can_be_put_back(world: World) -> None:
@@ -270,34 +294,44 @@ def test_a_new_routing_key_is_found_when_pagerduty_refuses_the_old_one(world: Wo
     assert world.sqs.dead_letters == []
 
 
-def test_a_routing_key_that_is_simply_wrong_is_a_dead_letter(world: World) -> None:
-    """After one reading of the secrets, and without a second request."""
+def test_a_routing_key_that_is_simply_wrong_is_no_dead_letter(world: World) -> None:
+    """What it was for waits, with one probe a minute, and goes out when the secret is mended."""
     world.publish(native("warm-up"))
     world.pagerduty.set_known_keys([OTHER_KEY])
     report = world.publish_one(native())
-    assert isinstance(report.result, Rejected)
+    assert isinstance(report.result, Deferred)
+    assert report.result.reason is DeferReason.KEY_REFUSED
     assert world.secrets.reads == 2
-    assert len(world.pagerduty.requests) == 2
-    [letter] = world.sqs.dead_letters
-    assert "Invalid routing key" in letter.attributes["error"]
-    assert ROUTING_KEY not in letter.body
+    requests = len(world.requests)
+    begun = world.clock()
+    for _ in range(10):
+        world.drain()
+        world.clock.advance(10)
+    minutes = (world.clock() - begun) / 60
+    assert minutes - 2 <= len(world.requests) - requests <= minutes + 1
+    assert world.sqs.dead_letters == []
+    world.secrets.secrets["pagerduty/production"] = target_secret("production", OTHER_KEY)
+    assert isinstance(drain(world)[-1], Accepted)
+    assert world.states["f-1"] == "triggered"
 
 
 def test_secrets_manager_failing_then_takes_nothing_away(world: World) -> None:
-    """The refusal is what is told, and the old targets serve on."""
+    """The refusal is what is reported, and the old targets serve on."""
     world.publish(native("warm-up"))
     world.pagerduty.set_known_keys([OTHER_KEY])
     world.secrets.failures.error = "InternalServiceError"
     report = world.publish_one(native())
-    assert isinstance(report.result, Rejected)
+    assert isinstance(report.result, Deferred)
+    assert report.result.error
     assert report.result.error.reason is ErrorReason.BAD_REQUEST
     world.pagerduty.set_known_keys(None)
+    assert isinstance(drain(world)[-1], Accepted)
     assert isinstance(world.publish_one(native("f-2")).result, Accepted)
 
 
-@pytest.mark.parametrize(("status", "message"), [(400, "Event object is invalid"), (403, "Invalid routing key")])
+@pytest.mark.parametrize(("status", "message"), [(400, "Event object is invalid"), (404, "Invalid routing key")])
 def test_another_refusal_reads_no_secrets(world: World, status: int, message: str) -> None:
-    """Only a 400 that blames the routing key does."""
+    """Only one that blames the routing key does: 401, 403, or a 400 that names it."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=status, body={"message": message}))
     world.publish(native())
     assert world.secrets.reads == 1
@@ -308,7 +342,7 @@ def test_another_refusal_reads_no_secrets(world: World, status: int, message: st
 
 def test_without_the_table_a_trigger_is_sent_and_a_resolve_waits(world: World) -> None:
     """When the table is back the resolve follows."""
-    world.dynamodb.fail("ThrottlingException")
+    world.dynamodb.fail("InternalServerError")
     first, second = world.publish_one(native()), world.publish_one(native("f-1", "resolved", 5))
     assert isinstance(first.result, Accepted)
     assert [error.reason for error in first.all_errors] == [PublisherErrorReason.TABLE_UNAVAILABLE]
@@ -336,8 +370,11 @@ def test_with_a_missing_table_a_trigger_is_sent_and_a_resolve_is_a_dead_letter(w
 )
 def test_what_can_neither_be_sent_nor_kept_is_reported_as_lost(world: World, fault: Fault) -> None:
     """The invocation has to fail then, so that it stays where it came from."""
+    world.publish(native("warm-up"))
+    world.clock.advance(1)
     world.pagerduty.set_faults(fault)
     world.sqs.fail("InternalError")
+    world.dynamodb.fail("InternalServerError", after=1)
     report = world.publish_one(native())
     assert report.lost
     assert report.lost in report.all_errors
@@ -369,10 +406,11 @@ def test_a_damaged_alert_is_a_dead_letter_that_names_the_field(world: World) -> 
     assert world.requests == []
 
 
-def test_a_damaged_hop_is_a_dead_letter(world: World) -> None:
-    """Nothing is sent for it."""
-    assert isinstance(world.publish_one(native() | {"delivery": {"failures": "x"}}).result, Rejected)
-    assert "delivery" in world.sqs.dead_letters[0].attributes["error"]
+def test_what_others_publish_says_nothing_of_a_delivery(world: World) -> None:
+    """A message on the topic cannot choose the state of a delivery, nor spoil its own by a damaged one."""
+    forged = native() | {"delivery": {"target": "other", "failures": "x", "was_sent_unclaimed": True}}
+    report = world.publish_one(sns(forged))
+    assert (report.target, report.outcome) == ("production", "accepted")
 
 
 def test_a_dead_letter_of_an_unreadable_record_is_delivered_once_it_can_be_read() -> None:
@@ -384,11 +422,10 @@ def test_a_dead_letter_of_an_unreadable_record_is_delivered_once_it_can_be_read(
 
 def test_the_time_of_an_alert_survives_the_queue(world: World) -> None:
     """A retry is not newer than what it was."""
-    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429))
-    message = {"alert": {"fingerprint": "f-1", "alert_name": "CPU", "status": "firing"}}
-    world.publish(message)
-    observed = world.item(ID)["observed_at"]
-    assert observed == datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    world.secrets.failures.error = "InternalServiceError"
+    world.publish({"alert": {"fingerprint": "f-1", "alert_name": "CPU", "status": "firing"}})
+    world.secrets.failures.error = None
+    world.clock.advance(10)
     world.publish(native("f-1", "resolved", 30, observed_at="2026-11-23T03:40:05Z"))
     assert drain(world) == [Skipped(reason=SkipReason.SUPERSEDED)]
 
@@ -412,76 +449,82 @@ def test_a_record_that_is_redriven_in_vain_does_not_grow(world: World) -> None:
     assert [letter.content["record"] for letter in world.sqs.dead_letters] == [{"no": "alert"}] * 9
 
 
-def test_while_the_circuit_is_open_nothing_is_sent_and_the_alert_waits() -> None:
-    """Nothing was attempted, so its resolve need not be sent either; the wait grows as after a failure."""
-
-    def is_open(_: str, __: Callable[[], Answer]) -> Answer:
-        raise CircuitOpenError("PagerDuty is out of reach")
-
-    world = make_world(guard=is_open)
-    result = world.publish_one(native("a")).result
-    assert isinstance(result, Deferred)
-    assert result.reason is DeferReason.CIRCUIT_OPEN
-    assert world.sqs.retries[0].content["delivery"]["failures"] == 1
-    assert world.publish_one(native("a", "resolved", 5)).result == Skipped(reason=SkipReason.NEVER_OPENED)
-    assert world.requests == []
-
-
-def test_without_the_table_the_circuit_is_not_asked() -> None:
-    """Its state is in that very table."""
-    asked: list[str] = []
-
-    def guard(url: str, send: Callable[[], Answer]) -> Answer:
-        asked.append(url)
-        return send()
-
-    world = make_world(guard=guard)
-    world.dynamodb.fail("InternalServerError")
-    assert isinstance(world.publish_one(native()).result, Accepted)
-    assert asked == []
-    world.dynamodb.heal()
-    world.publish(native("other"))
-    assert asked == ["default"]
-
-
 def test_a_page_sent_without_the_table_is_made_known_to_it_later() -> None:
-    """A copy waits while the table is out, is not sent again meanwhile, and is recorded when the table is back."""
+    """A copy waits while the table is out, and is recorded when the table is back."""
     world = make_world()
     world.dynamodb.fail("InternalServerError")
     assert isinstance(world.publish_one(native("a")).result, Accepted)
-    for _ in range(2):
-        result = world.publish_one(world.take_retry()).result
-        assert isinstance(result, Deferred)
-        assert result.reason is DeferReason.TABLE_UNAVAILABLE
-    assert world.requests == [("trigger", "a")]
+    world.publish(world.take_retry())
     world.dynamodb.heal()
     assert isinstance(world.publish_one(world.take_retry()).result, Accepted)
     assert world.item("production#a")["status"] == "firing"
     assert (world.sqs.retries, len(world.pagerduty.incidents)) == ([], 1)
 
 
-def test_a_page_that_waits_for_its_turn_waits_for_the_table_too() -> None:
-    """The record says that it was never attempted: were it sent unclaimed, its resolve would be left out."""
-    world = make_world(rate_limit=1)
-    world.publish(native("other"))
-    world.publish(native("a"))
-    world.dynamodb.fail("InternalServerError")
-    for _ in range(2):
-        result = world.publish_one(world.take_retry()).result
-        assert isinstance(result, Deferred)
-        assert result.reason is DeferReason.TABLE_UNAVAILABLE
-    world.dynamodb.heal()
-    assert world.publish_one(native("a", "resolved", 5)).result == Skipped(reason=SkipReason.NEVER_OPENED)
-    assert [type(result) for result in drain(world)] == [Skipped]
-    assert world.requests == [("trigger", "other")]
+def test_an_alert_that_ended_while_its_trigger_went_unclaimed_is_resolved_again() -> None:
+    """The record knows the end alone; the copy finds out, and PagerDuty is told once more."""
+    world = make_world()
+    world.publish(native("a", "resolved", 5))
+    world.dynamodb.fail("InternalServerError", times=1)
+    assert isinstance(world.publish_one(native("a")).result, Accepted)
+    assert world.states == {"a": "triggered"}
+    drain(world)
+    assert world.states == {"a": "resolved"}
 
 
-def test_how_long_it_has_waited_is_counted_from_the_first_time(world: World) -> None:
-    """However often and for whatever reason it is put back."""
-    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=3, retry_after=45))
-    waited = [world.publish_one(native()).waiting_milliseconds]
-    waited += [world.publish_one(world.take_retry()).waiting_milliseconds for _ in range(3)]
-    assert waited == [0, 45_000, 90_000, 135_000]
+def test_while_no_target_exists_at_all_an_alert_waits_for_a_quarter_of_an_hour() -> None:
+    """ListSecrets lags behind CreateSecret: a stack that is minutes old loses nothing."""
+    world = make_world({})
+    assert isinstance(world.publish_one(native()).result, Deferred)
+    world.clock.advance(300)
+    world.secrets.secrets["pagerduty/production"] = target_secret()
+    assert isinstance(drain(world)[-1], Accepted)
+    world = make_world({})
+    world.publish(native())
+    assert isinstance(drain(world)[-1], Rejected)
+    assert 900 <= world.clock() - NOW < 1200
+    assert len(world.sqs.dead_letters) == 1
+
+
+def test_a_resolve_reaches_every_target_where_the_incident_is_open() -> None:
+    """Whatever its own labels and today's matchers say."""
+    world = two_targets()
+    world.publish(native("a", labels={"team": "payments"}))
+    world.publish(native("b", labels={"team": "search"}))
+    reports = world.publish(native("a", "resolved", 5, labels={"team": "search"}))
+    assert [(report.target, report.outcome) for report in reports] == [("payments", "accepted")]
+    world.secrets.secrets["pagerduty/search"] = target_secret("search", OTHER_KEY, match=["team=nobody"])
+    world.publisher.targets.read(anew=True)
+    world.publish(native("b", "resolved", 5, labels={}))
+    assert world.states == {"a": "resolved", "b": "resolved"}
+
+
+def test_an_end_that_overtakes_its_trigger_closes_it_wherever_the_trigger_would_go() -> None:
+    """Its labels name no target, or another one: every target remembers that the alert has ended."""
+    world = two_targets()
+    world.publish(native("a", "resolved", 5, labels={"team": "search"}))
+    report = world.publish_one(native("a", labels={"team": "payments"}))
+    assert report.result == Skipped(reason=SkipReason.SUPERSEDED)
+    assert world.states == {}
+
+
+def test_a_message_with_very_many_alerts_is_split_through_the_queue(world: World) -> None:
+    """A thousand at a time; the rest is reported once, and none is sent twice."""
+    alerts = [native(f"f-{number}", "resolved") for number in range(1005)]
+    publisher = replace(world.publisher, parse=message_of(*alerts))
+    first = publisher.publish(sns(native()), world.clock() + 57)
+    assert sum(isinstance(report.result, Deferred) and report.alert is None for report in first) == 1
+    [message] = [message for message in world.sqs.retries if "rest" in message.content]
+    second = publisher.publish(message.as_record(), world.clock() + 57)
+    names = [report.alert.fingerprint for report in [*first, *second] if report.alert]
+    assert sorted(names) == sorted(f"f-{number}" for number in range(1005))
+
+
+def test_many_names_that_no_target_has_make_one_dead_letter() -> None:
+    """Not one each."""
+    world = two_targets()
+    world.publish(native(targets=[f"nobody-{number}" for number in range(20)]))
+    assert len(world.sqs.dead_letters) == 1
 
 
 # --- What the sender asks for ---
@@ -555,7 +598,9 @@ def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) ->
 
     world.pagerduty.handle = handle  # type: ignore[method-assign,assignment]
     with ThreadPoolExecutor(2) as threads:
-        publisher = replace(world.publisher, parse=message_of(native("f-1"), native("f-2")), each=threads.map)
+        publisher = replace(
+            world.publisher, parse=message_of(native("f-1"), native("f-2")), map_concurrently=threads.map
+        )
         reports = publisher.publish(sns(native()), world.clock() + 57)
     assert [report.outcome for report in reports] == ["accepted", "accepted"]
     assert world.states == {"f-1": "triggered", "f-2": "triggered"}
@@ -568,7 +613,7 @@ def test_alerts_of_one_identity_stay_in_their_order(world: World) -> None:
     def last_first(function: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
         return [function(thing) for thing in reversed(list(things))]
 
-    publisher = replace(world.publisher, parse=message_of(*alerts), each=last_first)
+    publisher = replace(world.publisher, parse=message_of(*alerts), map_concurrently=last_first)
     reports = publisher.publish(sns(native()), world.clock() + 57)
     assert [report.outcome for report in reports] == ["accepted"] * 4
     assert world.states == {"f-1": "resolved", "f-2": "resolved"}

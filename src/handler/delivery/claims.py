@@ -1,105 +1,146 @@
-"""Who may send what: the decision that keeps one alert's deliveries in order and apart. Pure; DynamoDB is in `table`.
+"""What becomes of an observation, given the record: the decision that keeps an alert's deliveries in order. Pure.
 
-An *observation* is one state of an alert at one time. The record of a delivery identity holds the newest observation
-seen, and a lease while somebody is sending it. docs/design.md draws the time line.
+*What is newer?* The time of publishing decides. Times less than a second apart are a tie (1.5 s where one of them has
+whole seconds): of a tie, resolved is newer than acknowledged, and that newer than firing, except that a firing which
+arrives after a settled resolve pages. A message whose id the record has seen for its state is a redelivery, whatever
+its time. When in doubt, the answer pages.
 """
 
 from dataclasses import dataclass
-from datetime import UTC
 from enum import StrEnum
 
-from handler.alert import Alert, Status
-from handler.mapping import dedup_key_of
+from handler.alert import Status
+from handler.delivery.record import Observation, Order, Record, compare
 from handler.outcome import SkipReason
 
-_RANK = {Status.FIRING: 0, Status.ACKNOWLEDGED: 1, Status.RESOLVED: 2}
-"""Settles a tie: of two states at the same time the later in an alert's life is the newer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One state of one alert for one target.
-
-    Attributes:
-        identity: `<target>#<dedup key>`; of a change event `<target>#change#<fingerprint>#<time>`, one per occurrence.
-        observed_at: the source's time in UTC, as text that sorts as the time does.
-        is_change: sent once, and never again.
-    """
-
-    identity: str
-    status: Status
-    observed_at: str
-    is_change: bool = False
-
-    @property
-    def version(self) -> str:
-        """Sorts as (time, rank of the status)."""
-        return f"{self.observed_at}/{_RANK[self.status]}"
-
-    @classmethod
-    def of(cls, alert: Alert, target: str) -> "Observation":
-        """Give what is observed of an alert for a target."""
-        # isoformat leaves out microseconds of zero, strftime the zeros of early years: neither would sort
-        at = f"{alert.observed_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}".rjust(27, "0")
-        if alert.is_change:
-            return cls(f"{target}#change#{dedup_key_of(alert)}#{at}", Status.FIRING, at, is_change=True)
-        return cls(f"{target}#{dedup_key_of(alert)}", alert.status, at)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRecord:
-    """What is known of a delivery identity.
-
-    Attributes:
-        version: of the newest observation seen.
-        owner: who is sending, while `lease_until` (epoch milliseconds) is in the future.
-        attempted: PagerDuty may have an open incident of it: a trigger may have reached it, and no resolve was
-            accepted since.
-        delivered_at: epoch milliseconds when PagerDuty accepted the newest observation; None where it did not yet.
-        expires_at: epoch seconds from which the record counts as absent, whether or not DynamoDB has deleted it.
-    """
-
-    status: Status
-    version: str
-    attempted: bool
-    expires_at: int
-    owner: str | None = None
-    lease_until: int = 0
-    delivered_at: int | None = None
+CRITICAL_URGENCY = 3
 
 
 class Verdict(StrEnum):
-    """What to do with an incoming observation."""
+    """What to do with an observation."""
 
     CLAIM = "claim"
+    """Send it, as soon as there is a permit."""
+    WAIT = "wait"
+    """Put it into the record: somebody is sending, or something older waits there already."""
+    REFRESH = "refresh"
+    """The same state waits already: keep its place, show the newer text."""
+    FOLLOW = "follow"
+    """An acknowledgement that goes out as soon as the trigger before it was accepted."""
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
     NEVER_OPENED = "never_opened"
-    BUSY = "busy"
-    BUSY_WITH_OLDER = "busy_with_older"
 
 
 SKIPS = {
+    Verdict.REFRESH: SkipReason.DUPLICATE,
     Verdict.DUPLICATE: SkipReason.DUPLICATE,
     Verdict.SUPERSEDED: SkipReason.SUPERSEDED,
     Verdict.NEVER_OPENED: SkipReason.NEVER_OPENED,
 }
 
 
-def decide(incoming: Observation, record: ClaimRecord | None, now: int, repeat_after: int) -> Verdict:
-    """Decide what becomes of an observation, given the record. Times are epoch milliseconds.
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, and the order of the delivery among those that wait.
 
-    `table.claim` asks the same of DynamoDB as a condition; a test holds the two together.
+    Attributes:
+        due: of a delivery that waits, from when on it may go out; None where that is now.
     """
-    if record is None or record.expires_at * 1000 <= now:
-        return Verdict.CLAIM
-    if incoming.version < record.version:
-        return Verdict.SUPERSEDED
-    same = incoming.version == record.version
-    if same and record.delivered_at is not None and (incoming.is_change or record.delivered_at > now - repeat_after):
-        return Verdict.DUPLICATE
-    if record.lease_until > now:
-        return Verdict.BUSY if same else Verdict.BUSY_WITH_OLDER
-    if not same and incoming.status is Status.RESOLVED and record.status is Status.FIRING and not record.attempted:
-        return Verdict.NEVER_OPENED
-    return Verdict.CLAIM
+
+    verdict: Verdict
+    order: Order
+    due: int | None = None
+
+
+def decide(seen: Observation, record: Record | None, now: int, repeat_after: int) -> Decision:
+    """Decide what becomes of an observation. Times are epoch milliseconds."""
+    order = order_of(seen)
+    if record is None or record.is_absent(now):
+        return Decision(Verdict.CLAIM, order)
+    if seen.is_change:
+        return _decide_change(record, now)
+    if seen.status is record.status:
+        return _decide_same(seen, record, now, repeat_after)
+    return _decide_other(seen, record, now)
+
+
+def _decide_other(seen: Observation, record: Record, now: int) -> Decision:
+    """Decide what becomes of a state other than the record's."""
+    order = order_of(seen)
+    is_redelivery = _is_redelivery(seen, record)
+    age = compare(seen.at, record.at)
+    match seen.status, record.status:
+        case Status.ACKNOWLEDGED, Status.RESOLVED:
+            return Decision(Verdict.SUPERSEDED, order)
+        case Status.FIRING, Status.ACKNOWLEDGED if not record.triggered:
+            return _arrive(order, record, now)  # nobody has heard of the trigger yet; the acknowledgement follows
+        case _ if age < 0 or is_redelivery:
+            return Decision(Verdict.SUPERSEDED, order)
+        case Status.FIRING, Status.RESOLVED if age == 0:
+            is_same_batch = bool(seen.message_id) and seen.message_id == record.message_ids.get(Status.RESOLVED)
+            if record.needs_delivery() or is_same_batch:
+                return Decision(Verdict.SUPERSEDED, order)
+        case Status.FIRING, Status.ACKNOWLEDGED if age == 0:
+            return Decision(Verdict.SUPERSEDED, order)
+        case Status.ACKNOWLEDGED, Status.FIRING if record.needs_delivery() and not _only_repeats(record):
+            return Decision(Verdict.FOLLOW, order)
+        case Status.RESOLVED, Status.FIRING if _was_never_sent(record, now):
+            return Decision(Verdict.NEVER_OPENED, order)
+    return _arrive(order, record, now)
+
+
+def order_of(seen: Observation) -> Order:
+    """Return the order of an observation that is new."""
+    if seen.is_change or seen.status is not Status.FIRING:
+        return Order.FOLLOWING
+    return Order.CRITICAL if seen.urgency >= CRITICAL_URGENCY else Order.TRIGGER
+
+
+def _arrive(order: Order, record: Record, now: int) -> Decision:
+    """Send it, unless somebody is sending, or it can take the place of what waits."""
+    if record.is_leased(now) or (record.waiting and order is not Order.CRITICAL):
+        return Decision(Verdict.WAIT, order)
+    return Decision(Verdict.CLAIM, order)
+
+
+def _decide_change(record: Record, now: int) -> Decision:
+    if record.delivered_at is not None or record.waiting:
+        return Decision(Verdict.DUPLICATE, Order.FOLLOWING)
+    return Decision(Verdict.WAIT if record.is_leased(now) else Verdict.CLAIM, Order.FOLLOWING)
+
+
+def _decide_same(seen: Observation, record: Record, now: int, repeat_after: int) -> Decision:
+    order = order_of(seen)
+    age = compare(seen.at, record.at)
+    is_redelivery = _is_redelivery(seen, record)
+    is_raised = seen.status is Status.FIRING and seen.urgency > record.urgency and age >= 0
+    if record.delivered_at is None:
+        if age < 0:
+            return Decision(Verdict.SUPERSEDED, order)
+        if record.waiting and not record.is_leased(now) and not (is_raised and order is Order.CRITICAL):
+            return Decision(Verdict.REFRESH, order if is_raised else record.waiting.order)
+        return _arrive(order, record, now)
+    if is_redelivery or age < 0:
+        return Decision(Verdict.DUPLICATE, order)
+    if is_raised:
+        return _arrive(order, record, now)
+    if seen.status is Status.FIRING and seen.summary != record.summary:
+        due = record.summary_sent_at + repeat_after if record.summary_sent_at is not None else now
+        return Decision(Verdict.WAIT, Order.REPEAT, due) if due > now else _arrive(Order.REPEAT, record, now)
+    if record.delivered_at > now - repeat_after:
+        return Decision(Verdict.DUPLICATE, order)
+    return _arrive(Order.REPEAT, record, now)
+
+
+def _was_never_sent(record: Record, now: int) -> bool:
+    return record.needs_delivery() and not record.open and not record.is_leased(now)
+
+
+def _only_repeats(record: Record) -> bool:
+    """Whether what waits is no news: the trigger was accepted, and a re-send or another summary follows."""
+    return record.triggered and record.waiting is not None and record.waiting.order is Order.REPEAT
+
+
+def _is_redelivery(seen: Observation, record: Record) -> bool:
+    return bool(seen.message_id) and record.message_ids.get(seen.status) == seen.message_id

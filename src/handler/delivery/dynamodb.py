@@ -1,12 +1,16 @@
-"""One conditional write on DynamoDB, and what can go wrong with it. All that the table's records are made of."""
+"""DynamoDB as the records need it: one table, its errors translated, and patience spent once.
 
-from collections.abc import Iterator, Mapping
+A call that hangs costs its timeouts. After one that did, the table counts as out for a while, so that a batch of
+records does not pay again for each of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
-from handler.errors import PublishError, TableMissingError, TableUnavailableError
+from handler.errors import PublishError, TableMissingError, TableThrottledError, TableUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -14,58 +18,76 @@ if TYPE_CHECKING:
 KEY = "id"
 TTL_ATTRIBUTE = "expires_at"
 """Epoch seconds; named as the table's TimeToLiveSpecification in the template."""
+OUT_SECONDS = 10.0
+"""How long the table counts as out after a call that hung."""
 
 _NEEDS_A_PERSON = {
     "ResourceNotFoundException": "does not exist",
-    "AccessDeniedException": "may not be used by this function",
-    "ValidationException": "has not the key this function writes",
+    "AccessDeniedException": "refuses access to this function",
+    "ValidationException": "lacks the key schema or the index this function expects (`id`, string; index `waiting`)",
     "UnrecognizedClientException": "refuses this function's credentials",
 }
+_THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
 
 
-def update_if(
-    client: "DynamoDBClient",
-    table: str,
-    identity: str,
-    *,
-    update: str,
-    condition: str,
-    names: Mapping[str, str],
-    values: Mapping[str, Any],
-) -> tuple[bool, Mapping[str, Any] | None]:
-    """Make one conditional update; give whether the condition held, and the item as it was before.
+class Table:
+    """One DynamoDB table.
 
-    Raises:
-        TableMissingError: a person has to mend the table, its name or the role.
-        TableUnavailableError: DynamoDB fails.
+    Every use of `calls` raises TableMissingError where a person has to mend something, TableThrottledError where
+    DynamoDB throttles, and TableUnavailableError where it fails otherwise.
+
+    Args:
+        client: a DynamoDB client.
+        name: the table's name.
+        clock: epoch seconds.
     """
-    with translated_errors(table):
+
+    def __init__(self, client: "DynamoDBClient", name: str, clock: Callable[[], float]) -> None:
+        self.client = client
+        self.name = name
+        self._clock = clock
+        self._out_until = 0.0
+
+    @contextmanager
+    def calls(self) -> Iterator["DynamoDBClient"]:
+        """Yield the client; translate what it raises."""
+        if self._clock() < self._out_until:
+            raise TableUnavailableError(f"DynamoDB table {self.name}: a call hung a moment ago; not asked again yet")
         try:
-            old: Any = client.update_item(
-                TableName=table,
-                Key={KEY: {"S": identity}},
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues={name: attribute(value) for name, value in values.items()},
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except client.exceptions.ConditionalCheckFailedException as refused:
-            item: Any = refused.response.get("Item")
-            return False, item
-    return True, old.get("Attributes")
+            yield self.client
+        except ClientError as error:
+            raise _table_error(self.name, error.response["Error"].get("Code", "")) from error
+        except BotoCoreError as error:
+            if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
+                self._out_until = self._clock() + OUT_SECONDS
+            raise TableUnavailableError(f"DynamoDB table {self.name}: {type(error).__name__}") from error
 
-
-@contextmanager
-def translated_errors(table: str) -> Iterator[None]:
-    """Raise TableMissingError or TableUnavailableError for what DynamoDB raises."""
-    try:
-        yield
-    except ClientError as error:
-        raise _table_error(table, error.response["Error"].get("Code", "")) from error
-    except BotoCoreError as error:
-        raise TableUnavailableError(f"DynamoDB table {table}: {type(error).__name__}") from error
+    def update_if(
+        self,
+        identity: str,
+        *,
+        update: str,
+        condition: str,
+        names: Mapping[str, str],
+        values: Mapping[str, Any],
+    ) -> tuple[bool, Mapping[str, Any] | None]:
+        """Make one conditional update; return whether the condition held, and the item as it was before."""
+        with self.calls() as client:
+            try:
+                old: Any = client.update_item(
+                    TableName=self.name,
+                    Key={KEY: {"S": identity}},
+                    UpdateExpression=update,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues={name: attribute(value) for name, value in values.items()},
+                    ReturnValues="ALL_OLD",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except client.exceptions.ConditionalCheckFailedException as refused:
+                item: Any = refused.response.get("Item")
+                return False, item
+        return True, old.get("Attributes")
 
 
 def _table_error(table: str, code: str) -> PublishError:
@@ -74,20 +96,26 @@ def _table_error(table: str, code: str) -> PublishError:
             f"DynamoDB table {table} {_NEEDS_A_PERSON[code]} ({code}): check the setting DEDUP_TABLE_NAME, the table "
             "and the function's role"
         )
+    if code in _THROTTLED:
+        return TableThrottledError(f"DynamoDB table {table}: {code}")
     return TableUnavailableError(f"DynamoDB table {table}: {code}")
 
 
 def attribute(value: Any) -> Any:
-    """Give a value as DynamoDB writes it: a text, a whole number or a truth value."""
+    """Return a value as DynamoDB writes it: a text, a whole number, a truth value, bytes or a set of texts."""
     match value:
         case bool():
             return {"BOOL": value}
         case int():
             return {"N": str(value)}
+        case bytes():
+            return {"B": value}
+        case frozenset():
+            return {"SS": sorted(value)}
         case _:
             return {"S": value}
 
 
 def number(item: Mapping[str, Any], name: str) -> int | None:
-    """Give a whole number of an item, or None where it has none of that name."""
+    """Return a whole number of an item, or None where it has none of that name."""
     return int(item[name]["N"]) if name in item else None

@@ -1,250 +1,369 @@
 """The rate limit of a routing key, shared by all executions through one item of the table. Arithmetic is in `rate`.
 
-Taking a turn is one conditional increment; only the first turn of a segment rewrites the window, by compare-and-set on
-what was read, or on what this execution left behind if it seems to be alone with the key. Who gets no turn is told when
-to come, by a place in the line, so that N who wait do not cost N² writes.
+Taking a permit is one conditional increment; only the first permit of a segment rewrites the window, by
+compare-and-set on what was read, or on what this execution left behind if it seems to be alone with the key. The item
+also says whether a drainer is at work, whether PagerDuty asked for a pause, and whether the key is closed. It stays
+below 1 KB: a larger one takes 500 writes a second instead of 1,000.
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
 
 from pydantic import SecretStr
 
-from handler.delivery.dynamodb import (
-    KEY,
-    TTL_ATTRIBUTE,
-    number,
-    update_if,
-)
-from handler.delivery.rate import (
-    PERIOD_MS,
-    SEGMENT_MS,
-    SEGMENTS,
-    WINDOW_MS,
-    Limit,
-    Priority,
-    Window,
-    interval_ms,
-    segment_of,
-)
-from handler.errors import RateLimitExceededError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE, Table, number
+from handler.delivery.rate import SEGMENT_MS, SEGMENTS, WINDOW_MS, Limit, Window, segment_of
+from handler.pagerduty.errors import RateLimitExceededError
 
 MAX_ROUNDS = 12
-"""How often a lost race for the window is run again before the caller is sent to wait."""
+"""How often a lost race for the window is run again before the caller has to wait."""
 KEPT_SECONDS = 3600
-_SLOT = "turns_"
+WOKEN_MS = 5000
+"""How long a wake-up counts as on its way."""
+LEASE_MS = 20_000
+"""A drainer's lease: longer than a batch takes in which every request times out. It is renewed."""
+BELIEVED_MS = 1000
+"""How long an execution goes by what it last read of a drainer; shorter than a drainer lingers."""
+_SLOT = "t"
 _UNBLOCKED = "(attribute_not_exists(#blocked_until) OR #blocked_until <= :now)"
-_NO_LINE = "(attribute_not_exists(#line_until) OR #line_until <= :now)"
+_NO_DRAINER = "(attribute_not_exists(#drain_until) OR #drain_until <= :now)"
+_NOT_CLOSED = "attribute_not_exists(#probe_at)"
+
+
+class Taker(StrEnum):
+    """Who asks for a permit."""
+
+    CRITICAL = "critical"
+    """A critical trigger: has the head-room, and does not stand behind a drainer."""
+    LESSER = "lesser"
+    """Everything else that has just arrived: while a drainer runs, it waits."""
+    DRAINER = "drainer"
+    """What waited; the drainer itself keeps permits for critical triggers."""
+
+
+class Refusal(StrEnum):
+    """Why there is no permit."""
+
+    LIMIT = "limit"
+    DRAINER = "drainer"
+    BLOCKED = "blocked"
+    CLOSED = "closed"
+    CONTENDED = "contended"
+
+
+class NoPermitError(RateLimitExceededError):
+    """No permit now; nothing was sent.
+
+    Attributes:
+        refusal: why.
+        is_drained: whether a drainer is at work already, or was woken.
+    """
+
+    def __init__(self, refusal: Refusal, retry_after_seconds: float, *, is_drained: bool) -> None:
+        super().__init__(retry_after_seconds)
+        self.refusal = refusal
+        self.is_drained = is_drained
+
+    def again(self) -> "NoPermitError":
+        """Return the same refusal as a new exception."""
+        return NoPermitError(self.refusal, self.retry_after_seconds, is_drained=self.is_drained)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to make one request.
+
+    Attributes:
+        window: as it is with this permit taken.
+        is_probe: the key is closed, and this request tries whether it is well again.
+    """
+
+    window: Window
+    is_probe: bool = False
 
 
 class RateLimiter:
-    """Gives turns.
+    """Hands out permits.
 
     Every method raises TableUnavailableError or TableMissingError where the table fails.
 
     Args:
-        client: a DynamoDB client.
-        table: the table's name.
+        table: the table.
         requests_a_minute: never exceeded in any rolling minute, for one routing key.
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str, requests_a_minute: float) -> None:
-        self._client = client
+    def __init__(self, table: Table, requests_a_minute: float) -> None:
         self._table = table
-        self._limit = Limit.of(requests_a_minute)
+        self.limit = Limit.of(requests_a_minute)
         self._left_behind: dict[str, Window] = {}
         self._crowded_until: dict[str, int] = {}
+        self._refused: dict[str, tuple[int, NoPermitError]] = {}
 
-    def take(self, routing_key: SecretStr, priority: Priority, now: float, turn_at: float | None = None) -> None:
-        """Take one turn at `now` (epoch seconds), or say when to come again.
-
-        Args:
-            routing_key: whose minute.
-            priority: who goes first when turns are short.
-            now: epoch seconds.
-            turn_at: the place in the line that an earlier refusal gave, in epoch seconds.
+    def take(self, routing_key: SecretStr, taker: Taker, now: float) -> Permit:
+        """Take one permit at `now` (epoch seconds).
 
         Raises:
-            RateLimitExceededError: no turn; has when to look again, and the place in the line to come with.
+            NoPermitError: there is none.
         """
         identity, now_ms = _identity(routing_key), round(now * 1000)
-        has_place = turn_at is not None
-        if self._take_alone(identity, priority, now_ms, has_place=has_place):
-            return
+        until, refused = self._refused.get(identity, (0, None))
+        if taker is Taker.LESSER and refused and now_ms < until:
+            raise refused.again()
+        if permit := self._take_alone(identity, taker, now_ms):
+            return permit
         window: Window | None = None
         for _ in range(MAX_ROUNDS):
             segment = max(segment_of(now_ms), window.segment if window else 0)
-            taken, item = self._increment(identity, segment, priority, now_ms, has_place=has_place)
-            window = _window(item)
-            if taken:
-                self._leave_behind(identity, window.at(segment) if window else Window(segment))
-                return
+            if window is None or window.probe_at is None:
+                taken, item = self._increment(identity, segment, taker, now_ms)
+                window = _window(item)
+                if taken:
+                    return self._taken(identity, window.at(segment) if window else Window(segment))
             current = window.at(segment) if window else Window(segment)
-            if not current.has_turn(self._limit, priority, now_ms, has_place=has_place):
-                raise self._refusal(identity, current, priority, now_ms, turn_at)
-            if (window is None or window.segment < segment) and self._roll(
-                identity, window, current, priority, now_ms, has_place=has_place
-            ):
-                return
-        raise RateLimitExceededError(1.0, turn_at)
+            refusal = self._refusal(current, taker, now_ms)
+            if refusal:
+                raise self._remember(identity, current, refusal, taker, now_ms)
+            is_probe = current.probe_at is not None
+            is_next = window is None or window.segment < segment or is_probe
+            if is_next and self._roll(identity, window, current, taker, now_ms):
+                return self._taken(identity, current)
+            if is_probe:
+                break  # somebody else probes
+        raise NoPermitError(Refusal.CONTENDED, 1.0, is_drained=False)
 
-    def _take_alone(self, identity: str, priority: Priority, now_ms: int, *, has_place: bool) -> bool:
-        """Begin a segment on what was left behind, in one call instead of two; true if nobody has been here since."""
+    def _take_alone(self, identity: str, taker: Taker, now_ms: int) -> Permit | None:
+        """Begin a segment on what was left behind, in one call instead of two; None if others have been here since."""
         left, segment = self._left_behind.get(identity), segment_of(now_ms)
         if left is None or left.segment >= segment or self._crowded_until.get(identity, 0) > now_ms:
-            return False
+            return None
         current = left.at(segment)
-        if not current.has_turn(self._limit, priority, now_ms, has_place=has_place):
-            return False
-        if self._roll(identity, left, current, priority, now_ms, has_place=has_place):
-            return True
+        if current.probe_at is not None or self._refusal(current, taker, now_ms):
+            return None
+        if self._roll(identity, left, current, taker, now_ms):
+            return self._taken(identity, current)
         self._crowded_until[identity] = now_ms + WINDOW_MS
-        return False
+        return None
 
-    def _leave_behind(self, identity: str, before: Window) -> None:
-        """Remember the window with the turn that was taken in its last segment."""
-        counts = {**before.counts, before.segment: before.counts.get(before.segment, 0) + 1}
-        self._left_behind[identity] = replace(before, counts=counts)
+    def look(self, routing_key: SecretStr, now: float) -> Window:
+        """Return the window of a key, read consistently."""
+        with self._table.calls() as client:
+            answer: Any = client.get_item(
+                TableName=self._table.name, Key={KEY: {"S": _identity(routing_key)}}, ConsistentRead=True
+            )
+        segment = segment_of(round(now * 1000))
+        window = _window(answer.get("Item"))
+        return window.at(segment) if window else Window(segment)
 
     def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
-        """Let nobody take a turn for so many seconds: PagerDuty refused a request for its own limit."""
-        until, segment = round((now + seconds) * 1000), segment_of(round(now * 1000))
-        update_if(
-            self._client,
-            self._table,
-            _identity(routing_key),
-            update=(
-                "SET #blocked_until = :until, #segment = if_not_exists(#segment, :segment), "
-                f"#used = if_not_exists(#used, :zero), #{TTL_ATTRIBUTE} = :ttl"
-            ),
+        """Hand out no permit for so many seconds: PagerDuty refused a request for its own limit."""
+        until = round((now + seconds) * 1000)
+        self._set(
+            routing_key,
+            now,
+            update="#blocked_until = :until",
             condition="attribute_not_exists(#blocked_until) OR #blocked_until < :until",
-            names=_names("segment", "used", "blocked_until", TTL_ATTRIBUTE),
-            values={":until": until, ":segment": segment, ":zero": 0, ":ttl": _expires_at(until)},
+            names=_names("blocked_until"),
+            values={":until": until},
         )
 
-    def _increment(
-        self, identity: str, segment: int, priority: Priority, now_ms: int, *, has_place: bool
-    ) -> tuple[bool, Mapping[str, Any] | None]:
-        """Take a turn in a segment that has begun, if there is one; the same question as `Window.has_turn`."""
-        condition = f"#segment = :segment AND #used < :limit AND {_UNBLOCKED}"
-        names = _names("segment", "used", "blocked_until")
-        if priority is Priority.LATER and not has_place:
-            condition += f" AND {_NO_LINE}"
-            names |= _names("line_until")
-        return update_if(
-            self._client,
-            self._table,
-            identity,
-            update="SET #used = #used + :one, #now = if_not_exists(#now, :zero) + :one",
+    def close(self, routing_key: SecretStr, now: float, probe_seconds: float) -> None:
+        """Hand out one permit in so many seconds, as a probe, until `reopen`."""
+        now_ms, probe_ms = round(now * 1000), round(probe_seconds * 1000)
+        self._set(
+            routing_key,
+            now,
+            update="#probe_at = :at, #probe_ms = :every",
+            condition="attribute_not_exists(#probe_at) OR #probe_at < :at",
+            names=_names("probe_at", "probe_ms"),
+            values={":at": now_ms + probe_ms, ":every": probe_ms},
+        )
+
+    def reopen(self, routing_key: SecretStr, now: float) -> None:
+        """Hand out permits as usual: PagerDuty answered."""
+        self._refused.pop(_identity(routing_key), None)
+        self._left_behind.pop(_identity(routing_key), None)
+        self._set(
+            routing_key,
+            now,
+            update="",
+            remove="#probe_at, #probe_ms",
+            condition="attribute_exists(#probe_at)",
+            names=_names("probe_at", "probe_ms"),
+            values={},
+        )
+
+    def wake(self, routing_key: SecretStr, now: float) -> bool:
+        """Return whether the caller is the one to wake a drainer; false where one is at work, or was woken."""
+        now_ms = round(now * 1000)
+        return self._set(
+            routing_key,
+            now,
+            update="#drain_until = :until",
+            remove="#drainer",
+            condition=_NO_DRAINER,
+            names=_names("drain_until", "drainer"),
+            values={":until": now_ms + WOKEN_MS, ":now": now_ms},
+        )
+
+    def lead(self, routing_key: SecretStr, drainer: str, now: float, *, takes_over: bool = False) -> bool:
+        """Take or renew the drainer's lease; return whether this drainer has it.
+
+        One that takes over ends whoever has it at that one's next renewal; meanwhile both may send, by their permits.
+        """
+        now_ms = round(now * 1000)
+        return self._set(
+            routing_key,
+            now,
+            update="#drain_until = :until, #drainer = :drainer",
+            condition="attribute_not_exists(#drainer) OR #drainer = :drainer"
+            + (" OR #drainer <> :drainer" if takes_over else f" OR {_NO_DRAINER}"),
+            names=_names("drain_until", "drainer"),
+            values={
+                ":until": now_ms + LEASE_MS,
+                ":drainer": drainer,
+                **({} if takes_over else {":now": now_ms}),
+            },
+        )
+
+    def leave(self, routing_key: SecretStr, drainer: str, now: float) -> None:
+        """Give the drainer's lease back."""
+        self._set(
+            routing_key,
+            now,
+            update="",
+            remove="#drain_until, #drainer",
+            condition="#drainer = :drainer",
+            names=_names("drain_until", "drainer"),
+            values={":drainer": drainer},
+        )
+
+    def _set(
+        self,
+        routing_key: SecretStr,
+        now: float,
+        *,
+        update: str,
+        condition: str,
+        names: Mapping[str, str],
+        values: Mapping[str, Any],
+        remove: str = "",
+    ) -> bool:
+        """Change what the item says beside its window."""
+        now_ms = round(now * 1000)
+        sets = "#segment = if_not_exists(#segment, :segment), #used = if_not_exists(#used, :zero)"
+        written, _ = self._table.update_if(
+            _identity(routing_key),
+            update=f"SET {sets}, #{TTL_ATTRIBUTE} = :ttl"
+            + (f", {update}" if update else "")
+            + (f" REMOVE {remove}" if remove else ""),
             condition=condition,
-            names={**names, "#now": _slot(segment)},
+            names={**_names("segment", "used", TTL_ATTRIBUTE), **names},
+            values={":segment": segment_of(now_ms), ":zero": 0, ":ttl": _expires_at(now_ms), **values},
+        )
+        return written
+
+    def _taken(self, identity: str, before: Window) -> Permit:
+        """Remember the window with the permit that was taken in its last segment."""
+        counts = {**before.counts, before.segment: before.counts.get(before.segment, 0) + 1}
+        window = replace(before, counts=counts)
+        self._left_behind[identity] = window
+        return Permit(window, is_probe=before.probe_at is not None)
+
+    def _remember(self, identity: str, window: Window, refusal: Refusal, taker: Taker, now_ms: int) -> NoPermitError:
+        """Return the refusal; what arrives in the next moments is refused for the same reason without a call."""
+        free_at = {
+            Refusal.LIMIT: window.free_at(self._limit_of(taker), now_ms),
+            Refusal.BLOCKED: window.blocked_until,
+            Refusal.CLOSED: window.probe_at or now_ms,
+        }.get(refusal, now_ms + BELIEVED_MS)
+        is_drained = window.drain_until > now_ms
+        error = NoPermitError(refusal, max(0.0, (free_at - now_ms) / 1000), is_drained=is_drained)
+        if taker is Taker.LESSER and is_drained:
+            self._refused[identity] = (min(now_ms + BELIEVED_MS, window.drain_until), error)
+        return error
+
+    def _limit_of(self, taker: Taker) -> int:
+        return self.limit.lesser if taker is Taker.LESSER else self.limit.all
+
+    def _refusal(self, window: Window, taker: Taker, now: int) -> Refusal | None:
+        """Return why there is no permit; the conditions of the writes ask the same of DynamoDB."""
+        if window.blocked_until > now:
+            return Refusal.BLOCKED
+        if window.probe_at is not None and window.probe_at > now:
+            return Refusal.CLOSED
+        if window.used >= self._limit_of(taker):
+            return Refusal.LIMIT
+        if taker is Taker.LESSER and window.drain_until > now:
+            return Refusal.DRAINER
+        return None
+
+    def _increment(
+        self, identity: str, segment: int, taker: Taker, now_ms: int
+    ) -> tuple[bool, Mapping[str, Any] | None]:
+        """Take a permit in a segment that has begun, if there is one."""
+        condition = f"#segment = :segment AND #used < :limit AND {_UNBLOCKED} AND {_NOT_CLOSED}"
+        names = _names("segment", "used", "blocked_until", "probe_at")
+        if taker is Taker.LESSER:
+            condition += f" AND {_NO_DRAINER}"
+            names |= _names("drain_until")
+        return self._table.update_if(
+            identity,
+            update="SET #used = #used + :one, #slot = if_not_exists(#slot, :zero) + :one",
+            condition=condition,
+            names={**names, "#slot": _slot(segment)},
             values={
                 ":segment": segment,
                 ":one": 1,
                 ":zero": 0,
-                ":limit": self._limit.of_priority(priority),
+                ":limit": self._limit_of(taker),
                 ":now": now_ms,
             },
         )
 
-    def _roll(
-        self,
-        identity: str,
-        read: Window | None,
-        current: Window,
-        priority: Priority,
-        now_ms: int,
-        *,
-        has_place: bool,
-    ) -> bool:
-        """Begin a segment with a turn taken, if the window is still as it was read, and nobody is held back since."""
+    def _roll(self, identity: str, read: Window | None, current: Window, taker: Taker, now_ms: int) -> bool:
+        """Begin a segment, or a probe, with a permit taken, if the window is still as it was read."""
+        slot = _slot(current.segment)
         values: dict[str, Any] = {
             ":segment": current.segment,
             ":used": current.used + 1,
-            ":one": 1,
+            ":taken": current.counts.get(current.segment, 0) + 1,
             ":ttl": _expires_at(current.segment * SEGMENT_MS),
         }
-        slot = _slot(current.segment)
-        names = {**_names("segment", "used", TTL_ATTRIBUTE), "#now": slot}
-        update = f"SET #segment = :segment, #used = :used, #now = :one, #{TTL_ATTRIBUTE} = :ttl"
+        names = {**_names("segment", "used", TTL_ATTRIBUTE), "#slot": slot}
+        update = f"SET #segment = :segment, #used = :used, #slot = :taken, #{TTL_ATTRIBUTE} = :ttl"
         outdated = {_slot(taken) for taken in (read.counts if read else {}) if taken not in current.counts} - {slot}
-        if outdated:
-            update += f" REMOVE {', '.join(f'#{name}' for name in sorted(outdated))}"
-            names |= _names(*outdated)
         if read is None:
             condition = f"attribute_not_exists(#{KEY})"
             names |= _names(KEY)
         else:
             condition = f"#segment = :read_segment AND #used = :read_used AND {_UNBLOCKED}"
-            names |= _names("blocked_until")
+            names |= _names("blocked_until", "probe_at")
             values |= {":read_segment": read.segment, ":read_used": read.used, ":now": now_ms}
-            if priority is Priority.LATER and not has_place:
-                condition += f" AND {_NO_LINE}"
-                names |= _names("line_until")
-        rolled, _ = update_if(
-            self._client,
-            self._table,
-            identity,
-            update=update,
-            condition=condition,
-            names=names,
-            values=values,
-        )
-        if rolled:
-            self._leave_behind(identity, current)
-        return rolled
-
-    def _refusal(
-        self, identity: str, window: Window, priority: Priority, now_ms: int, turn_at: float | None
-    ) -> RateLimitExceededError:
-        """Make the error that says when to look again; who has no place in the line, or long passed it, gets one."""
-        place = round(turn_at * 1000) if turn_at is not None else 0
-        if place <= now_ms - PERIOD_MS:
-            place = self._stand_in_line(identity, max(now_ms, window.blocked_until))
-        looks_at = window.looks_at(self._limit, priority, place, now_ms)
-        return RateLimitExceededError((looks_at - now_ms) / 1000, place / 1000)
-
-    def _stand_in_line(self, identity: str, begins_at: int) -> int:
-        """Add one to the line, which begins at this time where nobody stands in it; give the place."""
-        interval = interval_ms(self._limit)
-        for _ in range(MAX_ROUNDS):
-            stands, item = update_if(
-                self._client,
-                self._table,
-                identity,
-                update="SET #line_until = #line_until + :interval",
-                condition="#line_until > :begins",
-                names=_names("line_until"),
-                values={":interval": interval, ":begins": begins_at},
-            )
-            if stands and item:
-                return (number(item, "line_until") or begins_at) + interval
-            begun, _ = update_if(
-                self._client,
-                self._table,
-                identity,
-                update="SET #line_until = :first",
-                condition="attribute_not_exists(#line_until) OR #line_until <= :begins",
-                names=_names("line_until"),
-                values={":first": begins_at + interval, ":begins": begins_at},
-            )
-            if begun:
-                break
-        return begins_at + interval
+            if read.probe_at is None:
+                condition += f" AND {_NOT_CLOSED}"
+            else:
+                condition += " AND #probe_at = :read_probe"
+                update += ", #probe_at = :next_probe"
+                values |= {":read_probe": read.probe_at, ":next_probe": now_ms + read.probe_ms}
+            if taker is Taker.LESSER:
+                condition += f" AND {_NO_DRAINER}"
+                names |= _names("drain_until")
+        if outdated:
+            update += f" REMOVE {', '.join(f'#{name}' for name in sorted(outdated))}"
+            names |= _names(*outdated)
+        return self._table.update_if(identity, update=update, condition=condition, names=names, values=values)[0]
 
 
 def _identity(routing_key: SecretStr) -> str:
-    """Give the item's key: a digest, for the routing key itself is in no table."""
-    return f"rate#{hashlib.sha256(routing_key.get_secret_value().encode()).hexdigest()[:32]}"
+    """Return the item's key: a digest, for the routing key itself is in no table."""
+    return f"permits#{hashlib.sha256(routing_key.get_secret_value().encode()).hexdigest()[:32]}"
 
 
 def _slot(segment: int) -> str:
-    """Give the attribute that counts the turns of a segment; the same one again when a period has passed."""
+    """Return the attribute that counts the permits of a segment; the same one again when a period has passed."""
     return f"{_SLOT}{segment % SEGMENTS}"
 
 
@@ -262,13 +381,15 @@ def _window(item: Mapping[str, Any] | None) -> Window | None:
         return None
     segment = number(item, "segment") or 0
     counts = {
-        segment - (segment - int(name.removeprefix(_SLOT))) % SEGMENTS: int(turns["N"])
-        for name, turns in item.items()
-        if name.startswith(_SLOT)
+        segment - (segment - int(name.removeprefix(_SLOT))) % SEGMENTS: int(permits["N"])
+        for name, permits in item.items()
+        if name.startswith(_SLOT) and name.removeprefix(_SLOT).isdigit()
     }
     return Window(
         segment=segment,
         counts=counts,
         blocked_until=number(item, "blocked_until") or 0,
-        line_until=number(item, "line_until") or 0,
+        drain_until=number(item, "drain_until") or 0,
+        probe_at=number(item, "probe_at"),
+        probe_ms=number(item, "probe_ms") or 0,
     )

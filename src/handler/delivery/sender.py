@@ -1,60 +1,78 @@
-"""One delivery: one alert to one target, claimed, sent, settled. Knows no queue and no wrapping."""
+"""One delivery: one alert to one target, claimed, sent, settled; what cannot go out now waits in its record."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Protocol
 
 from pydantic import SecretStr
 
-from handler.alert import Alert
-from handler.delivery.claims import SKIPS, Observation
-from handler.delivery.rate import Priority
+from handler.alert import Alert, Status
+from handler.delivery.body import pack, unpack
+from handler.delivery.claims import SKIPS, Decision, Verdict, decide
+from handler.delivery.limiter import WOKEN_MS, NoPermitError, Permit, RateLimiter, Refusal, Taker
+from handler.delivery.rate import SEGMENT_MS, Limit, Window, segment_of
+from handler.delivery.record import (
+    Observation,
+    Order,
+    Record,
+    Waiting,
+    claim,
+    claim_waiting,
+    compare,
+    follow,
+    forget_waiting,
+    never_opened,
+    note,
+    reassert,
+    refresh,
+    release,
+    settle,
+    wait,
+)
 from handler.delivery.retry import deferral_seconds
-from handler.delivery.table import Claimed, Refused
+from handler.delivery.table import Change, DedupTable
 from handler.errors import (
-    CircuitOpenError,
     ExhaustedError,
-    PagerDutyApiError,
     PublishError,
-    RateLimitExceededError,
+    TableContendedError,
     TableMissingError,
+    TableThrottledError,
     TableUnavailableError,
 )
 from handler.mapping import action_of, dedup_key_of, event_of
-from handler.outcome import (
-    Accepted,
-    DeferReason,
-    Deferred,
-    Rejected,
-    Result,
-    Skipped,
-)
+from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result, Skipped, SkipReason
 from handler.pagerduty.client import Answer, Attempt, PagerDutyClient
+from handler.pagerduty.errors import (
+    ApiConnectionError,
+    ApiTimeoutError,
+    PagerDutyApiError,
+    PagerDutyServerError,
+    is_auth_error,
+)
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
+from handler.report import Report
 from handler.targets.target import Target
 
 THROTTLED_SECONDS = 30.0
 """What PagerDuty advises to wait after a 429 that names no time."""
+LONGEST_THROTTLED_SECONDS = 300.0
+"""The longest `Retry-After` that is believed."""
+PAUSE_MS = 5_000
+"""How long a delivery that failed is left alone; a second failure in a row is left alone for longer."""
+LONG_PAUSE_MS = 20_000
+PROBE_SECONDS = 30.0
+"""How far apart PagerDuty is tried while it is out of reach."""
+REFUSED_KEY_SECONDS = 60.0
+"""How far apart a routing key is tried that PagerDuty refused."""
+FAILED_ATTEMPTS = 3
+"""So many attempts in a row without an answer, or with a 5xx, say that PagerDuty is out of reach."""
+MAX_TRIES = 5
+"""So many claims of a waiting delivery without any answer say that it kills whoever sends it."""
 BUSY_SECONDS = 2.0
-"""When to look again whether the one that is sending has finished: that mostly takes a fraction of a second."""
+OUT_OF_REACH = (PagerDutyServerError, ApiTimeoutError, ApiConnectionError)
 
-
-class ClaimTable(Protocol):
-    """What a delivery needs of the dedup table."""
-
-    def claim(self, observation: Observation, *, owner: str, now: float, lease_until: float) -> Claimed | Refused:
-        """Claim the right to send."""
-        ...
-
-    def settle(self, observation: Observation, claimed: Claimed, now: float) -> None:
-        """Record that it was accepted."""
-        ...
-
-    def release(self, observation: Observation, claimed: Claimed, *, attempted: bool) -> None:
-        """Give the claim back."""
-        ...
+type Wake = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,84 +80,103 @@ class Delivery:
     """One alert on its way to one target.
 
     Attributes:
-        failures: how many deliveries of it have failed before this one; waiting for a turn is none.
-        failing_since: when the first of them did.
-        turn_at: its place in the rate limiter's line, where it has waited for a turn before.
-        was_sent_unclaimed: PagerDuty took it in while the table was out, and this is the copy that tells the table.
-        was_never_attempted: it waits, and the table says that there is no incident of it.
+        routed_to: the names of all targets that the alert goes to.
+        has_open_incident: a resolve or acknowledge of what a record says may be open.
+        record: what was read of its record a moment ago; None where nothing was.
+        failures: how often it came back from the retry queue.
+        failing_since: epoch seconds of the first failure; None where there was none.
+        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record has to be told.
     """
 
     alert: Alert
     target: Target
+    routed_to: frozenset[str] = frozenset()
+    has_open_incident: bool = False
+    record: Record | None = None
     failures: int = 0
-    failing_since: datetime | None = None
-    turn_at: float | None = None
+    failing_since: float | None = None
     was_sent_unclaimed: bool = False
-    was_never_attempted: bool = False
+
+    @property
+    def order(self) -> Order:
+        """Its order among what waits."""
+        if action_of(self.alert) is not Action.TRIGGER:
+            return Order.FOLLOWING
+        return Order.CRITICAL if self.severity is Severity.CRITICAL else Order.TRIGGER
+
+    @property
+    def severity(self) -> Severity:
+        """As it is sent."""
+        return self.alert.severity or self.target.default_severity
+
+    def observation(self) -> Observation:
+        """Return what the record has to know of it."""
+        alert, target = self.alert, self.target
+        at = round(alert.observed_at.timestamp() * 1000)
+        key = dedup_key_of(alert)
+        if alert.is_change:
+            occurred = round(alert.starts_at.timestamp() * 1000) if alert.starts_at else at
+            identity = f"{target.name}#change#{key}#{occurred}"
+            return Observation(identity=identity, status=Status.FIRING, at=at, is_change=True)
+        return Observation(
+            identity=f"{target.name}#{key}",
+            status=alert.status,
+            at=at,
+            message_id=alert.message_id,
+            urgency=self.severity.urgency if alert.status is Status.FIRING else 0,
+            summary=_digest(alert) if alert.status is Status.FIRING else "",
+            routed_to=self.routed_to if alert.status is Status.FIRING and len(self.routed_to) > 1 else frozenset(),
+        )
 
 
-@dataclass(slots=True, kw_only=True)
-class Trace:
-    """What happened on the way, for the log line and the metrics."""
+@dataclass(slots=True)
+class _OwnWindow:
+    """The limit as one execution keeps it by itself while the table is out."""
 
-    attempts: list[Attempt] = field(default_factory=list)
-    errors: list[PublishError] = field(default_factory=list)
-    known: bool | None = None
+    limit: Limit
+    window: Window = field(default_factory=lambda: Window(0))
 
-
-class TurnTaker(Protocol):
-    """What a delivery needs of the rate limiter."""
-
-    def take(self, routing_key: SecretStr, priority: Priority, now: float, turn_at: float | None = None) -> None:
-        """Take a turn, or raise RateLimitExceededError."""
-        ...
-
-    def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
-        """Let nobody take a turn for so long."""
-        ...
-
-
-def priority_of(alert: Alert, target: Target) -> Priority:
-    """Give who goes first: critical triggers, then triggers, then the rest."""
-    if action_of(alert) is not Action.TRIGGER:
-        return Priority.LATER
-    is_critical = (alert.severity or target.default_severity) is Severity.CRITICAL
-    return Priority.CRITICAL if is_critical else Priority.TRIGGER
-
-
-type Guard = Callable[[str, Callable[[], Answer]], Answer]
-
-
-def unguarded(_: str, send: Callable[[], Answer]) -> Answer:
-    """Call what sends."""
-    return send()
+    def take(self, now_ms: int) -> None:
+        segment = segment_of(now_ms)
+        window = self.window.at(segment) if segment > self.window.segment else self.window
+        if window.used >= self.limit.all:
+            wait_ms = window.free_at(self.limit.all, now_ms) - now_ms
+            raise NoPermitError(Refusal.LIMIT, max(SEGMENT_MS, wait_ms) / 1000, is_drained=False)
+        counts = {**window.counts, window.segment: window.counts.get(window.segment, 0) + 1}
+        self.window = replace(window, counts=counts)
 
 
 class Sender:
-    """Delivers, one at a time and in order per identity, however many executions try at once.
+    """Delivers, in order per alert and target, however many executions try at once.
 
     Args:
         client: sends events.
-        table: keeps the claims.
-        limiter: gives turns, one for each request.
+        table: the records.
+        limiter: hands out permits, one for each request.
         clock: epoch seconds; the client's clock too.
         random: uniform in [0, 1).
-        new_owner: a name for each claim, never given twice.
-        give_up_after_seconds: how long a delivery may fail before it is put aside.
-        guard: calls what sends to a URL, or raises CircuitOpenError instead.
+        new_owner: a name for each claim, never returned twice.
+        give_up_after_seconds: how long a delivery may fail before it is dead-lettered.
+        repeat_after_seconds: from when on the same state is sent again.
+        wake: wakes a drainer for a target's routing key; may fail silently, for a schedule does the same.
+        keep_copy: puts a delivery on the retry queue for so many seconds, before it is sent without a record.
+        rotated: reads the secrets again and returns the target if its routing key has changed.
     """
 
     def __init__(
         self,
         client: PagerDutyClient,
-        table: ClaimTable,
-        limiter: TurnTaker,
+        table: DedupTable,
+        limiter: RateLimiter,
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
         new_owner: Callable[[], str],
         give_up_after_seconds: float,
-        guard: Guard = unguarded,
+        repeat_after_seconds: float,
+        wake: Wake,
+        keep_copy: Callable[[Delivery, float], None],
+        rotated: Callable[[Target], Target | None],
     ) -> None:
         self._client = client
         self._table = table
@@ -147,114 +184,469 @@ class Sender:
         self._clock = clock
         self._random = random
         self._new_owner = new_owner
-        self._give_up_after_seconds = give_up_after_seconds
-        self._guard = guard
+        self._give_up_after_ms = round(give_up_after_seconds * 1000)
+        self._repeat_after_ms = round(repeat_after_seconds * 1000)
+        self._wake = wake
+        self._keep_copy = keep_copy
+        self._rotated = rotated
+        self._own: dict[str, _OwnWindow] = {}
+        self._failed_attempts: dict[str, int] = {}
+        self._woken_until: dict[str, float] = {}
 
-    def deliver(self, delivery: Delivery, deadline: float, trace: Trace) -> Result:
-        """Claim, send, settle; never raises a PublishError. `deadline` is when the invocation must have ended."""
+    # --- a fresh arrival ---
+
+    def deliver(self, delivery: Delivery, deadline: float) -> Report:
+        """Deliver what has just arrived; `deadline` (epoch seconds) is when the invocation must have ended."""
+        trace = _Trace()
+        result = self._deliver(delivery, deadline, trace)
+        return trace.report(delivery, result)
+
+    def _deliver(self, delivery: Delivery, deadline: float, trace: "_Trace") -> Result:
         alert, target = delivery.alert, delivery.target
-        if reason := target.skip_reason(alert):
+        if reason := target.skip_reason(alert, has_open_incident=delivery.has_open_incident):
             return Skipped(reason=reason)
         try:
             target.check(alert)
         except PublishError as error:
             return Rejected(error=error)
-        observation = Observation.of(alert, target.name)
-        now = self._clock()
+        seen = delivery.observation()
         try:
-            claim = self._table.claim(observation, owner=self._new_owner(), now=now, lease_until=deadline)
+            change, decision = self._decide(seen, delivery, deadline)
+        except TableContendedError:
+            return Deferred(reason=DeferReason.BUSY, delay_seconds=BUSY_SECONDS)
         except (TableUnavailableError, TableMissingError) as error:
             return self._deliver_unclaimed(delivery, deadline, trace, error)
-        if isinstance(claim, Refused):
-            if skip := SKIPS.get(claim.verdict):
-                trace.known = True
-                return Skipped(reason=skip)
-            return Deferred(reason=DeferReason.BUSY, delay_seconds=BUSY_SECONDS)
-        trace.known = claim.known
-        result = self._send(delivery, deadline, trace, has_table=True)
+        trace.known = change.before is not None
+        if delivery.was_sent_unclaimed and change.after and change.after.waiting:
+            self._wake_drainer(target)
+            return Deferred(reason=DeferReason.BUSY, is_kept=True)
+        match decision.verdict:
+            case Verdict.CLAIM:
+                return self._send_claimed(delivery, seen, change, decision, deadline, trace)
+            case Verdict.WAIT:
+                self._wake_drainer(target)
+                return Deferred(reason=DeferReason.BUSY, is_kept=True)
+            case Verdict.FOLLOW:
+                return Deferred(reason=DeferReason.BUSY, is_kept=True)
+            case verdict:
+                return Skipped(reason=SKIPS[verdict])
+
+    def _decide(self, seen: Observation, delivery: Delivery, deadline: float) -> tuple[Change, Decision]:
+        """Decide what becomes of it, and write that into the record."""
+        now, owner = self._now(), self._new_owner()
+        decision = Decision(Verdict.CLAIM, delivery.order)
+
+        def transition(record: Record | None) -> Record | None:
+            nonlocal decision
+            decision = decide(seen, record, now, self._repeat_after_ms)
+            if record and delivery.was_sent_unclaimed and _has_ended_since(record, seen):
+                return reassert(record, now, body=pack(delivery.alert))
+            if record is None or decision.verdict is Verdict.CLAIM:
+                return claim(record, seen, owner=owner, now=now, lease_until=round(deadline * 1000))
+            match decision.verdict:
+                case Verdict.WAIT:
+                    return wait(record, seen, decision.order, pack(delivery.alert), now, due=decision.due)
+                case Verdict.REFRESH:
+                    return refresh(record, seen, decision.order, pack(delivery.alert))
+                case Verdict.FOLLOW:
+                    return follow(record, seen)
+                case Verdict.NEVER_OPENED:
+                    return never_opened(record, seen, now)
+                case _:
+                    return note(record, seen)
+
+        return self._table.change(seen.identity, transition, now, known=delivery.record), decision
+
+    def _send_claimed(
+        self,
+        delivery: Delivery,
+        seen: Observation,
+        change: Change,
+        decision: Decision,
+        deadline: float,
+        trace: "_Trace",
+    ) -> Result:
+        before, mine = change.before, change.after
+        assert mine is not None  # noqa: S101 - a claim has written it
+        was_open = before.open if before else seen.status is not Status.FIRING
+        sending = _Sending(delivery, seen, mine, was_open, Waiting(decision.order, self._now()))
+        taker = Taker.CRITICAL if decision.order is Order.CRITICAL else Taker.LESSER
+        return self._send(sending, deadline, trace, taker)
+
+    # --- what waits ---
+
+    def deliver_waiting(
+        self, identity: str, record: Record, target: Target, permit: Permit, deadline: float
+    ) -> Report | None:
+        """Deliver what waits in a record, with a permit taken already; return None where it waits no more."""
+        now, owner = self._now(), self._new_owner()
+
+        def transition(current: Record | None) -> Record | None:
+            if current is None or not can_be_drained(current, now):
+                return None
+            return claim_waiting(current, owner=owner, lease_until=round(deadline * 1000))
+
         try:
-            if isinstance(result, Accepted):
-                self._table.settle(observation, claim, result.at)
-            else:
-                self._table.release(observation, claim, attempted=bool(trace.attempts))
-        except (TableUnavailableError, TableMissingError) as error:
-            trace.errors.append(error)  # the lease ends by itself; a repeat folds at PagerDuty by its dedup key
-            return result
-        if isinstance(result, Deferred) and not (trace.attempts or claim.attempted_before):
-            return replace(result, was_never_attempted=True)
-        return result
+            change = self._table.change(identity, transition, now, known=record)
+        except (TableUnavailableError, TableMissingError):
+            return None
+        before, mine = change.before, change.after
+        if before is None or mine is None or mine.owner != owner or mine.body is None:
+            return None
+        alert = replace(unpack(mine.body), status=mine.status)
+        failing_since = mine.failing_since / 1000 if mine.failing_since is not None else None
+        delivery = Delivery(alert=alert, target=target, has_open_incident=mine.open, failing_since=failing_since)
+        seen = Observation(
+            identity=identity,
+            status=mine.status,
+            at=mine.at,
+            urgency=mine.urgency,
+            summary=mine.summary,
+            is_change=alert.is_change,
+        )
+        assert mine.waiting is not None  # noqa: S101 - `can_be_drained` has seen it
+        waiting_since = mine.waiting_since if mine.waiting_since is not None else now
+        trace = _Trace(known=True, waiting_milliseconds=float(max(0, now - waiting_since)))
+        sending = _Sending(delivery, seen, mine, before.open, mine.waiting, is_drained=True)
+        if reason := target.skip_reason(alert, has_open_incident=mine.open):
+            self._settle_skipped(sending)
+            return trace.report(delivery, Skipped(reason=reason))
+        result = self._send(sending, deadline, trace, Taker.DRAINER, permit=permit)
+        return trace.report(delivery, result)
 
-    def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: Trace, error: PublishError) -> Result:
-        """Fail open: without the table a page is still sent, for PagerDuty folds repeats; what needs order waits.
+    def finish(self, identity: str, ended: Record) -> None:
+        """Take a delivery out of the index whose dead letter is on the queue."""
+        self._table.change_known(identity, lambda record: forget_waiting(record, ended), self._now())
 
-        So does a page that the table knows to have been waiting: its resolve would be left out as never opened.
-        """
-        action = action_of(delivery.alert)
-        needs_table = delivery.was_sent_unclaimed or delivery.was_never_attempted
-        if action in (Action.TRIGGER, Action.CHANGE) and not needs_table:
-            trace.errors.append(error)
-            result = self._send(delivery, deadline, trace, has_table=False)
-            if isinstance(result, Accepted) and action is Action.TRIGGER and error.retryable:
-                return replace(result, is_unclaimed=True)
-            return result
-        if error.retryable:
-            reason = DeferReason.TABLE_UNAVAILABLE
-            return self.defer(error, reason, delivery.failures, delivery.failing_since)
-        return Rejected(error=error)
+    # --- sending ---
 
-    def _take_turn(self, delivery: Delivery, trace: Trace) -> None:
-        """Take a turn for one request; without the table a page is still sent, as it is without a claim."""
-        priority = priority_of(delivery.alert, delivery.target)
+    def _send(
+        self, sending: "_Sending", deadline: float, trace: "_Trace", taker: Taker, permit: Permit | None = None
+    ) -> Result:
+        """Send what was claimed, and write into the record what became of it."""
+        key = sending.delivery.target.routing_key
+        is_probe = permit.is_probe if permit else False
+
+        def take() -> None:
+            nonlocal is_probe
+            if permit is None:
+                is_probe = self._take(key, taker, trace) or is_probe
+
         try:
-            self._limiter.take(delivery.target.routing_key, priority, self._clock(), delivery.turn_at)
-        except (TableUnavailableError, TableMissingError) as error:
-            trace.errors.append(error)
+            answer = self._post(sending.delivery, deadline, trace, take, max_retries=0 if permit else None)
+        except PublishError as error:
+            if is_probe and not isinstance(error, OUT_OF_REACH) and trace.attempts:
+                self._quietly(trace, lambda: self._limiter.reopen(key, self._clock()))
+            return self._after(error, sending, deadline, trace, taker)
+        now = self._now()
+        if is_probe:
+            self._quietly(trace, lambda: self._limiter.reopen(key, self._clock()))
+        self._settle(sending, trace, now)
+        return Accepted(dedup_key=answer.dedup_key or dedup_key_of(sending.delivery.alert), at=now / 1000)
 
-    def _push_back(self, delivery: Delivery, seconds: float, trace: Trace) -> None:
+    def _settle(self, sending: "_Sending", trace: "_Trace", now: int) -> None:
+        """Record that PagerDuty accepted it; wake a drainer where something has to follow."""
+        alert = sending.delivery.alert
+
+        def settled(record: Record | None) -> Record | None:
+            if record is None:
+                return None
+            if record.owner == sending.mine.owner:
+                follows = record.acknowledge is not None
+                return settle(record, sending.seen, now, body=pack(alert) if follows else b"")
+            if sending.seen.status is Status.FIRING and record.status is Status.RESOLVED and not record.open:
+                return reassert(record, now, body=pack(alert))  # the lease ran out, and its end was accepted before
+            return None
+
+        change = self._quietly(
+            trace, lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine)
+        )
+        if change and change.after and change.after.waiting and not sending.is_drained:
+            self._wake_drainer(sending.delivery.target)
+
+    def _take(self, key: SecretStr, taker: Taker, trace: "_Trace") -> bool:
+        """Take a permit; return whether it is a probe. Critical triggers go on while the limiter's item throttles."""
         try:
-            self._limiter.push_back(delivery.target.routing_key, self._clock(), seconds)
+            return self._limiter.take(key, taker, self._clock()).is_probe
+        except TableThrottledError as error:
+            trace.errors.append(error)
+            if taker is not Taker.CRITICAL:
+                raise NoPermitError(Refusal.CONTENDED, 1.0, is_drained=False) from error
         except (TableUnavailableError, TableMissingError) as error:
             trace.errors.append(error)
+            self._own_window(key).take(self._now())
+        return False
 
-    def _send(self, delivery: Delivery, deadline: float, trace: Trace, *, has_table: bool) -> Result:
-        """Send the event; without the table a page takes no turn and asks no circuit."""
-        event = event_of(delivery.alert, delivery.target.default_severity)
+    def _post(
+        self,
+        delivery: Delivery,
+        deadline: float,
+        trace: "_Trace",
+        take: Callable[[], None],
+        max_retries: int | None = None,
+    ) -> Answer:
+        key = delivery.target.routing_key.get_secret_value()
 
-        def send() -> Answer:
-            return self._client.send(
-                event,
-                delivery.target.routing_key,
-                base_url=delivery.target.url,
-                deadline=deadline,
-                before_attempt=(lambda: self._take_turn(delivery, trace)) if has_table else lambda: None,
-                on_attempt=trace.attempts.append,
+        def on_attempt(attempt: Attempt) -> None:
+            trace.attempts.append(attempt)
+            is_lost = attempt.status.startswith("5") or not attempt.status.isdigit()
+            self._failed_attempts[key] = self._failed_attempts.get(key, 0) + 1 if is_lost else 0
+
+        return self._client.send(
+            event_of(delivery.alert, delivery.target.default_severity),
+            delivery.target.routing_key,
+            base_url=delivery.target.url,
+            deadline=deadline,
+            before_attempt=take,
+            on_attempt=on_attempt,
+            max_retries=max_retries,
+        )
+
+    def _after(
+        self, error: PublishError, sending: "_Sending", deadline: float, trace: "_Trace", taker: Taker
+    ) -> Result:
+        """Say what becomes of a delivery that was not accepted."""
+        target = sending.delivery.target
+        key, now = target.routing_key, self._clock()
+        if isinstance(error, NoPermitError):
+            reason = DeferReason.CIRCUIT_OPEN if error.refusal is Refusal.CLOSED else DeferReason.RATE_LIMIT
+            return self._let_wait(sending, trace, reason, None, error.retry_after_seconds, wake=not error.is_drained)
+        if isinstance(error, PagerDutyApiError) and error.status_code == 429:
+            seconds = min(error.retry_after_seconds or THROTTLED_SECONDS, LONGEST_THROTTLED_SECONDS)
+            self._quietly(trace, lambda: self._limiter.push_back(key, now, seconds))
+            return self._let_wait(sending, trace, DeferReason.RATE_LIMIT, error, seconds)
+        if blames_routing_key(error):
+            rotated = self._rotated(target)
+            if rotated:
+                again = replace(sending, delivery=replace(sending.delivery, target=rotated))
+                return self._send(again, deadline, trace, taker)
+            self._quietly(trace, lambda: self._limiter.close(key, now, REFUSED_KEY_SECONDS))
+            return self._fail(sending, trace, DeferReason.KEY_REFUSED, error, REFUSED_KEY_SECONDS)
+        if not error.retryable:
+            self._release(sending, trace)
+            return Rejected(error=error)
+        if isinstance(error, OUT_OF_REACH) and self._failed_attempts.get(key.get_secret_value(), 0) >= FAILED_ATTEMPTS:
+            self._quietly(trace, lambda: self._limiter.close(key, now, PROBE_SECONDS))
+        return self._fail(sending, trace, DeferReason.FAILED, error, PAUSE_MS / 1000)
+
+    def _fail(
+        self, sending: "_Sending", trace: "_Trace", reason: DeferReason, error: PublishError, delay: float
+    ) -> Result:
+        """Let a delivery wait that has failed, unless it has failed for too long."""
+        since = sending.mine.failing_since
+        if since is None and sending.delivery.failing_since is not None:
+            since = round(sending.delivery.failing_since * 1000)
+        if since is not None and self._now() - since > self._give_up_after_ms:
+            self._release(sending, trace)
+            hours = (self._now() - since) / 3_600_000
+            return Rejected(error=ExhaustedError(f"given up after failing for {hours:.0f} h: {error}"))
+        return self._let_wait(sending, trace, reason, error, delay, failed=True)
+
+    def _let_wait(
+        self,
+        sending: "_Sending",
+        trace: "_Trace",
+        reason: DeferReason,
+        error: PublishError | None,
+        delay: float,
+        *,
+        failed: bool = False,
+        wake: bool = True,
+    ) -> Result:
+        """Give the claim back and let the delivery wait in its record; on the retry queue where that fails."""
+        pause_ms = (LONG_PAUSE_MS if sending.mine.failing_since is not None else PAUSE_MS) if failed else 0
+        waits = self._release(sending, trace, waits=sending.place, failed=failed, pause_ms=pause_ms)
+        if waits is None:
+            return self._defer(error, sending.delivery)
+        if wake and waits.after and waits.after.waiting and not sending.is_drained:
+            self._wake_drainer(sending.delivery.target)
+        return Deferred(reason=reason, is_kept=True, delay_seconds=delay, error=error)
+
+    def _release(
+        self,
+        sending: "_Sending",
+        trace: "_Trace",
+        *,
+        waits: Waiting | None = None,
+        failed: bool = False,
+        pause_ms: int = 0,
+    ) -> Change | None:
+        """Give the claim back; return None where the table fails, and the claim ends with its lease."""
+        now = self._now()
+        body = pack(sending.delivery.alert) if waits else None
+
+        def released(record: Record | None) -> Record | None:
+            if record is None or record.owner != sending.mine.owner:
+                return None
+            return release(
+                record,
+                was_open=sending.was_open,
+                attempted=bool(trace.attempts) and sending.seen.status is Status.FIRING,
+                now=now,
+                waits=waits,
+                body=body,
+                failed=failed,
+                pause_until=now + pause_ms if pause_ms else 0,
             )
 
+        return self._quietly(
+            trace, lambda: self._table.change(sending.seen.identity, released, now, known=sending.mine)
+        )
+
+    def _settle_skipped(self, sending: "_Sending") -> None:
+        """Record that what waited became unnecessary."""
+        now = self._now()
+
+        def settled(record: Record | None) -> Record | None:
+            if record is None or record.owner != sending.mine.owner:
+                return None
+            left = replace(forget_waiting(record, sending.mine), open=sending.was_open)
+            return left if left.waiting else replace(left, delivered_at=now)
+
+        self._quietly(_Trace(), lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine))
+
+    # --- without the table ---
+
+    def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: "_Trace", error: PublishError) -> Result:
+        """Send a page although there is no record of it: PagerDuty folds repeats. What needs order waits.
+
+        The copy comes first: were it put on the queue after the page was accepted, a crash in between would leave an
+        incident that no record knows of. It comes back when this invocation has ended.
+        """
+        action = action_of(delivery.alert)
+        is_one_item = isinstance(error, TableThrottledError) and delivery.order is not Order.CRITICAL
+        if action not in (Action.TRIGGER, Action.CHANGE) or delivery.was_sent_unclaimed or is_one_item:
+            if not error.retryable:
+                return Rejected(error=error)
+            return self._defer(error, delivery)
+        trace.errors.append(error)
+        if action is Action.TRIGGER and error.retryable:
+            try:
+                self._keep_copy(delivery, deadline - self._clock() + BUSY_SECONDS)
+            except PublishError as no_copy:
+                trace.errors.append(no_copy)
+        own = self._own_window(delivery.target.routing_key)
         try:
-            answer = self._guard(delivery.target.url or "default", send) if has_table else send()
-        except PublishError as error:
-            return self._after(error, delivery, trace)
+            answer = self._post(delivery, deadline, trace, lambda: own.take(self._now()))
+        except PublishError as failure:
+            if not failure.retryable:
+                return Rejected(error=failure)
+            return self._defer(failure, delivery)
         return Accepted(dedup_key=answer.dedup_key or dedup_key_of(delivery.alert), at=self._clock())
 
-    def _after(self, error: PublishError, delivery: Delivery, trace: Trace) -> Result:
-        """Say what becomes of a delivery that was not accepted."""
-        if isinstance(error, RateLimitExceededError):
-            wait, turn_at = error.retry_after_seconds, error.turn_at
-            return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, turn_at=turn_at)
-        if isinstance(error, PagerDutyApiError) and error.status_code == 429:
-            wait = error.retry_after_seconds or THROTTLED_SECONDS
-            self._push_back(delivery, wait, trace)
-            return Deferred(reason=DeferReason.RATE_LIMIT, delay_seconds=wait, error=error)
-        if not error.retryable:
-            return Rejected(error=error)
-        reason = DeferReason.CIRCUIT_OPEN if isinstance(error, CircuitOpenError) else DeferReason.FAILED
-        return self.defer(error, reason, delivery.failures, delivery.failing_since)
+    def defer(self, error: PublishError | None, reason: DeferReason, failures: int, since: float | None) -> Result:
+        """Return how long a delivery waits on the retry queue, or that it has failed for too long.
 
-    def defer(self, error: PublishError, reason: DeferReason, failures: int, failing_since: datetime | None) -> Result:
-        """Say how long a delivery waits that has failed once more, or that it has failed for too long."""
-        failing_seconds = self._clock() - failing_since.timestamp() if failing_since else 0.0
-        if failing_seconds > self._give_up_after_seconds:
-            hours = failing_seconds / 3600
+        Args:
+            error: what went wrong.
+            reason: why it waits.
+            failures: how often it came back from the queue.
+            since: epoch seconds of when it was first put there.
+        """
+        if since is not None and (self._clock() - since) * 1000 > self._give_up_after_ms:
+            hours = (self._clock() - since) / 3600
             return Rejected(error=ExhaustedError(f"given up after {failures} failures in {hours:.0f} h: {error}"))
-        delay = deferral_seconds(failures + 1, self._random)
-        return Deferred(reason=reason, delay_seconds=delay, error=error)
+        return Deferred(reason=reason, delay_seconds=deferral_seconds(failures + 1, self._random), error=error)
+
+    def _defer(self, error: PublishError | None, delivery: Delivery) -> Result:
+        return self.defer(error, DeferReason.TABLE_UNAVAILABLE, delivery.failures, delivery.failing_since)
+
+    # --- small ones ---
+
+    def _own_window(self, key: SecretStr) -> _OwnWindow:
+        return self._own.setdefault(key.get_secret_value(), _OwnWindow(self._limiter.limit))
+
+    def _wake_drainer(self, target: Target) -> None:
+        """Wake a drainer, unless one is at work or was woken; a schedule does the same every minute."""
+        key, now = target.routing_key.get_secret_value(), self._clock()
+        if now < self._woken_until.get(key, 0.0):
+            return
+        try:
+            is_first = self._limiter.wake(target.routing_key, now)
+        except TableMissingError:
+            return
+        except TableUnavailableError:
+            is_first = True  # better one wake-up too many
+            self._woken_until[key] = now + WOKEN_MS / 1000
+        if is_first:
+            self._wake(target.name)
+
+    def _now(self) -> int:
+        return round(self._clock() * 1000)
+
+    @staticmethod
+    def _quietly[T](trace: "_Trace", call: Callable[[], T]) -> T | None:
+        """Call what writes to the table; return None where it fails: leases end, and repeats fold at PagerDuty."""
+        try:
+            return call()
+        except (TableUnavailableError, TableMissingError) as error:
+            trace.errors.append(error)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A claimed delivery: what is sent, the record as this claim left it, its place, and whether a drainer sends it."""
+
+    delivery: Delivery
+    seen: Observation
+    mine: Record
+    was_open: bool
+    place: Waiting
+    is_drained: bool = False
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What happens on the way, gathered for the report."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    errors: list[PublishError] = field(default_factory=list)
+    known: bool | None = None
+    waiting_milliseconds: float = 0.0
+
+    def report(self, delivery: Delivery, result: Result) -> Report:
+        """Return the report of a delivery that ended like this."""
+        return Report(
+            result=result,
+            alert=delivery.alert,
+            action=action_of(delivery.alert),
+            target=delivery.target.name,
+            severity=delivery.severity,
+            attempts=tuple(self.attempts),
+            waiting_milliseconds=self.waiting_milliseconds,
+            known=self.known,
+            errors=tuple(self.errors),
+        )
+
+
+def _has_ended_since(record: Record, sent: Observation) -> bool:
+    """Whether something newer than a trigger was accepted while nobody knew that the trigger was sent too."""
+    has_moved_on = record.status is Status.RESOLVED or (record.status is Status.ACKNOWLEDGED and record.triggered)
+    return has_moved_on and compare(sent.at, record.at) <= 0
+
+
+def can_be_drained(record: Record, now: int) -> bool:
+    """Whether what waits in a record may be sent now."""
+    if record.waiting is None or record.is_leased(now):
+        return False
+    return record.waiting.order is not Order.REPEAT or record.waiting.due <= now
+
+
+def blames_routing_key(error: PublishError) -> bool:
+    """Whether PagerDuty refused the routing key: 401, 403, or a 400 that names it."""
+    if is_auth_error(error):
+        return True
+    if not isinstance(error, PagerDutyApiError) or error.status_code != 400:
+        return False
+    return any("routing" in text.lower() for text in (error.message, *error.errors))
+
+
+def _digest(alert: Alert) -> str:
+    """Return a digest of what a person reads first."""
+    texts = (alert.name, alert.summary, *(alert.annotations.get(name, "") for name in ("summary", "description")))
+    text = "\0".join(texts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+__all__ = ["Delivery", "Sender", "SkipReason", "Wake", "blames_routing_key", "can_be_drained"]

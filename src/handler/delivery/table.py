@@ -1,150 +1,174 @@
-"""The dedup table: claim, settle and release as conditional writes on DynamoDB. Decides nothing itself: see `claims`.
+"""The dedup table: records as items, each written whole and only if nobody else changed it meanwhile.
 
-One item per delivery identity, keyed `id`. A claim is one write; on the way back from a refused one DynamoDB hands over
-the item, from which `claims.decide` says why. Time line of a delivery:
-
-    claim ---------- request to PagerDuty ---------- settle
-      | lease_until: the claimant's own deadline       | owner and lease gone, delivered_at set
-      | attempted: true, before anything is sent       | attempted: whether an incident is open now
+Decides nothing itself: `claims` decides, and `record` says how a record changes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zlib import crc32
 
 from handler.alert import Status
-from handler.delivery.claims import (
-    ClaimRecord,
-    Observation,
-    Verdict,
-    decide,
-)
-from handler.delivery.dynamodb import (
-    KEY,
-    TTL_ATTRIBUTE,
-    attribute,
-    number,
-    translated_errors,
-    update_if,
-)
+from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE, Table, attribute, number
+from handler.delivery.record import Keeping, Order, Record, Waiting
+from handler.errors import TableContendedError
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
-
+INDEX = "waiting"
+SHARDS = 16
+"""Of a target in the index: a partition takes 1,000 writes a second, and its throttling refuses the table's writes."""
 MAX_ROUNDS = 8
-"""How often a refused write is looked at again: the record can change between two writes only so often."""
-
+"""How often a refused write is looked at again: a record can change between two writes only so often."""
 MAX_PAGES = 20
 """Of 1 MB each, that a count reads: some 50,000 records, for less than a cent an hour."""
+MAX_KEYS = 100
+"""https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
+_IDS = {
+    Status.FIRING: "firing_id",
+    Status.ACKNOWLEDGED: "acknowledged_id",
+    Status.RESOLVED: "resolved_id",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The conditions of a claim, by name. `decide` is the same in Python.
-_ABSENT = f"attribute_not_exists(#{KEY}) OR #{TTL_ATTRIBUTE} <= :now_seconds"
-_FREE = "(attribute_not_exists(#lease_until) OR #lease_until <= :now)"
-_NEWER = "#version < :version"
-_NEVER_OPENED = "(#status = :firing AND #attempted = :false)"
-_UNDELIVERED = "attribute_not_exists(#delivered_at)"
-_REPEATABLE = f"({_UNDELIVERED} OR #delivered_at <= :repeat_before)"
-_OWN = "#owner = :owner"
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """An entry of the index: a delivery that waits, or waited a moment ago."""
+
+    order: Order
+    due: int
+    identity: str
+
+    @property
+    def target(self) -> str:
+        """The target's name."""
+        return self.identity.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """The right to send, until the lease ends.
+class Change:
+    """What became of a change.
 
     Attributes:
-        owner: who holds it.
-        known: whether the table knew the identity before.
-        attempted_before: what `attempted` was, to be given back by a release.
+        before: the record as it was; None where there was none, or an expired one.
+        after: as it is now.
     """
 
-    owner: str
-    known: bool
-    attempted_before: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """No right to send: nothing to do, or somebody else is at it."""
-
-    verdict: Verdict
+    before: Record | None
+    after: Record | None
 
 
 class DedupTable:
-    """Records who sends and what was sent.
+    """Stores records.
 
     Every method raises TableUnavailableError where DynamoDB fails, TableMissingError where a person has to mend it.
 
     Args:
-        client: a DynamoDB client.
-        name: the table's name.
-        ttl_seconds: how long a record is kept after its last change.
-        repeat_after_seconds: from when on the same observation is sent again.
+        table: the table.
+        keeping: how long records are kept.
     """
 
-    def __init__(self, client: "DynamoDBClient", name: str, *, ttl_seconds: float, repeat_after_seconds: float) -> None:
-        self._client = client
-        self._name = name
-        self._ttl_seconds = ttl_seconds
-        self._repeat_after = round(repeat_after_seconds * 1000)
+    def __init__(self, table: Table, keeping: Keeping) -> None:
+        self._table = table
+        self._keeping = keeping
 
-    def claim(self, observation: Observation, *, owner: str, now: float, lease_until: float) -> Claimed | Refused:
-        """Claim the right to send an observation until `lease_until`; times are epoch seconds."""
-        now_ms, lease_until_ms = round(now * 1000), round(lease_until * 1000)
-        for _ in range(MAX_ROUNDS):
-            taken, old = self._try_claim(observation, owner, now_ms, lease_until_ms)
-            record = _record(old)
-            if taken:
-                known = record is not None and record.expires_at * 1000 > now_ms
-                # an incident may be older than the record: an expired one may tell, or a resolve of something unknown
-                attempted = record is not None and record.attempted
-                return Claimed(owner, known, attempted or (not known and observation.status is not Status.FIRING))
-            if record and (record.owner, record.lease_until) == (owner, lease_until_ms):
-                # it was taken, the answer was lost, and boto3 asked again: what was known before, nobody can tell
-                return Claimed(owner, known=True, attempted_before=True)
-            verdict = decide(observation, record, now_ms, self._repeat_after)
-            match verdict:
-                case Verdict.CLAIM:
-                    continue  # the record went away in between
-                case Verdict.NEVER_OPENED if not self._settle_never_opened(observation, now_ms):
-                    continue
-                case Verdict.BUSY_WITH_OLDER if not self._remember(observation, now_ms):
-                    continue
-            return Refused(verdict)
-        return Refused(Verdict.BUSY)
+    def change(
+        self,
+        identity: str,
+        transition: Callable[[Record | None], Record | None],
+        now: int,
+        *,
+        known: Record | None = None,
+    ) -> Change:
+        """Change a record by a pure function of what it is; `None` from it leaves the record as it is.
 
-    def settle(self, observation: Observation, claimed: Claimed, now: float) -> None:
-        """Record that PagerDuty accepted the observation, and give the claim back.
+        The first write goes by what is `known`, with no read before it: as a rule nobody else was there.
 
-        Where a newer observation was remembered meanwhile, or the lease ran out and another took over, the record
-        keeps what they wrote.
+        Raises:
+            TableContendedError: it changed under every one of the writes.
         """
-        now_ms = round(now * 1000)
-        opened = {"attempted": observation.status is not Status.RESOLVED}
-        settled, old = self._update(
-            observation.identity,
-            {**opened, "delivered_at": now_ms, TTL_ATTRIBUTE: self._expires_at(now_ms)},
-            remove=("owner", "lease_until"),
-            condition=f"{_OWN} AND #version = :version",
-            values={":owner": claimed.owner, ":version": observation.version},
-        )
-        if not settled and old and old.get("owner") == {"S": claimed.owner}:
-            self._give_back(observation, claimed.owner, opened)
+        current = known
+        for _ in range(MAX_ROUNDS):
+            live = None if current is None or current.is_absent(now) else current
+            new = transition(live)
+            if new is None or new == live:
+                return Change(live, live)
+            new = self._stamp(identity, new, live, now)
+            found = self._put(identity, new, live, now)
+            if found is None or found == new:  # the second: written, and boto3 asked again for a lost answer
+                return Change(live, new)
+            current = found
+        raise TableContendedError(f"DynamoDB table {self._table.name}: a record changes too often to be written")
 
-    def release(self, observation: Observation, claimed: Claimed, *, attempted: bool) -> None:
-        """Give the claim back undelivered; `attempted` says whether a request may have reached PagerDuty."""
-        self._give_back(observation, claimed.owner, {"attempted": claimed.attempted_before or attempted})
+    def change_known(self, identity: str, transition: Callable[[Record], Record | None], now: int) -> Change:
+        """Read a record, and change it if it is there."""
+        known = self.read([identity], now).get(identity)
+        if known is None:
+            return Change(None, None)
+        return self.change(identity, lambda record: transition(record) if record else None, now, known=known)
+
+    def read(self, identities: Sequence[str], now: int) -> dict[str, Record]:
+        """Return the live records of these identities, read consistently."""
+        records: dict[str, Record] = {}
+        for start in range(0, len(identities), MAX_KEYS):
+            request: Any = {
+                self._table.name: {
+                    "Keys": [{KEY: {"S": identity}} for identity in identities[start : start + MAX_KEYS]],
+                    "ConsistentRead": True,
+                }
+            }
+            for _ in range(MAX_ROUNDS):
+                with self._table.calls() as client:
+                    answer: Any = client.batch_get_item(RequestItems=request)
+                for item in answer["Responses"].get(self._table.name, []):
+                    record = load(item)
+                    if not record.is_absent(now):
+                        records[item[KEY]["S"]] = record
+                request = answer.get("UnprocessedKeys")
+                if not request:
+                    break
+            else:
+                raise TableContendedError(f"DynamoDB table {self._table.name}: BatchGetItem leaves keys unprocessed")
+        return records
+
+    def waiting(self, target: str, limit: int) -> list[Place]:
+        """Return the most urgent deliveries that wait for a target, up to `limit` of each shard, in order."""
+        places: list[Place] = []
+        for shard in range(SHARDS):
+            with self._table.calls() as client:
+                page: Any = client.query(
+                    TableName=self._table.name,
+                    IndexName=INDEX,
+                    KeyConditionExpression="#waiting = :waiting",
+                    ExpressionAttributeNames={"#waiting": "waiting"},
+                    ExpressionAttributeValues={":waiting": {"S": f"{target}#{shard}"}},
+                    Limit=limit,
+                )
+            places += [_place(item) for item in page["Items"]]
+        return sorted(places)
+
+    def all_waiting(self) -> Iterator[Place]:
+        """Return everything that waits, of all targets, in no order."""
+        more: dict[str, Any] = {}
+        while True:
+            with self._table.calls() as client:
+                page: Any = client.scan(TableName=self._table.name, IndexName=INDEX, **more)
+            yield from (_place(item) for item in page["Items"])
+            if not (last := page.get("LastEvaluatedKey")):
+                return
+            more = {"ExclusiveStartKey": last}
 
     def count(self, now: float) -> int:
         """Count the dedup keys that are tracked; of a very large table those of its first 20 MB."""
         counted = 0
         more: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
-            with translated_errors(self._name):
-                page = self._client.scan(
-                    TableName=self._name,
+            with self._table.calls() as client:
+                page: Any = client.scan(
+                    TableName=self._table.name,
                     Select="COUNT",
-                    FilterExpression=f"attribute_exists(#version) AND #{TTL_ATTRIBUTE} > :now",
-                    ExpressionAttributeNames={"#version": "version", f"#{TTL_ATTRIBUTE}": TTL_ATTRIBUTE},
+                    FilterExpression="attribute_exists(#status) AND (attribute_not_exists(#ttl) OR #ttl > :now)",
+                    ExpressionAttributeNames={"#status": "status", "#ttl": TTL_ATTRIBUTE},
                     ExpressionAttributeValues={":now": attribute(round(now))},
                     **more,
                 )
@@ -154,115 +178,131 @@ class DedupTable:
             more = {"ExclusiveStartKey": last}
         return counted
 
-    def _try_claim(
-        self, observation: Observation, owner: str, now_ms: int, lease_until_ms: int
-    ) -> tuple[bool, Mapping[str, Any] | None]:
-        claimable_newer = _NEWER
-        values: dict[str, Any] = {":version": observation.version, ":now": now_ms, ":now_seconds": now_ms // 1000}
-        if observation.status is Status.RESOLVED:
-            claimable_newer = f"{_NEWER} AND NOT {_NEVER_OPENED}"
-            values |= {":firing": str(Status.FIRING), ":false": False}
-        repeatable = _UNDELIVERED
-        if not observation.is_change:
-            repeatable = _REPEATABLE
-            values[":repeat_before"] = now_ms - self._repeat_after
-        return self._update(
-            observation.identity,
-            {
-                **self._newest(observation, now_ms),
-                "attempted": True,
-                "owner": owner,
-                "lease_until": lease_until_ms,
-            },
-            remove=("delivered_at",),
-            condition=(f"{_ABSENT} OR ({_FREE} AND (({claimable_newer}) OR (#version = :version AND {repeatable})))"),
-            values=values,
-        )
+    def _stamp(self, identity: str, new: Record, live: Record | None, now: int) -> Record:
+        """Return a record with its number and its time to live."""
+        expires_at = self._keeping.expires_at(new, now, is_change=identity.partition("#")[2].startswith("change#"))
+        # a number that no earlier record of this identity had
+        seconds = None if expires_at is None else -(-expires_at // 1000) * 1000
+        return replace(new, rev=live.rev + 1 if live else now, expires_at=seconds)
 
-    def _remember(self, observation: Observation, now_ms: int) -> bool:
-        """Write a newer observation into a record whose owner is still sending an older one."""
-        return self._update(
-            observation.identity,
-            self._newest(observation, now_ms),
-            remove=("delivered_at",),
-            condition=f"{_NEWER} AND #lease_until > :now",
-            values={":version": observation.version, ":now": now_ms},
-        )[0]
-
-    def _settle_never_opened(self, observation: Observation, now_ms: int) -> bool:
-        """Record the end of an alert whose trigger was never sent: the waiting trigger will find itself superseded."""
-        return self._update(
-            observation.identity,
-            {**self._newest(observation, now_ms), "delivered_at": now_ms},
-            remove=(),
-            condition=f"{_NEWER} AND {_FREE} AND {_NEVER_OPENED}",
-            values={":version": observation.version, ":now": now_ms, ":firing": str(Status.FIRING), ":false": False},
-        )[0]
-
-    def _give_back(self, observation: Observation, owner: str, changes: Mapping[str, Any]) -> None:
-        self._update(
-            observation.identity, changes, remove=("owner", "lease_until"), condition=_OWN, values={":owner": owner}
-        )
-
-    def _newest(self, observation: Observation, now_ms: int) -> dict[str, Any]:
-        return {
-            "status": str(observation.status),
-            "version": observation.version,
-            "observed_at": observation.observed_at,
-            TTL_ATTRIBUTE: self._expires_at(now_ms),
+    def _put(self, identity: str, new: Record, live: Record | None, now: int) -> Record | None:
+        """Write a record if it is as it was read; return what is there instead, None where it was written."""
+        names = {}
+        values: dict[str, Any] = {}
+        if live is None:
+            condition = f"attribute_not_exists(#{KEY}) OR #{TTL_ATTRIBUTE} <= :now"
+            names = {f"#{KEY}": KEY, f"#{TTL_ATTRIBUTE}": TTL_ATTRIBUTE}
+            values = {":now": attribute(now // 1000)}
+        elif live.rev == 0:  # of an earlier version, which did not number them
+            condition = "attribute_exists(#id) AND attribute_not_exists(#rev)"
+            names = {"#id": KEY, "#rev": "rev"}
+        else:
+            condition, names, values = "#rev = :rev", {"#rev": "rev"}, {":rev": attribute(live.rev)}
+        request: dict[str, Any] = {
+            "TableName": self._table.name,
+            "Item": {KEY: {"S": identity}, **dump(identity, new)},
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-
-    def _expires_at(self, now_ms: int) -> int:
-        return round(now_ms / 1000 + self._ttl_seconds)
-
-    def _update(
-        self,
-        identity: str,
-        changes: Mapping[str, Any],
-        *,
-        remove: tuple[str, ...],
-        condition: str,
-        values: Mapping[str, Any],
-    ) -> tuple[bool, Mapping[str, Any] | None]:
-        """Make one conditional write; give whether the condition held, and the item as it was before."""
-        assignments = ", ".join(f"#{name} = :set_{name}" for name in changes)
-        expression = f"SET {assignments}" + (f" REMOVE {', '.join(f'#{name}' for name in remove)}" if remove else "")
-        used = expression + condition
-        return update_if(
-            self._client,
-            self._name,
-            identity,
-            update=expression,
-            condition=condition,
-            names={f"#{name}": name for name in _ATTRIBUTES if f"#{name}" in used},
-            values={**{f":set_{name}": value for name, value in changes.items()}, **values},
-        )
-
-
-_ATTRIBUTES = (
-    KEY,
-    "status",
-    "version",
-    "observed_at",
-    "attempted",
-    "owner",
-    "lease_until",
-    "delivered_at",
-    TTL_ATTRIBUTE,
-)
-
-
-def _record(item: Mapping[str, Any] | None) -> ClaimRecord | None:
-    """Read an item; None where there was none."""
-    if not item:
+        if values:
+            request["ExpressionAttributeValues"] = values
+        with self._table.calls() as client:
+            try:
+                client.put_item(**request)
+            except client.exceptions.ConditionalCheckFailedException as refused:
+                item: Any = refused.response.get("Item")
+                return load(item) if item else Record(status=new.status, at=new.at, expires_at=0)
         return None
 
-    return ClaimRecord(
-        status=Status(item["status"]["S"]),
-        version=item["version"]["S"],
-        attempted=item["attempted"]["BOOL"],
-        expires_at=number(item, TTL_ATTRIBUTE) or 0,
-        owner=item["owner"]["S"] if "owner" in item else None,
+
+def shard_of(identity: str) -> int:
+    """Return the shard of the index that a delivery waits in."""
+    return crc32(identity.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+def dump(identity: str, record: Record) -> dict[str, Any]:
+    """Return the attributes of a record's item, without the key; what is empty is left out."""
+    target = identity.partition("#")[0]
+    waiting = record.waiting
+    values: dict[str, Any] = {
+        "rev": record.rev,
+        "status": str(record.status),
+        "observed_at": _text_of(record.at),
+        **{name: record.message_ids.get(status) for status, name in _IDS.items()},
+        "owner": record.owner,
+        "lease_until": record.lease_until or None,
+        "open": record.open,
+        "triggered": record.triggered,
+        "delivered_at": record.delivered_at,
+        "urgency": record.urgency,
+        "summary_hash": record.summary or None,
+        "summary_sent_at": record.summary_sent_at,
+        "acknowledge": record.acknowledge,
+        "routed_to": record.routed_to or None,
+        "waiting": f"{target}#{shard_of(identity)}" if waiting else None,
+        "waiting_order": f"{waiting.order:d}#{waiting.due:013d}" if waiting else None,
+        "waiting_since": record.waiting_since,
+        "body": record.body,
+        "failing_since": record.failing_since,
+        "tries": record.tries or None,
+        TTL_ATTRIBUTE: None if record.expires_at is None else record.expires_at // 1000,
+    }
+    return {name: attribute(value) for name, value in values.items() if value is not None}
+
+
+def load(item: Mapping[str, Any]) -> Record:
+    """Return the record of an item, also of one that an earlier version of this function wrote."""
+
+    def text(name: str) -> str:
+        return str(item[name]["S"]) if name in item else ""
+
+    def flag(*names: str) -> bool:
+        return any(item[name]["BOOL"] for name in names if name in item)
+
+    expires_at = number(item, TTL_ATTRIBUTE)
+    return Record(
+        status=Status(text("status")),
+        at=_milliseconds_of(text("observed_at")),
+        rev=number(item, "rev") or 0,
+        message_ids={status: text(name) for status, name in _IDS.items() if name in item},
+        owner=text("owner") or None,
         lease_until=number(item, "lease_until") or 0,
+        open=flag("open", "attempted"),
+        triggered=flag("triggered") if "rev" in item else flag("attempted"),
         delivered_at=number(item, "delivered_at"),
+        urgency=number(item, "urgency") or 0,
+        summary=text("summary_hash"),
+        summary_sent_at=number(item, "summary_sent_at"),
+        acknowledge=number(item, "acknowledge"),
+        routed_to=frozenset(item["routed_to"]["SS"]) if "routed_to" in item else frozenset(),
+        waiting=_waiting_of(text("waiting_order")) if "waiting" in item else None,
+        waiting_since=number(item, "waiting_since"),
+        body=bytes(item["body"]["B"]) if "body" in item else None,
+        failing_since=number(item, "failing_since"),
+        tries=number(item, "tries") or 0,
+        expires_at=None if expires_at is None else expires_at * 1000,
     )
+
+
+def _waiting_of(text: str) -> Waiting:
+    order, _, due = text.partition("#")
+    return Waiting(Order(int(order)), int(due))
+
+
+def _place(item: Mapping[str, Any]) -> Place:
+    waiting = _waiting_of(item["waiting_order"]["S"])
+    return Place(waiting.order, waiting.due, item[KEY]["S"])
+
+
+def _text_of(at: int) -> str:
+    return f"{_EPOCH + timedelta(milliseconds=at):%Y-%m-%dT%H:%M:%S.%fZ}".rjust(27, "0")
+
+
+def _milliseconds_of(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def identities(targets: Iterable[str], key: str) -> list[str]:
+    """Return the identities of one alert at these targets."""
+    return [f"{target}#{key}" for target in targets]

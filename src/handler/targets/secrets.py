@@ -96,6 +96,14 @@ class Targets:
         with self._lock:
             return self._read(anew=anew)
 
+    def rotated(self, target: Target) -> Target | None:
+        """Read the secrets again, once, and return the target if its routing key has changed."""
+        try:
+            read_again = self.read(anew=True).named(target.name)
+        except PublishError:
+            return None
+        return read_again if read_again and read_again.routing_key != target.routing_key else None
+
     def redact(self, text: str) -> str:
         """Take the routing keys of the targets known now out of a text that came from elsewhere."""
         for target in self._set.targets:

@@ -70,8 +70,10 @@ class Target(BaseModel):
         """The secret."""
         return self.headers.routing_key
 
-    def skip_reason(self, alert: Alert) -> SkipReason | None:
-        """Give why this target wants nothing of an alert that matches it, or None."""
+    def skip_reason(self, alert: Alert, *, has_open_incident: bool = False) -> SkipReason | None:
+        """Return why this target wants nothing of an alert that matches it, or None."""
+        if not self.enabled and not (has_open_incident and alert.status is not Status.FIRING):
+            return SkipReason.TARGET_DISABLED
         if alert.is_change:
             return None
         severity = alert.severity or self.default_severity
@@ -102,8 +104,12 @@ class TargetSet:
     problems: tuple[PublishError, ...] = ()
 
     def named(self, name: str) -> Target | None:
-        """Give the enabled target of this name."""
-        return next((target for target in self.targets if target.name == name and target.enabled), None)
+        """Return the target of this name, enabled or not."""
+        return next((target for target in self.targets if target.name == name), None)
+
+    def with_key(self, routing_key: SecretStr) -> list[Target]:
+        """Return the targets that share a routing key."""
+        return [target for target in self.targets if target.routing_key == routing_key]
 
     def taking(self, alert: Alert) -> list[Target]:
         """Give the enabled targets that the alert asks for by name, or where it names none, that match.

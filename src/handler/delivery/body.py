@@ -1,0 +1,55 @@
+"""An alert as it waits in its record: the native message, compressed, and small enough for an item."""
+
+import json
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from handler.alert import Alert
+from handler.envelope import Record
+from handler.pagerduty.events import truncate_bytes
+from handler.sources import native
+
+MAX_BYTES = 350_000
+"""An item takes 400 KB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+_LONGEST = (50_000, 5_000, 500)
+_MAX_INFLATED_BYTES = 50_000_000
+
+
+def pack(alert: Alert) -> bytes:
+    """Return the alert as bytes of at most 350 KB; of a larger one the longest texts are cut."""
+    message = native.dump(alert)
+    packed = _compress(message)
+    for longest in _LONGEST:
+        if len(packed) <= MAX_BYTES:
+            return packed
+        packed = _compress(_shorten(message, longest))
+    if len(packed) <= MAX_BYTES:
+        return packed
+    return _compress(native.dump(replace(alert, details={}, annotations={}, classification=None, links=(), images=())))
+
+
+def unpack(body: bytes) -> Alert:
+    """Return the alert that was packed."""
+    message = json.loads(zlib.decompressobj().decompress(body, _MAX_INFLATED_BYTES))
+    [alert] = native.parse(Record(payload=message, published_at=datetime.now(UTC)))
+    if not isinstance(alert, Alert):
+        raise TypeError("a waiting body holds no alert")
+    return alert
+
+
+def _compress(message: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+
+
+def _shorten(value: Any, longest: int) -> Any:
+    match value:
+        case str():
+            return truncate_bytes(value, longest)
+        case dict():
+            return {name: _shorten(inner, longest) for name, inner in value.items()}
+        case list():
+            return [_shorten(inner, longest) for inner in value[:1000]]
+        case _:
+            return value

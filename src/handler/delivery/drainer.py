@@ -1,0 +1,427 @@
+"""Sends what waits, as permits come free: one drainer for a routing key, serving all targets with that key.
+
+Nothing depends on it being the only one, on the index being current, or on any wake-up: the record's condition decides
+who sends, and the permit when. A drainer that dies leaves everything where it was; a schedule starts the next one
+within a minute.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Protocol
+
+from pydantic import BaseModel, Field, SecretStr
+
+from handler.delivery.body import unpack
+from handler.delivery.limiter import BELIEVED_MS, NoPermitError, Permit, RateLimiter, Refusal, Taker
+from handler.delivery.rate import Window, may_drain, segment_of
+from handler.delivery.record import Order, Record
+from handler.delivery.sender import MAX_TRIES, Sender, can_be_drained
+from handler.delivery.table import DedupTable, Place
+from handler.errors import (
+    ExhaustedError,
+    InvalidAlertError,
+    NoTargetError,
+    PublishError,
+    QueueUnavailableError,
+    TableContendedError,
+    TableMissingError,
+    TableThrottledError,
+    TableUnavailableError,
+)
+from handler.mapping import action_of
+from handler.outcome import Deferred, Rejected
+from handler.report import Report
+from handler.targets.target import Target, TargetSet
+
+BATCH = 10
+"""Deliveries at a time: as many as there are connections."""
+VISIBLE = 50
+"""Of each shard of the index, in one look."""
+LOOK_SECONDS = 1.0
+"""How far apart the index is read."""
+NAP_SECONDS = 0.25
+LINGER_SECONDS = 3.0
+"""How long a drainer stays that has nothing to do: longer than an execution goes by what it last knew of it."""
+RENEW_SECONDS = 3.0
+RUN_SECONDS = 8.0
+"""Kept of an invocation's time for what is being sent when the drainer stops: no attempt begins later."""
+UNKNOWN_TARGET_SECONDS = 900.0
+"""How long a delivery waits for a target that nobody knows any more before it is dead-lettered."""
+SUSPECT_TRIES = 2
+"""A delivery claimed so often without an answer goes last, and alone."""
+HIDDEN_SECONDS = 5.0
+"""How long the index may show what is settled."""
+LEASE_SECONDS = 30.0
+"""How long one delivery may take."""
+
+
+MAX_HANDOVERS = 3
+"""So often a drainer hands over to the next by a message; the schedule's drainer, which takes over every minute, begins
+a new chain. Lambda stops a chain of Lambda and SQS after about 16 invocations: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+REQUEST = {"drain": True}
+"""The invocation that asks for all that waits to be sent; the schedule in the template has it as its input."""
+
+
+class WakeUp(BaseModel):
+    """What starts a drainer.
+
+    Attributes:
+        target: for the routing key of this target; empty for all that waits.
+        handovers: how many drainers in a row have handed over to each other.
+    """
+
+    drain: bool = True
+    target: str = ""
+    handovers: int = Field(0, ge=0)
+
+
+class MapConcurrently(Protocol):
+    """Calls a function for each of several things, as the built-in `map` does, but perhaps at the same time."""
+
+    def __call__[A, B](self, function: Callable[[A], B], things: Iterable[A], /) -> Iterable[B]:
+        """Return the results in the order of the things."""
+        ...
+
+
+type Reject = Callable[[Report], Report]
+type RejectRecord = Callable[[object, PublishError], Report]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What a drainer did.
+
+    Attributes:
+        reports: one for each delivery.
+        errors: what went wrong beside them.
+        left: the name of a target for which something still waits, now that the drainer's time is over; empty where
+            nothing does.
+    """
+
+    reports: Sequence[Report] = ()
+    errors: Sequence[PublishError] = ()
+    left: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drainer:
+    """Drains what waits.
+
+    Attributes:
+        reject: puts a report's alert on the dead-letter queue; the report it returns says where that failed.
+        reject_record: does the same with what cannot be read as an alert.
+        explain: logs an unexpected exception, and returns it as an error.
+        map_concurrently: sends the deliveries of one batch.
+        map_keys: drains several routing keys.
+        wake: starts the drainer that goes on for a target, after so many have handed over to each other.
+        clock: epoch seconds.
+    """
+
+    sender: Sender
+    table: DedupTable
+    limiter: RateLimiter
+    reject: Reject
+    reject_record: RejectRecord
+    explain: Callable[[Exception], PublishError]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    new_owner: Callable[[], str]
+    wake: Callable[[str, int], None]
+    map_concurrently: MapConcurrently = map
+    map_keys: MapConcurrently = map
+
+    def run(self, targets: TargetSet, deadline: float, wake_up: WakeUp) -> Drained:
+        """Drain what a wake-up asks for: one routing key, or all that waits, each key at the same time.
+
+        Raises:
+            TableUnavailableError, TableMissingError: the index cannot be read.
+        """
+        woken = targets.named(wake_up.target) if wake_up.target else None
+        if woken:
+            return self._hand_over(self.drain(targets.with_key(woken.routing_key), deadline), wake_up)
+        keys, unknown = self._waiting_targets(targets)
+        reports = self.reject_unknown(unknown)
+        errors: list[PublishError] = []
+        for drained in self.map_keys(lambda group: self.drain(group, deadline, takes_over=True), keys.values()):
+            self._hand_over(drained, wake_up)
+            reports += drained.reports
+            errors += drained.errors
+        return Drained(reports=reports, errors=errors)
+
+    def _hand_over(self, drained: Drained, wake_up: WakeUp) -> Drained:
+        """Wake the next drainer where something is left; the schedule does, where too many have done so in a row."""
+        if drained.left and wake_up.handovers < MAX_HANDOVERS:
+            with suppress(QueueUnavailableError):
+                self.wake(drained.left, wake_up.handovers + 1)
+        return drained
+
+    def _waiting_targets(self, targets: TargetSet) -> tuple[dict[str, list[Target]], list[Place]]:
+        """Return the targets for which something waits, by routing key, and what waits for nobody known."""
+        now = self.clock()
+        places = [place for place in self.table.all_waiting() if not is_due_later(place, now)]
+        names = {place.target for place in places}
+        keys: dict[str, list[Target]] = {}
+        for name in sorted(names):
+            target = targets.named(name)
+            if target is not None:
+                key = target.routing_key.get_secret_value()
+                keys.setdefault(key, targets.with_key(target.routing_key))
+        return keys, [place for place in places if targets.named(place.target) is None]
+
+    def drain(self, targets: Sequence[Target], deadline: float, *, takes_over: bool = False) -> Drained:
+        """Send what waits for these targets, which share a routing key, until nothing does or time is up.
+
+        Args:
+            targets: one or more.
+            deadline: epoch seconds when the invocation must have ended.
+            takes_over: whether a drainer that is at work has to make way.
+        """
+        key, me = targets[0].routing_key, self.new_owner()
+        run = _Run(targets, deadline)
+        try:
+            while self._patiently(run, lambda: self.limiter.lead(key, me, self.clock(), takes_over=takes_over)):
+                run.renewed_at = self.clock()
+                try:
+                    left = self._drain(key, me, run)
+                finally:
+                    self._patiently(run, lambda: self.limiter.leave(key, me, self.clock()))
+                if left or self.clock() > run.deadline - RUN_SECONDS:
+                    return Drained(reports=run.reports, errors=run.errors, left=left)
+                # what went by the lease until now woke nobody
+                self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)
+                self._patiently(run, lambda: self._look(key, run))
+                if not run.places:
+                    break
+        except (TableUnavailableError, TableMissingError) as error:
+            run.errors.append(error)
+            return Drained(reports=run.reports, errors=run.errors, left=targets[0].name if error.retryable else "")
+        return Drained(reports=run.reports, errors=run.errors)
+
+    def _patiently[T](self, run: "_Run", call: Callable[[], T]) -> T | None:
+        """Call again while DynamoDB throttles, as long as there is time; return None when there is none."""
+        while True:
+            try:
+                return call()
+            except TableThrottledError:
+                if self.clock() > run.deadline - RUN_SECONDS:
+                    return None
+                self.sleep(LOOK_SECONDS)
+
+    def reject_unknown(self, places: Sequence[Place]) -> list[Report]:
+        """Dead-letter what has waited for a quarter of an hour for a target that nobody knows."""
+        now = round(self.clock() * 1000)
+        old = [place for place in places if now - place.due > UNKNOWN_TARGET_SECONDS * 1000]
+        reports: list[Report] = []
+        for start in range(0, len(old), 100):
+            batch = [place.identity for place in old[start : start + 100]]
+            for identity, record in self.table.read(batch, now).items():
+                name = identity.partition("#")[0]
+                if can_be_drained(record, now):
+                    error = NoTargetError(f"no target is named {name!r} any more: restore its secret, then redrive")
+                    reports.append(self._reject(identity, record, name, error))
+        return reports
+
+    def _drain(self, key: SecretStr, me: str, run: "_Run") -> str:
+        """Return the name of a target for which something is left when time is up."""
+        idle_since = self.clock()
+        while True:
+            now = self.clock()
+            if now > run.deadline - RUN_SECONDS:
+                return run.targets[0].name if run.places else ""
+            if not self._keeps_lease(key, me, run):
+                return ""
+            if now - run.looked_at >= LOOK_SECONDS:
+                self._patiently(run, lambda: self._look(key, run))
+            if run.places:
+                idle_since = now
+            elif now - idle_since >= LINGER_SECONDS:
+                return ""
+            batch = self._next(key, run)
+            if batch:
+                reports = self.map_concurrently(lambda taken: self._deliver(taken, run), batch)
+                run.reports += [report for report in reports if report]
+            else:
+                self.sleep(NAP_SECONDS)
+
+    def _keeps_lease(self, key: SecretStr, me: str, run: "_Run") -> bool:
+        """Renew the lease where it is time; return whether this drainer still has it."""
+        now = self.clock()
+        if now - run.renewed_at <= RENEW_SECONDS:
+            return True
+        run.renewed_at = now
+        return bool(self._patiently(run, lambda: self.limiter.lead(key, me, self.clock())))
+
+    def _look(self, key: SecretStr, run: "_Run") -> None:
+        """Read the index and the window."""
+        now = self.clock()
+        found = [place for target in run.targets for place in self.table.waiting(target.name, VISIBLE)]
+        run.places = [place for place in found if not is_due_later(place, now)]
+        run.hidden = {identity: until for identity, until in run.hidden.items() if until > now}
+        run.window = self.limiter.look(key, now)
+        run.looked_at = now
+
+    def _next(self, key: SecretStr, run: "_Run") -> list["_Taken"]:
+        """Choose the next deliveries, and take a permit for each."""
+        now = self.clock()
+        now_ms = round(now * 1000)
+        candidates = in_turn([place for place in run.places if run.hidden.get(place.identity, 0.0) <= now], run)
+        if not candidates or not self._may_take(candidates[0], run, now_ms):
+            return []
+        batch: list[_Taken] = []
+        for place, record in self._read(candidates[:BATCH], run):
+            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer: last, and alone
+            if (is_suspect and batch) or not self._may_take(place, run, now_ms):
+                break
+            permit = self._take(key, run)
+            if permit is None:
+                break
+            run.took(permit, place, now_ms, self.limiter.limit.interval_ms)
+            run.hide(place, now + HIDDEN_SECONDS)
+            batch.append(_Taken(place, record, permit))
+            if permit.is_probe or is_suspect:
+                break
+        return batch
+
+    def _read(self, chosen: Sequence[Place], run: "_Run") -> list[tuple[Place, Record]]:
+        """Return those of the places whose records may be sent now, suspects last."""
+        now = self.clock()
+        now_ms = round(now * 1000)
+        try:
+            records = self.table.read([place.identity for place in chosen], now_ms)
+        except (TableThrottledError, TableContendedError):
+            run.hold(now + LOOK_SECONDS)
+            return []
+        found: list[tuple[Place, Record]] = []
+        for place in chosen:
+            record = records.get(place.identity)
+            if record is None or not record.waiting:
+                run.hide(place, now + HIDDEN_SECONDS)  # settled; the index lags
+            elif not can_be_drained(record, now_ms):
+                run.hide(place, max(now + NAP_SECONDS, record.lease_until / 1000))
+            else:
+                found.append((place, record))
+        return sorted(found, key=lambda pair: pair[1].tries >= SUSPECT_TRIES)
+
+    def _take(self, key: SecretStr, run: "_Run") -> Permit | None:
+        """Take a permit, or hold until there may be one."""
+        try:
+            return self.limiter.take(key, Taker.DRAINER, self.clock())
+        except NoPermitError as error:
+            until = self.clock() + error.retry_after_seconds
+            run.hold(until if error.refusal is Refusal.CLOSED else min(until, self.clock() + LOOK_SECONDS))
+        except TableThrottledError:
+            run.hold(self.clock() + LOOK_SECONDS)
+        return None
+
+    def _may_take(self, place: Place, run: "_Run", now_ms: int) -> bool:
+        """Whether a permit may be taken for it now, as far as is known without asking."""
+        if self.clock() < run.held_until:
+            return False
+        window = run.window.at(segment_of(now_ms))
+        if window.blocked_until > now_ms or (window.probe_at is not None and window.probe_at > now_ms):
+            return False
+        if place.order is Order.CRITICAL or window.probe_at is not None:
+            return window.used < self.limiter.limit.all
+        return may_drain(window, self.limiter.limit, len(run.places), now_ms, run.paced_until)
+
+    def _deliver(self, taken: "_Taken", run: "_Run") -> Report | None:
+        """Deliver one; whatever goes wrong with it stays with it."""
+        identity, record = taken.place.identity, taken.record
+        target = next(target for target in run.targets if target.name == taken.place.target)
+        try:
+            if record.tries >= MAX_TRIES:
+                error = ExhaustedError(f"claimed {record.tries} times without an answer: it may kill the function")
+                return self._reject(identity, record, target.name, error)
+            deadline = min(run.deadline, self.clock() + LEASE_SECONDS)
+            report = self.sender.deliver_waiting(identity, record, target, taken.permit, deadline)
+            if report and isinstance(report.result, Rejected):
+                report = self.reject(report)
+                if not report.lost:
+                    self.sender.finish(identity, record)
+        except Exception as error:  # noqa: BLE001 - its lease is its pause, and its tries are counted
+            run.errors.append(self.explain(error))
+            return None
+        if report and isinstance(report.result, Deferred):
+            run.failed.add(identity)
+            run.hide(taken.place, self.clock() + report.result.delay_seconds)
+        elif report:
+            run.failed.clear()
+        return report
+
+    def _reject(self, identity: str, record: Record, target: str, error: PublishError) -> Report:
+        """Dead-letter what waits, and only then take it out of the index."""
+        try:
+            alert = replace(unpack(record.body or b""), status=record.status)
+        except Exception as damage:  # noqa: BLE001 - what cannot be read must not wait for ever
+            report = self.reject_record({"id": identity}, InvalidAlertError(f"{error}; its body is damaged: {damage}"))
+        else:
+            rejected = Report(result=Rejected(error=error), alert=alert, action=action_of(alert), target=target)
+            report = self.reject(rejected)
+        if not report.lost:
+            self.sender.finish(identity, record)
+        return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A delivery with a permit taken for it."""
+
+    place: Place
+    record: Record
+    permit: Permit
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a drainer knows while it runs."""
+
+    targets: Sequence[Target]
+    deadline: float
+    reports: list[Report] = field(default_factory=list)
+    errors: list[PublishError] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    hidden: dict[str, float] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    window: Window = field(default_factory=lambda: Window(0))
+    looked_at: float = float("-inf")
+    renewed_at: float = 0.0
+    held_until: float = 0.0
+    paced_until: float = 0.0
+    alternates: bool = False
+
+    def hide(self, place: Place, until: float) -> None:
+        """Leave a place alone until then."""
+        self.hidden[place.identity] = until
+
+    def hold(self, until: float) -> None:
+        """Ask for no permit before this."""
+        self.held_until = until
+
+    def took(self, permit: Permit, place: Place, now_ms: int, interval_ms: float) -> None:
+        """Go by the window that a permit has shown."""
+        self.window = permit.window
+        if place.order is not Order.CRITICAL:
+            self.paced_until = max(self.paced_until, now_ms - 500) + interval_ms
+            self.alternates = place.order is Order.TRIGGER
+
+
+def in_turn(places: Sequence[Place], run: "_Run") -> list[Place]:
+    """Return the order in which places are served: critical triggers, then triggers and what follows in turn.
+
+    Within an order by age, but what has failed here goes last, so that a bad delivery is not the only probe.
+    """
+    by_order: dict[Order, list[Place]] = {order: [] for order in Order}
+    for place in sorted(places, key=lambda place: (place.identity in run.failed, place)):
+        by_order[place.order].append(place)
+    first, second = by_order[Order.TRIGGER], by_order[Order.FOLLOWING]
+    if run.alternates:
+        first, second = second, first
+    turns = [place for pair in zip_longest(first, second) for place in pair if place]
+    return [*by_order[Order.CRITICAL], *turns, *by_order[Order.REPEAT]]
+
+
+def is_due_later(place: Place, now: float) -> bool:
+    """Whether a place is of a repeat whose time has not come."""
+    return place.order is Order.REPEAT and place.due > now * 1000

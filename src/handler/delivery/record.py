@@ -1,0 +1,343 @@
+"""The record of one alert at one target, and how it changes. Pure: `table` stores records, `claims` decides.
+
+A record holds the newest observation of the alert, who is sending it, whether an incident may be open, and whether the
+delivery waits. Every change makes a new record; the table writes it only if nobody else changed it meanwhile. Time line
+of a delivery that cannot go out at once:
+
+    claimed ------- no permit ------- waiting ------- claimed by a drainer ------- accepted
+      | owner, lease     | released, with the body       | stays in the index          | settled: out of the
+      | open: true       | in the index                  | tries + 1                   | index, body gone
+
+Times are epoch milliseconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from handler.alert import Status
+
+DAY_MS = 86_400_000
+RESOLVED_DAYS = 15
+"""How long the end of an alert is remembered: SQS keeps dead letters for 14 days, and a redriven trigger must not
+reopen what has ended."""
+OPEN_DAYS = 30
+"""How long an incident that may be open is remembered."""
+
+
+TIE_MS = 1000
+TIE_OF_WHOLE_SECONDS_MS = 1500
+
+
+def compare(one: int, other: int) -> int:
+    """Return 1 where one publishing time is newer than the other, -1 where it is older, 0 for a tie.
+
+    Sources and carriers have clocks of their own; times less than a second apart tell no order, and less than 1.5 s
+    where one of them has whole seconds.
+    """
+    has_whole_seconds = one % 1000 == 0 or other % 1000 == 0
+    if abs(one - other) < (TIE_OF_WHOLE_SECONDS_MS if has_whole_seconds else TIE_MS):
+        return 0
+    return 1 if one > other else -1
+
+
+class Order(IntEnum):
+    """In which order waiting deliveries go out; the first part of the index's sort key."""
+
+    CRITICAL = 0
+    """Critical triggers."""
+    TRIGGER = 1
+    FOLLOWING = 2
+    """Resolves, acknowledges and change events; where both wait, they alternate with triggers."""
+    REPEAT = 3
+    """The same state again, or a changed summary: behind everything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One state of one alert for one target.
+
+    Attributes:
+        identity: the record's key, `<target>#<dedup key>`; of a change event
+            `<target>#change#<dedup key>#<time>`, one for each occurrence.
+        at: when the state was published.
+        message_id: of the message it came in; empty where there was none.
+        urgency: of the severity, 0 for info to 3 for critical; counts for firing alone.
+        summary: a digest of what a firing alert says.
+        is_change: sent once, and never again.
+        routed_to: the names of all targets that this state goes to, where it is more than one.
+    """
+
+    identity: str
+    status: Status
+    at: int
+    message_id: str = ""
+    urgency: int = 0
+    summary: str = ""
+    is_change: bool = False
+    routed_to: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A place among the waiting deliveries.
+
+    Attributes:
+        order: the class.
+        due: since when it waits; of a repeat, from when on it may go out.
+    """
+
+    order: Order
+    due: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of an alert at a target.
+
+    Attributes:
+        rev: raised by one with each write; 0 for a record of an earlier version.
+        status: of the newest observation.
+        at: when that was published.
+        message_ids: of the newest firing, acknowledgement and resolve.
+        owner: who is sending, while `lease_until` is in the future. A lease without an owner is a pause.
+        open: an incident may be open: a trigger may have reached PagerDuty, and no resolve was accepted since.
+        triggered: PagerDuty accepted a trigger, and no resolve since.
+        delivered_at: when PagerDuty accepted the newest observation, or it became unnecessary; None before.
+        urgency: of the newest firing.
+        summary: digest of the newest firing's.
+        summary_sent_at: when a changed summary was last sent.
+        acknowledge: an acknowledgement that follows the trigger as soon as that is accepted: its publishing time.
+        routed_to: the targets that the newest trigger went to, where it was more than one.
+        waiting: its place, while it waits.
+        waiting_since: when it began to wait; kept over the sending, so that a delivery never loses its place.
+        body: the alert, compressed, while it waits.
+        failing_since: when its first failure was, of a delivery that has failed.
+        tries: how often a drainer claimed it without an answer.
+        expires_at: from when on the record counts as absent; None while it waits.
+    """
+
+    status: Status
+    at: int
+    rev: int = 0
+    message_ids: Mapping[Status, str] = field(default_factory=dict)
+    owner: str | None = None
+    lease_until: int = 0
+    open: bool = False
+    triggered: bool = False
+    delivered_at: int | None = None
+    urgency: int = 0
+    summary: str = ""
+    summary_sent_at: int | None = None
+    acknowledge: int | None = None
+    routed_to: frozenset[str] = frozenset()
+    waiting: Waiting | None = None
+    waiting_since: int | None = None
+    body: bytes | None = None
+    failing_since: int | None = None
+    tries: int = 0
+    expires_at: int | None = None
+
+    def is_absent(self, now: int) -> bool:
+        """Whether it has expired, and counts as if it were not there."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_leased(self, now: int) -> bool:
+        """Whether somebody is sending it, or a failure holds it back."""
+        return self.lease_until > now
+
+    def needs_delivery(self) -> bool:
+        """Whether PagerDuty still has to hear of the newest observation."""
+        return self.delivered_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long records are kept, in milliseconds after their last change."""
+
+    ttl_ms: int
+
+    def expires_at(self, record: Record, now: int, *, is_change: bool = False) -> int | None:
+        """Return when a record expires; None while its delivery waits."""
+        if record.waiting:
+            return None
+        if is_change:
+            return now + self.ttl_ms
+        days = OPEN_DAYS if record.open or record.needs_delivery() else RESOLVED_DAYS
+        return now + max(self.ttl_ms, days * DAY_MS)
+
+
+def observe(record: Record | None, seen: Observation) -> Record:
+    """Make an observation the newest one of a record, undelivered, with whatever else is known kept."""
+    old = record or Record(status=seen.status, at=seen.at)
+    ids = {**old.message_ids, **({seen.status: seen.message_id} if seen.message_id else {})}
+    new = replace(old, status=seen.status, at=seen.at, message_ids=ids, delivered_at=None)
+    if seen.status is Status.FIRING:
+        # an acknowledgement that is newer still follows; one that the alert fired on after does not
+        acknowledged = old.at if old.status is Status.ACKNOWLEDGED and not old.triggered else old.acknowledge
+        follows = acknowledged if acknowledged is not None and compare(acknowledged, seen.at) >= 0 else None
+        return replace(new, urgency=seen.urgency, summary=seen.summary, acknowledge=follows, routed_to=seen.routed_to)
+    return replace(new, acknowledge=None)
+
+
+def claim(record: Record | None, seen: Observation, *, owner: str, now: int, lease_until: int) -> Record:
+    """Make a fresh arrival the sender of its observation.
+
+    It leaves the index: should the sender die, whatever carried the alert here delivers it again.
+    """
+    new = _note_summary(record, observe(record, seen), now)
+    return replace(
+        new,
+        owner=owner,
+        lease_until=lease_until,
+        # set before anything is sent; of an unknown alert that does not fire the incident may be older than the record
+        open=new.open or seen.status is Status.FIRING or record is None,
+        waiting=None,
+        body=None,
+    )
+
+
+def _note_summary(old: Record | None, new: Record, now: int) -> Record:
+    """Remember when a changed summary of a firing alert is sent."""
+    changed = old and old.status is new.status is Status.FIRING and old.delivered_at and old.summary != new.summary
+    return replace(new, summary_sent_at=now) if changed else new
+
+
+def claim_waiting(record: Record, *, owner: str, lease_until: int) -> Record:
+    """Make a drainer the sender of what waits. It stays in the index until it is settled."""
+    is_open = record.open or record.status is Status.FIRING
+    return replace(record, owner=owner, lease_until=lease_until, open=is_open, tries=record.tries + 1)
+
+
+def wait(
+    record: Record | None, seen: Observation, order: Order, body: bytes, now: int, *, due: int | None = None
+) -> Record:
+    """Let an observation wait, in place of what waits already. Who is sending goes on sending."""
+    new = _note_summary(record, observe(record, seen), due if due is not None else now)
+    since = new.waiting_since if new.waiting_since is not None else now
+    place = Waiting(order, due if due is not None else since)
+    return replace(new, waiting=place, waiting_since=since, body=body)
+
+
+def refresh(record: Record, seen: Observation, order: Order, body: bytes) -> Record:
+    """Replace what waits by the same state published later; it keeps its place, or moves up where it became urgent."""
+    new = replace(observe(record, seen), delivered_at=record.delivered_at, acknowledge=record.acknowledge)
+    if record.waiting is None:
+        return new
+    return replace(new, body=body, waiting=replace(record.waiting, order=min(record.waiting.order, order)))
+
+
+def note(record: Record, seen: Observation) -> Record:
+    """Remember what an observation tells that needs nothing sent: its message, and its time where that is newer."""
+    ids = record.message_ids
+    if seen.message_id and compare(seen.at, record.at) >= 0:
+        ids = {**ids, seen.status: seen.message_id}
+    at = max(record.at, seen.at) if seen.status is record.status else record.at
+    return replace(record, message_ids=ids, at=at)
+
+
+def follow(record: Record, seen: Observation) -> Record:
+    """Let an acknowledgement follow a trigger that PagerDuty has not accepted yet."""
+    return replace(note(record, seen), acknowledge=seen.at)
+
+
+def never_opened(record: Record | None, seen: Observation, now: int) -> Record:
+    """End an alert whose trigger was never sent: nothing has to be sent at all."""
+    return replace(_idle(observe(record, seen)), delivered_at=now, open=False)
+
+
+def settle(record: Record, sent: Observation, now: int, *, body: bytes) -> Record:
+    """Record that PagerDuty accepted what the owner sent.
+
+    `body` is the alert; it is kept where an acknowledgement has to follow.
+    """
+    new = replace(record, owner=None, lease_until=0, failing_since=None, tries=0)
+    if sent.status is Status.FIRING:
+        new = replace(new, open=True, triggered=True)
+    elif sent.status is Status.RESOLVED:
+        new = replace(new, open=False, triggered=False)
+    if record.status is not sent.status:
+        return new  # something newer waits already
+    if sent.status is Status.FIRING and record.waiting:
+        if record.urgency > sent.urgency:
+            return new
+        if record.summary != sent.summary:
+            return replace(new, waiting=Waiting(Order.REPEAT, now))
+    new = replace(_idle(new), delivered_at=now)
+    if sent.status is Status.FIRING and record.acknowledge is not None:
+        return replace(
+            new,
+            status=Status.ACKNOWLEDGED,
+            at=max(record.acknowledge, record.at),
+            acknowledge=None,
+            delivered_at=None,
+            waiting=Waiting(Order.FOLLOWING, now),
+            waiting_since=now,
+            body=body,
+        )
+    return new
+
+
+def reassert(record: Record, now: int, *, body: bytes) -> Record:
+    """Let the newest state wait once more: a trigger was accepted after it, of which the record knew nothing."""
+    return replace(
+        record,
+        open=True,
+        triggered=True,
+        delivered_at=None,
+        waiting=Waiting(Order.FOLLOWING, now),
+        waiting_since=now,
+        body=body,
+    )
+
+
+def release(
+    record: Record,
+    *,
+    was_open: bool,
+    attempted: bool,
+    now: int,
+    waits: Waiting | None = None,
+    body: bytes | None = None,
+    failed: bool = False,
+    pause_until: int = 0,
+) -> Record:
+    """Give a claim back unaccepted.
+
+    Args:
+        record: as it is now; something newer may have been recorded while the owner was sending.
+        was_open: what `open` was before the claim.
+        attempted: whether a request may have reached PagerDuty.
+        now: the time.
+        waits: its place, if it waits from now on; None where it does already, or where its carrier brings it again.
+        body: the alert, compressed, where it begins to wait.
+        failed: whether PagerDuty was asked and did not accept it; waiting for a permit is no failure.
+        pause_until: when it may be tried again.
+    """
+    failing_since = record.failing_since if record.failing_since is not None else now
+    new = replace(
+        record,
+        owner=None,
+        lease_until=pause_until,
+        open=was_open or attempted,
+        tries=0,
+        failing_since=failing_since if failed else record.failing_since,
+    )
+    if record.status is Status.RESOLVED and record.waiting and not new.open:
+        return replace(_idle(new), lease_until=0, delivered_at=now)  # it ended before its first request
+    if record.waiting or waits is None:
+        return new
+    since = record.waiting_since if record.waiting_since is not None else now
+    place = waits if waits.order is Order.REPEAT else replace(waits, due=since)
+    return replace(new, waiting=place, waiting_since=since, body=body)
+
+
+def forget_waiting(record: Record, ended: Record) -> Record:
+    """Take a delivery out of the index that ended otherwise, unless something newer waits there by now."""
+    if (record.status, record.at) != (ended.status, ended.at):
+        return replace(record, owner=None, lease_until=0)
+    return replace(_idle(record), owner=None, lease_until=0)
+
+
+def _idle(record: Record) -> Record:
+    return replace(record, waiting=None, waiting_since=None, body=None, failing_since=None, tries=0)
