@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
 
 CHANGE_EVENT_LABEL = "change_event"
+LOCATION_LABELS = ("instance", "host", "hostname", "node", "pod", "service", "job", "cluster", "namespace")
+"""Labels that name the affected resource, most specific first."""
 
 
 class Status(StrEnum):
@@ -88,15 +91,23 @@ class Alert:
         """Whether this is a change event: it notifies nobody and is sent once per occurrence, whatever the status."""
         return self.labels.get(CHANGE_EVENT_LABEL, "").lower() == "true"
 
-    def matching_labels(self) -> dict[str, str]:
-        """Give what targets match on: the labels, and the source's fields under the names below.
+    @property
+    def source(self) -> str:
+        """The affected resource, as PagerDuty shows it: the location, else a label that names one, else the name."""
+        named = next((self.labels[label] for label in LOCATION_LABELS if self.labels.get(label, "").strip()), "")
+        return self.location if self.location.strip() else named or _host(self.generator_url) or self.name
 
-        `alertname`, `source` (which parser read it), `status`, `component`, `group`, `class`, and `severity` as one
-        of PagerDuty's four where the word is known. A label wins over a field, except for `severity`.
+    def matching_labels(self) -> dict[str, str]:
+        """Return what targets match on: the labels, and the alert's fields under the names below.
+
+        `alertname`, `origin` (which parser read it), `source` (the affected resource), `status`, `component`, `group`,
+        `class`, and `severity` as one of PagerDuty's four where the word is known. A label wins over a field, except
+        for `severity`.
         """
         fields = {
             "alertname": self.name,
-            "source": self.origin,
+            "origin": self.origin,
+            "source": self.source,
             "status": str(self.status),
             "component": self.component,
             "group": self.group,
@@ -104,6 +115,14 @@ class Alert:
         }
         severity = str(self.severity) if self.severity else self.severity_word
         return {**fields, **self.labels, "severity": severity}
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

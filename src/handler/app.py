@@ -132,6 +132,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         base_url=settings.PAGERDUTY_BASE_URL,
         timeout_seconds=settings.PAGERDUTY_TIMEOUT,
         max_retries=settings.PAGERDUTY_MAX_RETRIES,
+        proxy_url=settings.proxy_url,
         clock=time.time,
         on_attempt=show_attempt if settings.LOG_LEVEL == "DEBUG" else None,
     )

@@ -4,7 +4,7 @@
     ├── (handler.pagerduty.errors)   what can go wrong with a request
     ├── SettingsError                at start
     ├── NotAnAlertError, InvalidAlertError            reading a record
-    ├── NoTargetError, InvalidTargetError, TargetsUnavailableError
+    ├── NoTargetError (NoTargetsYetError), InvalidTargetError, TargetsUnavailableError
     ├── TableMissingError, TableUnavailableError (TableContendedError, TableThrottledError),
     │   QueueUnavailableError
     └── ExhaustedError               given up after a day
@@ -43,6 +43,7 @@ __all__ = [
     "InvalidTargetError",
     "MissingRoutingKeyError",
     "NoTargetError",
+    "NoTargetsYetError",
     "NotAnAlertError",
     "OutOfTimeError",
     "PagerDutyApiError",
@@ -104,9 +105,13 @@ class InvalidAlertError(PublishError):
 
 
 class NoTargetError(PublishError):
-    """No enabled target takes this alert."""
+    """No target takes this alert."""
 
     reason = PublisherErrorReason.NO_TARGET
+
+
+class NoTargetsYetError(NoTargetError):
+    """There is no target at all: a stack minutes old, for ListSecrets lags up to five minutes behind."""
 
 
 class InvalidTargetError(PublishError):

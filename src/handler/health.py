@@ -32,6 +32,7 @@ class Health:
         targets: for each enabled target's name, what is wrong with it, or None. A target whose routing key had no
             turn left is not in it: its limit is in use, which proves more than a request would.
         problems: what is wrong beside that.
+        reported: what is wrong with secrets; logged and counted when they were read.
         tracked: how many dedup keys the table holds; None where it could not be asked.
         attempts: the requests that were made.
     """
@@ -40,10 +41,16 @@ class Health:
     problems: list[PublishError] = field(default_factory=list)
     tracked: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    reported: list[PublishError] = field(default_factory=list)
 
     @property
     def errors(self) -> list[PublishError]:
         """All that is wrong."""
+        return [*self.reported, *self.unreported]
+
+    @property
+    def unreported(self) -> list[PublishError]:
+        """What is wrong and has not been counted yet."""
         return [*self.problems, *(error for error in self.targets.values() if error)]
 
     def fields(self) -> dict[str, Any]:
@@ -52,7 +59,7 @@ class Health:
             "version": VERSION,
             "healthy": not self.errors,
             "targets": {name: str(error) if error else "healthy" for name, error in self.targets.items()},
-            "problems": [str(problem) for problem in self.problems],
+            "problems": [str(problem) for problem in (*self.problems, *self.reported)],
             "tracked": self.tracked,
         }
 
@@ -79,8 +86,8 @@ class HealthCheck:
         except PublishError as error:
             health.problems.append(error)
             return health
-        health.problems += known.problems
-        enabled = [target for target in known.targets if target.enabled]
+        health.reported += known.problems
+        enabled = [target for target in known.targets if target.is_paging]
         if not enabled:
             health.problems.append(NoTargetError("there is no enabled target: nobody can be paged"))
         for target in enabled:

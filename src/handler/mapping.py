@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,12 +25,11 @@ MAX_FIELD_CHARACTERS = 1024
 
 # What of labels and annotations becomes a link or an image, and how it is called there.
 _LINKS = {"runbook_url": "Runbook", "dashboard_url": "Dashboard", "grafana_url": "Grafana"}
-_IMAGES = {"image_url": "Snapshot", "snapshot_url": "Snapshot", "snapshot": "Snapshot"}
-# Where the affected system is told by a label, most telling first.
-_LOCATION_LABELS = ("instance", "host", "hostname", "node", "pod", "service", "job", "cluster", "namespace")
+_IMAGES = dict.fromkeys(("grafana_snapshot", "image_url", "snapshot_url", "snapshot"), "Snapshot")
 _COMPONENT_LABELS = ("component", "service", "job")
 _GROUP_LABELS = ("group", "cluster", "namespace")
 _SUMMARY_ANNOTATIONS = ("summary", "description", "message")
+_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}(?![\w.-]*\w)")
 _NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f]")
 
 ACTION_OF_STATUS = {
@@ -77,12 +77,12 @@ def event_of(alert: Alert, default_severity: Severity) -> Event:
         links=_links(alert) or None,
         images=_images(alert) or None,
         client=_short(alert.client or "PagerDuty Publisher"),
-        client_url=next((url for url in (alert.client_url, alert.generator_url) if _is_url(url)), None),
+        client_url=_url(alert.client_url) or _url(alert.generator_url) or None,
     )
 
 
 def dedup_key_of(alert: Alert) -> str:
-    """Give the alert's identity at PagerDuty: its fingerprint, where that fits.
+    """Return the alert's identity at PagerDuty: its fingerprint, where that fits.
 
     A longer one keeps a readable prefix and ends in its own SHA-256, so that two long ones never fall together.
     """
@@ -103,14 +103,12 @@ def _summary(alert: Alert) -> str:
 
 
 def _name(alert: Alert) -> str:
-    """Give the alert's name, or where it came from if its name is blank: PagerDuty refuses a blank."""
+    """Return the alert's name, or where it came from if its name is blank: PagerDuty refuses a blank."""
     return alert.name if alert.name.strip() else f"An alert of {alert.origin}"
 
 
 def _location(alert: Alert) -> str:
-    host = urlsplit(alert.generator_url).hostname if _is_url(alert.generator_url) else None
-    told = alert.location if alert.location.strip() else _first(alert.labels, _LOCATION_LABELS)
-    return _short(told or host or _name(alert))
+    return _short(alert.source if alert.source.strip() else _name(alert))
 
 
 def _first(labels: Mapping[str, str], names: Iterable[str]) -> str:
@@ -135,35 +133,47 @@ def _details(alert: Alert) -> dict[str, Any]:
 
 
 def _named_urls(alert: Alert, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Give the URLs that annotations or labels have under these names, with what each is called."""
+    """Return the URLs that annotations or labels have under these names, with what each is called."""
     return [(alert.annotations.get(key) or alert.labels.get(key) or "", text) for key, text in names.items()]
 
 
 def _links(alert: Alert) -> list[EventLink]:
     named = [Link(url, text) for url, text in [*_named_urls(alert, _LINKS), (alert.generator_url, "Source")]]
-    links: dict[str, Link] = {}
+    links: dict[str, EventLink] = {}
     for link in (*alert.links, *named):
-        if _is_url(link.href):
-            links.setdefault(link.href, link)
-    return [EventLink(href=link.href, text=link.text or None) for link in links.values()]
+        if href := _url(link.href):
+            links.setdefault(href, EventLink(href=href, text=_honest(link.text, href) or None))
+    return list(links.values())
 
 
 def _images(alert: Alert) -> list[EventImage]:
     named = [Image(url, alt=text) for url, text in _named_urls(alert, _IMAGES)]
-    images: dict[tuple[str, str], Image] = {}
+    images: dict[tuple[str, str], EventImage] = {}
     for image in (*alert.images, *named):
-        if _is_url(image.src, "https"):
-            images.setdefault((image.src, image.href), image)
-    return [
-        EventImage(src=image.src, href=image.href if _is_url(image.href) else None, alt=image.alt or None)
-        for image in images.values()
-    ]
+        src, href = _url(image.src), _url(image.href)
+        if src.lower().startswith("https:"):
+            images.setdefault((src, href), EventImage(src=src, href=href or None, alt=image.alt or None))
+    return list(images.values())
 
 
-def _is_url(text: str, *schemes: str) -> bool:
+def _url(text: str) -> str:
+    """Return an http or https URL without the user info it may have, which would be shown; nothing for anything else.
+
+    A host with a backslash is none: browsers end it there, and Python does not.
+    """
     try:
         parts = urlsplit(text)
-        is_written_well = not _NOT_IN_A_URL.search(text)
-        return is_written_well and parts.scheme in (schemes or ("http", "https")) and bool(parts.hostname)
+        host = parts.netloc.rpartition("@")[2]
+        if parts.scheme not in ("http", "https") or not parts.hostname or "\\" in host or _NOT_IN_A_URL.search(text):
+            return ""
     except ValueError:
-        return False
+        return ""
+    return parts._replace(netloc=host).geturl() if "@" in parts.netloc else text
+
+
+def _honest(text: str, href: str) -> str:
+    """Return a link's text, with the host in front where the text names another than the link leads to."""
+    host = urlsplit(href).hostname or ""
+    named = _HOST.findall(unicodedata.normalize("NFKC", text).lower())
+    others = [other for other in named if other != host and not host.endswith(f".{other}")]
+    return f"{host}: {text}" if others else text

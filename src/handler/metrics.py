@@ -113,7 +113,7 @@ class MetricsRecorder:
         for name, error in health.targets.items():
             self.add(Metric.HEALTHY, 0 if error else 1, target=name)
         self.add(Metric.ALL_HEALTHY, 0 if health.errors else 1)
-        for error in health.errors:
+        for error in health.unreported:
             self.record_error(error)
         if health.tracked is not None:
             self.add(Metric.CACHE_SIZE, health.tracked, cache_name=CACHE_NAME)

@@ -15,6 +15,7 @@ from handler.delivery.table import DedupTable, identities
 from handler.envelope import Record, unwrap, without_dead_letters
 from handler.errors import (
     NoTargetError,
+    NoTargetsYetError,
     PublishError,
     QueueUnavailableError,
     TableMissingError,
@@ -208,7 +209,8 @@ class Publisher:
         result: Result = Rejected(error=error)
         since = progress.waiting_since.timestamp() if progress.waiting_since else None
         if isinstance(error, NoTargetError):
-            if error.retryable and (since is None or self.clock() - since < NO_TARGET_YET_SECONDS):
+            is_new = since is None or self.clock() - since < NO_TARGET_YET_SECONDS
+            if isinstance(error, NoTargetsYetError) and is_new:
                 result = Deferred(reason=reason, delay_seconds=NO_TARGET_YET_DELAY_SECONDS, error=error)
         elif error.retryable:
             result = self.sender.defer(error, reason, progress.failures, since)

@@ -9,12 +9,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from handler.alert import WhenUndetermined
 from handler.errors import SettingsError
-from handler.pagerduty.client import BASE_URL
+from handler.pagerduty.client import BASE_URL, PAGERDUTY_DOMAIN
 from handler.validation import parse_model
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
+"""Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
 
 
 def _seconds(text: Any) -> Any:
@@ -30,21 +32,68 @@ def _seconds(text: Any) -> Any:
 
 def _pagerduty_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.query or parts.fragment or _AMBIGUOUS_IN_A_URL.search(url):
         raise ValueError("has to be a host alone: what else it holds would stand in the log")
-    if parts.scheme == "https" and parts.hostname:
+    host = parts.hostname or ""
+    is_pagerdutys = host == PAGERDUTY_DOMAIN or host.endswith(f".{PAGERDUTY_DOMAIN}")
+    if (parts.scheme == "https" and is_pagerdutys) or (parts.scheme in ("http", "https") and host in _LOOPBACK):
         return url.rstrip("/")
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return url.rstrip("/")
-    raise ValueError(f"has to be https, such as {BASE_URL}; http is for loopback alone")
+    raise ValueError(f"has to be https on a host of {PAGERDUTY_DOMAIN}, such as {BASE_URL}, or a loopback address")
+
+
+def _https_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+        return url
+    raise ValueError("has to be an https URL")
+
+
+def _proxy_url(url: str) -> str:
+    url = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:
+        pass
+    raise ValueError("has to be a proxy such as http://proxy.example:3128")
+
+
+def _account_names(text: Any) -> Any:
+    """Read `123456789012=production,210987654321=staging`."""
+    if not isinstance(text, str):
+        return text
+    names: dict[str, str] = {}
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        account, _, name = (piece.strip() for piece in part.partition("="))
+        if not re.fullmatch(r"\d{12}", account, re.ASCII) or not name:
+            raise ValueError("has to be written as 123456789012=production,210987654321=staging")
+        if account in names:
+            raise ValueError("names an account twice")
+        names[account] = name
+    return names
+
+
+def _none_if_empty(text: Any) -> Any:
+    """Read an empty text as not given: a template's parameter that is optional is empty."""
+    return None if text == "" else text
 
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86400), BeforeValidator(_seconds)]
 Required = Annotated[str, Field(min_length=1)]
+AccountNames = Annotated[Mapping[str, str], BeforeValidator(_account_names)]
+HttpsUrl = Annotated[Annotated[str, AfterValidator(_https_url)] | None, BeforeValidator(_none_if_empty)]
+ProxyUrl = Annotated[Annotated[str, AfterValidator(_proxy_url)] | None, BeforeValidator(_none_if_empty)]
+Arn = Annotated[Annotated[str, Field(pattern="^arn:")] | None, BeforeValidator(_none_if_empty)]
 
 
 class Settings(BaseModel):
-    """All settings; DESIGN of each in README and template.yaml."""
+    """All settings; docs/operations.md describes them.
+
+    `HTTPS_PROXY` is the variable that boto3 reads by itself: one setting serves AWS and PagerDuty alike.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,14 +108,19 @@ class Settings(BaseModel):
     DEDUP_TABLE_NAME: Required
     RETRY_QUEUE_URL: Required
     DEAD_LETTER_QUEUE_URL: Required
-    OPERATOR_TOPIC_ARN: str | None = None
-    ALERT_TOPIC_ARN: str | None = None
-    FOREIGN_TOPIC_ARN: str | None = None
+    OPERATOR_TOPIC_ARN: Arn = None
+    ALERT_TOPIC_ARN: Arn = None
+    FOREIGN_TOPIC_ARN: Arn = None
     AGREE_WITH_CLOUDWATCH: Literal["off", "wired", "all"] = "off"
-    HEARTBEAT_URL: str = ""
-    ACCOUNT_NAMES: str = ""
-    HTTPS_PROXY: str | None = None
+    HEARTBEAT_URL: HttpsUrl = None
+    ACCOUNT_NAMES: AccountNames = {}
+    HTTPS_PROXY: ProxyUrl = None
     LOG_LEVEL: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")] = "INFO"
+
+    @property
+    def proxy_url(self) -> str | None:
+        """The proxy for PagerDuty; none on the way to a loopback address by http."""
+        return self.HTTPS_PROXY if self.PAGERDUTY_BASE_URL.startswith("https:") else None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":

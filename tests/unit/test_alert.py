@@ -1,12 +1,14 @@
 """The alert: what severity words mean, what targets match on, and what makes two alerts the same."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.alert import fingerprint_of
+from handler.mapping import event_of
 from handler.pagerduty.severity import Severity, parse_severity
 from tests.lab.alerts import AN_ALERT
 
@@ -61,7 +63,8 @@ def test_targets_match_on_source_fields_as_on_labels() -> None:
 
     assert alert.matching_labels() == {
         "alertname": "CheckoutErrorRate",
-        "source": "native",
+        "origin": "native",
+        "source": "CheckoutErrorRate",
         "status": "firing",
         "component": "db",
         "group": "shop",
@@ -69,6 +72,25 @@ def test_targets_match_on_source_fields_as_on_labels() -> None:
         "severity": "critical",
         "team": "a",
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"),
+    [
+        ({"location": "db-1", "labels": {"instance": "db-2"}}, "db-1"),
+        ({"location": " ", "labels": {"job": "api", "instance": "db-2"}}, "db-2"),
+        ({"labels": {"instance": " ", "cluster": "prod"}, "generator_url": "https://prom.example/graph"}, "prod"),
+        ({"generator_url": "https://prom.example/graph"}, "prom.example"),
+        ({"generator_url": "ftp://prom.example/graph"}, "CheckoutErrorRate"),
+        ({"generator_url": "https://[::1"}, "CheckoutErrorRate"),
+    ],
+)
+def test_the_matched_source_is_the_affected_resource_as_pagerduty_shows_it(fields: dict[str, Any], source: str) -> None:
+    """Who reads `Source` on an incident may match on it; the parser's name is `origin`."""
+    alert = replace(AN_ALERT, **fields)
+
+    assert (alert.matching_labels()["source"], alert.matching_labels()["origin"]) == (source, "native")
+    assert event_of(alert, Severity.ERROR).body()["payload"]["source"] == source
 
 
 def test_a_label_wins_over_a_field_but_the_severity_is_the_one_it_means() -> None:

@@ -301,15 +301,70 @@ def test_what_is_no_url_is_left_out_rather_than_refused_with_the_event(url: str)
     assert body["images"] == [{"src": "https://a.example/a.png"}]
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:password@wiki.example:8443/a?b=@#c", "https://wiki.example:8443/a?b=@#c"),
+        ("https://pagerduty.com@evil.example/", "https://evil.example/"),
+        ("https://evil.example\\@pagerduty.com/", "https://pagerduty.com/"),
+        ("https://a@b@evil.example", "https://evil.example"),
+        ("https://wiki.example/a@b", "https://wiki.example/a@b"),
+    ],
+)
+def test_user_info_in_a_url_is_dropped(url: str, shown: str) -> None:
+    """It would be a password on a screen, or another host's name in front of the real one."""
+    alert = replace(
+        AN_ALERT, links=(Link(url, "Runbook"),), images=(Image(url, href=url),), client_url=url, generator_url=url
+    )
+    body = body_of(alert)
+
+    assert body["links"] == [{"href": shown, "text": "Runbook"}]
+    assert body["images"] == [{"src": shown, "href": shown}]
+    assert body["client_url"] == shown
+
+
+@pytest.mark.parametrize("url", ["https://evil.example\\.pagerduty.com/", "https://user@", "https://user@:443"])
+def test_a_url_whose_host_is_in_doubt_is_none(url: str) -> None:
+    """Browsers end a host at a backslash, and Python's parser does not."""
+    assert "links" not in body_of(replace(AN_ALERT, links=(Link(url),), generator_url=""))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Runbook", "Runbook"),
+        ("", None),
+        ("Read v1.2 of the runbook, e.g. step 3.", "Read v1.2 of the runbook, e.g. step 3."),
+        ("On evil.example", "On evil.example"),
+        ("All of example", "All of example"),
+        ("https://pagerduty.com/incidents", "www.evil.example: https://pagerduty.com/incidents"),
+        ("PagerDuty.com", "www.evil.example: PagerDuty.com"),
+        ("evil.example and pagerduty.com", "www.evil.example: evil.example and pagerduty.com"),
+        ("pagerduty\uff0ecom", "www.evil.example: pagerduty\uff0ecom"),
+        ("notevil.example", "www.evil.example: notevil.example"),
+        ("www.evil.example.org", "www.evil.example: www.evil.example.org"),
+    ],
+)
+def test_a_link_that_names_another_host_than_it_leads_to_shows_the_host(text: str, shown: str | None) -> None:
+    alert = replace(AN_ALERT, links=(Link("https://www.evil.example/login", text),), generator_url="")
+
+    assert body_of(alert)["links"][0].get("text") == shown
+
+
 def test_images_are_https_alone() -> None:
     alert = replace(
         AN_ALERT,
-        annotations={"image_url": "http://a.example/a.png", "snapshot_url": "https://a.example/b.png"},
+        annotations={
+            "image_url": "http://a.example/a.png",
+            "snapshot_url": "https://a.example/b.png",
+            "grafana_snapshot": "https://a.example/d.png",
+        },
         images=(Image("https://a.example/c.png", "http://a.example", "c"),),
     )
 
     assert body_of(alert)["images"] == [
         {"src": "https://a.example/c.png", "href": "http://a.example", "alt": "c"},
+        {"src": "https://a.example/d.png", "alt": "Snapshot"},
         {"src": "https://a.example/b.png", "alt": "Snapshot"},
     ]
 

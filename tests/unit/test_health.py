@@ -70,13 +70,17 @@ def test_a_target_that_refuses_is_told_apart(world: World) -> None:
 
 
 def test_a_bad_secret_is_a_problem_of_the_whole(world: World) -> None:
-    """The others are asked as ever; a disabled target is not."""
+    """The others are asked as ever; one that is disabled or sends nowhere is not."""
     world.secrets.secrets["pagerduty/bad"] = target_secret("bad", "short")
     world.secrets.secrets["pagerduty/off"] = target_secret("off", enabled=False)
+    world.secrets.secrets["pagerduty/noise"] = target_secret("noise", type="none")
     health = run(world)
 
     assert reasons(health) == [PublisherErrorReason.INVALID_TARGET]
     assert set(health.targets) == {"a", "b"}
+    assert world.problems == health.reported
+    assert health.unreported == []
+    assert "pagerduty/bad" in str(health.fields()["problems"])
 
 
 def test_secrets_are_read_anew(world: World) -> None:

@@ -189,6 +189,16 @@ def test_health_is_told_for_each_target_and_for_the_whole(capsys: pytest.Capture
     assert emitted(capsys.readouterr().out) == {("Healthy", "a"): [1], ("AllHealthy", ""): [1]}
 
 
+def test_a_secret_that_is_wrong_is_counted_when_it_is_read_and_not_again_by_the_health_check(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The whole is unhealthy all the same."""
+    recorder = MetricsRecorder()
+    recorder.record_health(Health({"a": None}, reported=[InvalidTargetError("secret x: not JSON")]))
+    recorder.flush()
+    assert emitted(capsys.readouterr().out) == {("Healthy", "a"): [1], ("AllHealthy", ""): [0]}
+
+
 def test_errors_outside_a_delivery_are_counted_too(capsys: pytest.CaptureFixture[str]) -> None:
     """A target that cannot be read, for one."""
     recorder = MetricsRecorder()

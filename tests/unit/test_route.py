@@ -85,7 +85,7 @@ def test_nobody_takes_what_no_target_matches(tmp_path: Path) -> None:
     event = write(tmp_path, "e.json", native())
     lines: list[str] = []
     assert main([event, "--targets", targets], say=lines.append) == 0
-    assert "-> nobody  (no_target: no target takes this alert: 1 enabled" in "\n".join(lines)
+    assert "-> nobody  (no_target: no target takes this alert: of 1, none matches" in "\n".join(lines)
 
 
 @pytest.mark.parametrize("path", sorted(EVENTS.rglob("*.json")), ids=lambda path: path.stem)

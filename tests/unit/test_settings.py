@@ -1,6 +1,7 @@
 """Settings: read once from the environment, and what cannot be read stops the function with its name."""
 
 import pytest
+from botocore.utils import get_environ_proxies
 
 from handler.errors import PublisherErrorReason, SettingsError
 from handler.settings import Settings
@@ -60,6 +61,26 @@ def test_durations_carry_their_unit(text: str, seconds: float) -> None:
         ("PAGERDUTY_BASE_URL", "https://user:secret@events.pagerduty.com"),
         ("PAGERDUTY_BASE_URL", "https://events.pagerduty.com?key=secret"),
         ("PAGERDUTY_BASE_URL", "https://events.pagerduty.com#secret"),
+        ("PAGERDUTY_BASE_URL", "https://events.pagerduty.com.evil.example"),
+        ("PAGERDUTY_BASE_URL", "https://evilpagerduty.com"),
+        ("PAGERDUTY_BASE_URL", "https://proxy.example"),
+        ("PAGERDUTY_BASE_URL", "https://evil.example\\.pagerduty.com"),
+        ("PAGERDUTY_BASE_URL", "http://127.0.0.1.evil.example"),
+        ("ACCOUNT_NAMES", "production"),
+        ("ACCOUNT_NAMES", "12345678901=short"),
+        ("ACCOUNT_NAMES", "123456789012="),
+        ("ACCOUNT_NAMES", "123456789012=a,123456789012=b"),
+        ("AGREE_WITH_CLOUDWATCH", "yes"),
+        ("AGREE_WITH_CLOUDWATCH", ""),
+        ("ALERT_TOPIC_ARN", "alerts"),
+        ("FOREIGN_TOPIC_ARN", "alerts"),
+        ("HEARTBEAT_URL", "http://hc.example/secret"),
+        ("HEARTBEAT_URL", "https://"),
+        ("HEARTBEAT_URL", "https://[::1/secret"),
+        ("OPERATOR_TOPIC_ARN", "operators"),
+        ("HTTPS_PROXY", "ftp://user:secret@proxy.example"),
+        ("HTTPS_PROXY", "http://user:secret@"),
+        ("HTTPS_PROXY", "http://secret.example:port"),
         ("PAGERDUTY_TARGET_PREFIX", ""),
         ("DEDUP_TABLE_NAME", ""),
         ("LOG_LEVEL", "LOUD"),
@@ -82,15 +103,56 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     ("given", "kept"),
     [
         ("https://events.eu.pagerduty.com/", "https://events.eu.pagerduty.com"),
+        ("https://localhost:8443", "https://localhost:8443"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://localhost:8080/", "http://localhost:8080"),
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_http_is_for_loopback_alone(given: str, kept: str) -> None:
+def test_a_base_url_is_pagerdutys_or_loopback(given: str, kept: str) -> None:
     url = read(PAGERDUTY_BASE_URL=given).PAGERDUTY_BASE_URL
 
     assert url == kept
+
+
+def test_account_names_are_a_map() -> None:
+    assert read().ACCOUNT_NAMES == {}
+    assert read(ACCOUNT_NAMES="").ACCOUNT_NAMES == {}
+    assert read(ACCOUNT_NAMES="123456789012=production, 210987654321 = Data = lake,").ACCOUNT_NAMES == {
+        "123456789012": "production",
+        "210987654321": "Data = lake",
+    }
+
+
+def test_what_is_optional_may_be_empty() -> None:
+    """As the template passes a parameter that was left empty."""
+    settings = read(OPERATOR_TOPIC_ARN="", HEARTBEAT_URL="", HTTPS_PROXY="")
+
+    assert (settings.OPERATOR_TOPIC_ARN, settings.HEARTBEAT_URL, settings.HTTPS_PROXY) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url", "proxy_url"),
+    [
+        ("http://proxy.example:3128", "https://events.pagerduty.com", "http://proxy.example:3128"),
+        ("proxy.example:3128", "https://events.pagerduty.com", "http://proxy.example:3128"),
+        ("https://user:pw@proxy.example", "https://events.eu.pagerduty.com", "https://user:pw@proxy.example"),
+        ("http://proxy.example:3128", "http://127.0.0.1:8080", None),
+        ("", "https://events.pagerduty.com", None),
+    ],
+)
+def test_the_proxy_is_for_https(given: str, base_url: str, proxy_url: str | None) -> None:
+    """As its name says; a simulator on this machine is asked directly."""
+    assert read(HTTPS_PROXY=given, PAGERDUTY_BASE_URL=base_url).proxy_url == proxy_url
+
+
+def test_boto3_reads_the_same_proxy_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one setting serves AWS and PagerDuty alike."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    assert get_environ_proxies("https://sqs.eu-west-1.amazonaws.com")["https"] == "http://proxy.example:3128"
 
 
 def test_other_variables_are_none_of_our_business() -> None:

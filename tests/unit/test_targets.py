@@ -6,11 +6,13 @@ from typing import Any, cast
 
 import pytest
 from aws_lambda_powertools.utilities.parameters.base import BaseProvider
+from pydantic import SecretStr
 
 from handler.alert import Alert, Status
 from handler.errors import (
     InvalidTargetError,
     NoTargetError,
+    NoTargetsYetError,
     PublishError,
     TargetsUnavailableError,
 )
@@ -126,7 +128,8 @@ BROKEN = {
     "no type": (secret(type=None), "type: "),
     "wrong type": (secret(type=f"slack {KEY}"), "type: "),
     "wrong format": (secret(format=KEY), "format: "),
-    "no headers": (secret(headers=None), "headers: "),
+    "no headers": (secret(headers=None), "headers: .*routing_key"),
+    "none with a bad key": (secret(type="none", headers={"routing_key": KEY[1:]}), "headers.routing_key: .*31"),
     "key as headers": (secret(headers=KEY), "headers: "),
     "key in a list": (secret(headers=[KEY]), "headers: "),
     "no key": (secret(headers={}), "headers.routing_key: "),
@@ -195,6 +198,7 @@ REST = secret(name="rest")
 OFF = secret(name="off", enabled=False)
 OFF_PROD = secret(name="off-prod", match=['cluster="prod"'], enabled=False)
 EMPTY = secret(name="empty", match=[])
+NOISE = secret(name="noise", type="none", headers=None, match=['team="noise"'])
 
 
 @pytest.mark.parametrize(
@@ -204,39 +208,104 @@ EMPTY = secret(name="empty", match=[])
         ({"severity": "warning", "cluster": "prod"}, ["prod"]),
         ({"severity": "critical", "cluster": "dev"}, ["rest", "empty"]),
         ({}, ["rest", "empty"]),
+        ({"origin": "native"}, ["rest", "empty"]),
     ],
 )
 def test_an_alert_goes_to_every_target_that_matches_else_to_those_that_ask_for_nothing(
     labels: dict[str, str], names: list[str]
 ) -> None:
-    known = read(CRITICAL, PROD, REST, OFF, OFF_PROD, EMPTY)
+    known = read(CRITICAL, PROD, REST, EMPTY)
 
     assert [it.name for it in known.taking(alert(**labels))] == names
 
 
 @pytest.mark.parametrize(
+    ("match", "takes"), [('origin="native"', True), ('source="db-1"', True), ('source="native"', False)]
+)
+def test_matchers_know_the_parser_as_origin_and_the_resource_as_source(match: str, takes: bool) -> None:
+    known = read(secret(name="it", match=[match]), REST)
+
+    assert [it.name for it in known.taking(alert(instance="db-1"))] == ["it" if takes else "rest"]
+
+
+def test_a_disabled_target_keeps_its_place_in_the_matching() -> None:
+    """Switching a team's target off sends its alerts to nobody else."""
+    known = read(OFF_PROD, REST)
+
+    assert [it.name for it in known.taking(alert(cluster="prod"))] == ["off-prod"]
+    assert [it.name for it in read(PROD, OFF).taking(alert(cluster="dev"))] == ["off"]
+    assert [it.name for it in read(PROD, OFF_PROD).taking(alert(cluster="prod"))] == ["prod", "off-prod"]
+
+
+def test_a_target_of_type_none_takes_what_matches() -> None:
+    """And needs no routing key."""
+    known = read(NOISE, REST)
+    (noise,) = known.taking(alert(team="noise"))
+
+    assert not known.problems
+    assert (noise.name, noise.is_paging, noise.routing_key.get_secret_value()) == ("noise", False, "")
+    assert noise.skip_reason(alert(team="noise")) is SkipReason.NO_PAGE
+    assert noise.skip_reason(replace(alert(), status=Status.RESOLVED), has_open_incident=True) is SkipReason.NO_PAGE
+    assert [it.name for it in known.taking(alert())] == ["rest"]
+
+
+@pytest.mark.parametrize(
     ("texts", "says"),
     [
-        ([], "there is none"),
-        ([OFF], "there is none"),
-        ([PROD], "1 enabled, none matches"),
-        ([PROD, ""], "1 enabled, none matches.*; secret pagerduty/1: not JSON"),
-        ([secret(headers={"routing_key": KEY[1:]})], "there is none; secret pagerduty/0: .*31 characters"),
+        ([PROD], "of 1, none matches"),
+        ([PROD, ""], "of 1, none matches.*; secret pagerduty/1: not JSON"),
     ],
 )
-def test_no_target_at_all_is_an_error_that_says_why(texts: list[str], says: str) -> None:
+def test_no_target_for_an_alert_is_an_error_that_says_why(texts: list[str], says: str) -> None:
     with pytest.raises(NoTargetError, match=f"no target takes this alert: {says}") as raised:
+        read(*texts).taking(alert(cluster="dev"))
+
+    assert not isinstance(raised.value, NoTargetsYetError)
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [([], ""), ([secret(headers={"routing_key": KEY[1:]})], "; secret pagerduty/0: .*31 characters")],
+)
+def test_no_target_at_all_is_an_error_of_its_own(texts: list[str], says: str) -> None:
+    """A stack minutes old: the alert can wait for its first target."""
+    with pytest.raises(NoTargetsYetError, match=f"no target takes this alert: there is none{says}") as raised:
         read(*texts).taking(alert(cluster="dev"))
 
     assert KEY[1:] not in shown(raised.value)
 
 
-def test_a_target_is_found_by_name_while_it_is_enabled() -> None:
-    known = read(PROD, OFF)
+def test_a_target_is_found_by_name_and_by_key_even_where_it_is_disabled() -> None:
+    """Open incidents there still get their resolve, and a shared key has one limit."""
+    other = secret(name="other", headers={"routing_key": KEY[::-1]})
+    known = read(PROD, OFF, other, NOISE)
 
     assert known.named("prod") is known.targets[0]
-    assert known.named("off") is None
+    assert known.named("off") is known.targets[1]
     assert known.named("gone") is None
+    assert [it.name for it in known.with_key(SecretStr(KEY))] == ["prod", "off"]
+    assert known.with_key(SecretStr("")) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "labels", "has_open_incident", "reason"),
+    [
+        ({}, Status.FIRING, {}, False, SkipReason.TARGET_DISABLED),
+        ({}, Status.FIRING, {}, True, SkipReason.TARGET_DISABLED),
+        ({}, Status.RESOLVED, {}, False, SkipReason.TARGET_DISABLED),
+        ({}, Status.RESOLVED, {}, True, None),
+        ({}, Status.ACKNOWLEDGED, {}, True, None),
+        ({}, Status.RESOLVED, {"change_event": "true"}, True, SkipReason.TARGET_DISABLED),
+        ({"auto_resolve": False}, Status.RESOLVED, {}, True, SkipReason.AUTO_RESOLVE_OFF),
+        ({"severity_threshold": "error"}, Status.FIRING, {"severity": "info"}, False, SkipReason.TARGET_DISABLED),
+    ],
+)
+def test_a_disabled_target_skips_everything_but_the_end_of_an_open_incident(
+    fields: dict[str, Any], status: Status, labels: dict[str, str], has_open_incident: bool, reason: SkipReason | None
+) -> None:
+    it = target(enabled=False, **fields)
+
+    assert it.skip_reason(replace(alert(**labels), status=status), has_open_incident=has_open_incident) is reason
 
 
 @pytest.mark.parametrize(
@@ -425,6 +494,40 @@ def test_a_problem_is_reported_once_each_time_the_secrets_are_read(world: World)
     assert len(world.problems) == 2
 
 
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_secret_that_cannot_be_read_this_time_keeps_its_last_known_text(world: World, anew: bool) -> None:
+    """Its team is paged on; the problem is reported each time."""
+    assert world.names == ["a"]
+    for _ in range(2):
+        world.secrets.secrets = {"pagerduty/a": "", "pagerduty/b": secret(name="b")}
+        if not anew:
+            world.expire()
+        assert [it.name for it in world.targets.read(anew=anew).targets] == ["a", "b"]
+    assert [str(problem) for problem in world.problems] == [
+        "secret pagerduty/a: could not be read this time; its last known text is used"
+    ] * 2
+
+    world.secrets.secrets = {"pagerduty/a": secret(name="renamed")}
+    world.expire()
+    assert world.names == ["renamed"]
+    world.secrets.secrets = {"pagerduty/b": secret(name="b")}
+    world.expire()
+    assert world.names == ["b"]
+
+
+def test_a_secret_that_was_never_read_is_a_problem(world: World) -> None:
+    """There is no text to keep."""
+    world.secrets.secrets["pagerduty/b"] = ""
+    assert world.names == ["a"]
+    assert "not readable by this function's role" in str(world.problems[0])
+
+
+def test_a_target_without_a_key_takes_nothing_out_of_a_text(world: World) -> None:
+    world.secrets.secrets["pagerduty/none"] = NOISE
+    assert world.names == ["a", "noise"]
+    assert world.targets.redact(f"a {KEY} b") == "a [routing key] b"
+
+
 # --- Secrets Manager itself -------------------------------------------------------------------------------------------
 
 
@@ -452,7 +555,7 @@ def test_all_pages_are_read_and_what_could_not_be_read_is_named() -> None:
 
     assert [it.name for it in known.targets] == ["a"]
     assert [str(problem).split(":")[0] for problem in known.problems] == [
-        "secret pagerduty/b-AbCdEf",
+        "secret pagerduty/b",
         "secret pagerduty/c",
     ]
     assert [request.get("NextToken") for request in client.asked] == [None, "more"]

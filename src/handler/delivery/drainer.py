@@ -18,7 +18,7 @@ from handler.delivery.limiter import BELIEVED_MS, NoPermitError, Permit, RateLim
 from handler.delivery.rate import Window, may_drain, segment_of
 from handler.delivery.record import Order, Record
 from handler.delivery.sender import MAX_TRIES, Sender, can_be_drained
-from handler.delivery.table import DedupTable, Place
+from handler.delivery.table import MAX_KEYS, DedupTable, Place
 from handler.errors import (
     ExhaustedError,
     InvalidAlertError,
@@ -31,7 +31,7 @@ from handler.errors import (
     TableUnavailableError,
 )
 from handler.mapping import action_of
-from handler.outcome import Deferred, Rejected
+from handler.outcome import Deferred, Rejected, Skipped, SkipReason
 from handler.report import Report
 from handler.targets.target import Target, TargetSet
 
@@ -141,8 +141,8 @@ class Drainer:
         woken = targets.named(wake_up.target) if wake_up.target else None
         if woken:
             return self._hand_over(self.drain(targets.with_key(woken.routing_key), deadline), wake_up)
-        keys, unknown = self._waiting_targets(targets)
-        reports = self.reject_unknown(unknown)
+        keys, others = self._waiting_targets(targets)
+        reports = self._end_without_key(others, targets)
         errors: list[PublishError] = []
         for drained in self.map_keys(lambda group: self.drain(group, deadline, takes_over=True), keys.values()):
             self._hand_over(drained, wake_up)
@@ -158,17 +158,18 @@ class Drainer:
         return drained
 
     def _waiting_targets(self, targets: TargetSet) -> tuple[dict[str, list[Target]], list[Place]]:
-        """Return the targets for which something waits, by routing key, and what waits for nobody known."""
+        """Return the targets for which something waits, by routing key, and what waits for nobody with a key."""
         now = self.clock()
-        places = [place for place in self.table.all_waiting() if not is_due_later(place, now)]
-        names = {place.target for place in places}
         keys: dict[str, list[Target]] = {}
-        for name in sorted(names):
-            target = targets.named(name)
-            if target is not None:
+        others: list[Place] = []
+        for place in self.table.all_waiting():
+            target = targets.named(place.target)
+            if target is None or target.type == "none":
+                others.append(place)
+            elif not is_due_later(place, now):
                 key = target.routing_key.get_secret_value()
                 keys.setdefault(key, targets.with_key(target.routing_key))
-        return keys, [place for place in places if targets.named(place.target) is None]
+        return keys, others
 
     def drain(self, targets: Sequence[Target], deadline: float, *, takes_over: bool = False) -> Drained:
         """Send what waits for these targets, which share a routing key, until nothing does or time is up.
@@ -209,18 +210,26 @@ class Drainer:
                     return None
                 self.sleep(LOOK_SECONDS)
 
-    def reject_unknown(self, places: Sequence[Place]) -> list[Report]:
-        """Dead-letter what has waited for a quarter of an hour for a target that nobody knows."""
+    def _end_without_key(self, places: Sequence[Place], targets: TargetSet) -> list[Report]:
+        """End what waits for a target that pages nobody, or that nobody knows any more.
+
+        The first is skipped; the second becomes a dead letter after a quarter of an hour.
+        """
         now = round(self.clock() * 1000)
-        old = [place for place in places if now - place.due > UNKNOWN_TARGET_SECONDS * 1000]
         reports: list[Report] = []
-        for start in range(0, len(old), 100):
-            batch = [place.identity for place in old[start : start + 100]]
-            for identity, record in self.table.read(batch, now).items():
-                name = identity.partition("#")[0]
-                if can_be_drained(record, now):
-                    error = NoTargetError(f"no target is named {name!r} any more: restore its secret, then redrive")
-                    reports.append(self._reject(identity, record, name, error))
+        for start in range(0, len(places), MAX_KEYS):
+            chosen = places[start : start + MAX_KEYS]
+            records = self.table.read([place.identity for place in chosen], now)
+            for place in chosen:
+                record, target = records.get(place.identity), targets.named(place.target)
+                if record is None or not can_be_drained(record, now):
+                    continue
+                if target is not None:
+                    self.sender.finish(place.identity, record)
+                    reports.append(Report(result=Skipped(reason=SkipReason.NO_PAGE), target=place.target))
+                elif now - place.due > UNKNOWN_TARGET_SECONDS * 1000:
+                    what = f"no target is named {place.target!r} any more: restore its secret, then redrive"
+                    reports.append(self._reject(place.identity, record, place.target, NoTargetError(what)))
         return reports
 
     def _drain(self, key: SecretStr, me: str, run: "_Run") -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import urllib3
@@ -44,9 +44,10 @@ from handler.pagerduty.events import (
 )
 from handler.pagerduty.limit import MinuteLimit
 from handler.pagerduty.retry import backoff_seconds
-from handler.pagerduty.severity import Severity, parse_severity
+from handler.pagerduty.severity import Severity
 
-BASE_URL = "https://events.pagerduty.com"
+PAGERDUTY_DOMAIN = "pagerduty.com"
+BASE_URL = f"https://events.{PAGERDUTY_DOMAIN}"
 """The US service region; the EU's is https://events.eu.pagerduty.com."""
 TIMEOUT_SECONDS = 10.0
 MAX_RETRIES = 3
@@ -185,9 +186,7 @@ class PagerDutyClient:
         event = Event(
             action=Action.TRIGGER,
             dedup_key=uuid4().hex if dedup_key is None else dedup_key,  # so that a retry opens no second incident
-            payload=Payload(
-                summary=summary, source=source, severity=parse_severity(severity) or Severity(severity), **payload
-            ),
+            payload=Payload(summary=summary, source=source, severity=cast(Severity, severity), **payload),
             links=[EventLink.model_validate(link) for link in links] or None,
             images=[EventImage.model_validate(image) for image in images] or None,
             client=client,
@@ -344,10 +343,6 @@ class PagerDutyClient:
             [_redact(str(e), key) for e in errors] if isinstance(errors, list) else [],
             retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
         )
-
-
-def _severity(word: str) -> Severity:
-    return parse_severity(word) or Severity(word)
 
 
 def _checked(routing_key: str | SecretStr) -> SecretStr:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from handler.pagerduty.errors import InvalidDedupKeyError
-from handler.pagerduty.severity import Severity
+from handler.pagerduty.severity import SeverityWord
 
 MAX_SUMMARY_CHARACTERS = 1024
 MAX_DEDUP_KEY_CHARACTERS = 255
@@ -53,7 +53,7 @@ class Payload(BaseModel):
 
     summary: str = Field(min_length=1, max_length=MAX_SUMMARY_CHARACTERS)
     source: str = Field(min_length=1)
-    severity: Severity | None = None
+    severity: SeverityWord | None = None
     timestamp: datetime | None = None
     component: str | None = None
     group: str | None = None

@@ -1,6 +1,9 @@
 """PagerDuty's four severities, and the words that mean them."""
 
 from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 
 class Severity(StrEnum):
@@ -29,3 +32,11 @@ _SEVERITY_OF_WORD = {word: severity for severity, words in _SYNONYMS.items() for
 def parse_severity(word: str) -> Severity | None:
     """Return the severity that a word such as `page`, `P1` or `warn` means, in any case; None for an unknown word."""
     return _SEVERITY_OF_WORD.get(word.strip().lower())
+
+
+def _read(value: Any) -> Any:
+    return (parse_severity(value) or value) if isinstance(value, str) else value
+
+
+SeverityWord = Annotated[Severity, BeforeValidator(_read)]
+"""A model's field that takes any word for a severity."""

@@ -1,4 +1,4 @@
-"""Targets read from AWS Secrets Manager, kept for five minutes; the last known ones serve while it is down."""
+"""Targets from AWS Secrets Manager, kept for five minutes; the last known ones serve while it is down."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.parameters.base import BaseProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
 from handler.errors import InvalidTargetError, PublishError, TargetsUnavailableError
-from handler.pagerduty.client import REDACTED
+from handler.pagerduty.client import PAGERDUTY_DOMAIN, REDACTED
 from handler.targets.target import Target, TargetSet
 from handler.validation import parse_model
 
@@ -23,7 +23,7 @@ TAG = "publishing-target"
 MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
 """How long the last known targets serve before a failing Secrets Manager is asked again."""
-PAGERDUTY_DOMAIN = "pagerduty.com"
+_ARN_SUFFIX_CHARACTERS = len("-AbCdEf")
 _AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
 """Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
 
@@ -39,7 +39,7 @@ class SecretsByPrefix(BaseProvider):
         return self._client.get_secret_value(SecretId=name, **sdk_options)["SecretString"]
 
     def _get_multiple(self, path: str, **sdk_options: Any) -> dict[str, str]:
-        """Give the secrets' texts by name; one that could not be read has an empty text."""
+        """Return the secrets' texts by name; one that could not be read has an empty text."""
         secrets: dict[str, str] = {}
         filters = [
             {"Key": "name", "Values": [path]},
@@ -50,11 +50,17 @@ class SecretsByPrefix(BaseProvider):
         while True:
             page = self._client.batch_get_secret_value(Filters=filters, **more)  # type: ignore[arg-type]
             secrets |= {secret["Name"]: secret.get("SecretString", "") for secret in page.get("SecretValues", [])}
-            for error in page.get("Errors", []):  # names a secret by its ARN
-                secrets[error.get("SecretId", "").rpartition(":secret:")[2]] = ""
+            for error in page.get("Errors", []):
+                secrets.setdefault(_name_of(error.get("SecretId", "")), "")
             if not (token := page.get("NextToken")):
                 return {name: text for name, text in secrets.items() if name.startswith(path)}
             more = {"NextToken": token}
+
+
+def _name_of(secret_id: str) -> str:
+    """Return a secret's name from its ARN, which ends in a hyphen and six random characters, or from its name."""
+    _, separator, name = secret_id.rpartition(":secret:")
+    return name[:-_ARN_SUFFIX_CHARACTERS] if separator else name
 
 
 class Targets:
@@ -83,12 +89,13 @@ class Targets:
         self._clock = clock
         self._report = report
         self._secrets: Mapping[str, str] | None = None
+        self._texts: Mapping[str, str] = {}
         self._set = TargetSet()
         self._retry_at = 0.0
         self._lock = Lock()
 
     def read(self, *, anew: bool = False) -> TargetSet:
-        """Give all targets, from the cache unless asked for `anew` or none is known. May be called by several threads.
+        """Return all targets, cached unless asked for `anew` or none is known. Safe to call from several threads.
 
         Raises:
             TargetsUnavailableError: Secrets Manager fails and no targets are known.
@@ -105,9 +112,10 @@ class Targets:
         return read_again if read_again and read_again.routing_key != target.routing_key else None
 
     def redact(self, text: str) -> str:
-        """Take the routing keys of the targets known now out of a text that came from elsewhere."""
+        """Return a text that came from elsewhere, without the routing keys of the targets known now."""
         for target in self._set.targets:
-            text = text.replace(target.routing_key.get_secret_value(), REDACTED)
+            if target.routing_key:
+                text = text.replace(target.routing_key.get_secret_value(), REDACTED)
         return text
 
     def _read(self, *, anew: bool) -> TargetSet:
@@ -128,10 +136,21 @@ class Targets:
             return replace(self._set, problems=(*self._set.problems, unavailable))
         if secrets is not self._secrets:
             self._secrets = secrets  # type: ignore[assignment]
-            self._set = parse_targets(secrets, self._base_url)  # type: ignore[arg-type]
-            for problem in self._set.problems:
-                self._report(problem)
+            self._replace(secrets)  # type: ignore[arg-type]
         return self._set
+
+    def _replace(self, secrets: Mapping[str, str]) -> None:
+        """Take over what was read; a secret that could not be read this time keeps its last known text."""
+        kept = {name: self._texts[name] for name, text in secrets.items() if not text and self._texts.get(name)}
+        self._texts = {**secrets, **kept}
+        read = parse_targets(self._texts, self._base_url)
+        unread = [
+            InvalidTargetError(f"secret {name}: could not be read this time; its last known text is used")
+            for name in sorted(kept)
+        ]
+        self._set = replace(read, problems=(*read.problems, *unread))
+        for problem in self._set.problems:
+            self._report(problem)
 
 
 def parse_targets(secrets: Mapping[str, str], base_url: str) -> TargetSet:
@@ -162,7 +181,7 @@ def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
             f"secret {secret_name}: url: has to be https on a host of {PAGERDUTY_DOMAIN}, or PAGERDUTY_BASE_URL"
         )
     for field, said in {"name": target.name, "url": target.url or ""}.items():
-        if target.routing_key.get_secret_value() in said:
+        if target.routing_key and target.routing_key.get_secret_value() in said:
             raise InvalidTargetError(f"secret {secret_name}: {field}: holds the routing key, and a log would show it")
     return target
 

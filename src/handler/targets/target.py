@@ -3,21 +3,27 @@
 The routing key is a `SecretStr` from here to the line that builds the request.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from handler.alert import Alert, Status
-from handler.errors import InvalidTargetError, NoTargetError, PublishError
+from handler.errors import InvalidTargetError, NoTargetError, NoTargetsYetError, PublishError
 from handler.outcome import SkipReason
 from handler.pagerduty.events import ROUTING_KEY_CHARACTERS
-from handler.pagerduty.severity import Severity, parse_severity
+from handler.pagerduty.severity import Severity, SeverityWord
 from handler.targets.matchers import Matcher, parse_matcher
-
-
-def _severity(value: Any) -> Any:
-    return (parse_severity(value) or value) if isinstance(value, str) else value
 
 
 def _matcher(value: Any) -> Any:
@@ -25,7 +31,6 @@ def _matcher(value: Any) -> Any:
 
 
 Condition = Annotated[InstanceOf[Matcher], BeforeValidator(_matcher)]
-SeverityWord = Annotated[Severity, BeforeValidator(_severity)]
 
 
 class Headers(BaseModel):
@@ -42,10 +47,12 @@ class Headers(BaseModel):
 
 
 class Target(BaseModel):
-    """A PagerDuty integration, as its secret describes it.
+    """A PagerDuty integration, or `none`, as its secret describes it.
 
     Attributes:
         name: how it is called in logs, metrics and records.
+        type: `none` takes what matches and sends it nowhere.
+        enabled: where false, the target keeps its place in the matching, and what it takes is skipped.
         match: Alertmanager matchers, all of which must match; a target with none takes what no other took.
         default_severity: of alerts that name none, or an unknown one.
         severity_threshold: the least severity that triggers here.
@@ -55,24 +62,46 @@ class Target(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#\s]+$")]
-    type: Literal["pagerduty"]
+    type: Literal["pagerduty", "none"]
     format: Literal["pagerduty"] = "pagerduty"
     url: str | None = None
     enabled: bool = True
-    headers: Headers
+    headers: Annotated[Headers | None, Field(validate_default=True)] = None
     match: tuple[Condition, ...] = ()
     default_severity: SeverityWord = Severity.ERROR
     severity_threshold: SeverityWord | None = None
     auto_resolve: bool = True
 
+    @field_validator("headers")
+    @classmethod
+    def _pages_with_a_key(cls, headers: Headers | None, info: ValidationInfo) -> Headers | None:
+        if headers is None and info.data.get("type") == "pagerduty":
+            raise ValueError('has to hold the routing_key, unless the type is "none"')
+        return headers
+
     @property
     def routing_key(self) -> SecretStr:
-        """The secret."""
-        return self.headers.routing_key
+        """The secret; empty where the type is `none`."""
+        return self.headers.routing_key if self.headers else SecretStr("")
+
+    @property
+    def is_paging(self) -> bool:
+        """Whether it sends to PagerDuty now."""
+        return self.enabled and self.type == "pagerduty"
+
+    def takes(self, labels: Mapping[str, str]) -> bool:
+        """Whether it has matchers, and all of them match."""
+        return bool(self.match) and all(matcher.matches(labels) for matcher in self.match)
 
     def skip_reason(self, alert: Alert, *, has_open_incident: bool = False) -> SkipReason | None:
-        """Return why this target wants nothing of an alert that matches it, or None."""
-        if not self.enabled and not (has_open_incident and alert.status is not Status.FIRING):
+        """Return why nothing is sent of an alert that this target takes, or None where it is sent.
+
+        A disabled target still resolves and acknowledges an incident that is open.
+        """
+        if self.type == "none":
+            return SkipReason.NO_PAGE
+        ends_incident = has_open_incident and alert.status is not Status.FIRING and not alert.is_change
+        if not self.enabled and not ends_incident:
             return SkipReason.TARGET_DISABLED
         if alert.is_change:
             return None
@@ -92,7 +121,7 @@ class Target(BaseModel):
         if alert.is_change and self.routing_key.get_secret_value().startswith("R"):
             raise InvalidTargetError(
                 f"target {self.name}: its routing key is of an event orchestration (R…), which takes no change events; "
-                "give change events a target with a service's integration key"
+                "send change events to a target with a service's integration key"
             )
 
 
@@ -104,29 +133,32 @@ class TargetSet:
     problems: tuple[PublishError, ...] = ()
 
     def named(self, name: str) -> Target | None:
-        """Return the target of this name, enabled or not."""
+        """Return the target of this name, which may be disabled."""
         return next((target for target in self.targets if target.name == name), None)
 
     def with_key(self, routing_key: SecretStr) -> list[Target]:
-        """Return the targets that share a routing key."""
-        return [target for target in self.targets if target.routing_key == routing_key]
+        """Return the targets that page with this key, disabled ones among them: they share its limit."""
+        return [target for target in self.targets if target.type == "pagerduty" and target.routing_key == routing_key]
 
     def taking(self, alert: Alert) -> list[Target]:
-        """Give the enabled targets that the alert asks for by name, or where it names none, that match.
+        """Return the targets that the alert asks for by name, or where it names none, that match.
 
-        Where none matches, those that take what no other took.
+        Where none matches, those that take what no other took. Disabled targets and those of type `none` are among
+        them: `skip_reason` says what becomes of the alert there.
 
         Raises:
+            NoTargetsYetError: there is no target at all.
             NoTargetError: the alert names none, and none takes it.
         """
         if alert.targets:
             return [target for name in alert.targets if (target := self.named(name))]
         labels = alert.matching_labels()
-        enabled = [target for target in self.targets if target.enabled]
-        matching = [t for t in enabled if t.match and all(matcher.matches(labels) for matcher in t.match)]
-        taking = matching or [target for target in enabled if not target.match]
-        if not taking:
-            known = f"{len(enabled)} enabled, none matches and none is without `match`" if enabled else "there is none"
-            broken = "".join(f"; {problem}" for problem in self.problems)
-            raise NoTargetError(f"no target takes this alert: {known}{broken}")
-        return taking
+        matching = [target for target in self.targets if target.takes(labels)]
+        taking = matching or [target for target in self.targets if not target.match]
+        if taking:
+            return taking
+        broken = "".join(f"; {problem}" for problem in self.problems)
+        if not self.targets:
+            raise NoTargetsYetError(f"no target takes this alert: there is none{broken}")
+        known = f"of {len(self.targets)}, none matches and none is without `match`"
+        raise NoTargetError(f"no target takes this alert: {known}{broken}")
