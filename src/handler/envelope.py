@@ -13,13 +13,13 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from handler.errors import InvalidAlertError, NotAnAlertError
+from handler.redaction import redacted
 from handler.validation import (
     Instant,
     LooseText,
     LooseTexts,
     Model,
     Object,
-    hide_routing_keys,
     parse_model,
     parse_text,
     text_of,
@@ -258,7 +258,7 @@ def without_dead_letters(raw: Any) -> Any:
             letter = parse_text(body)
         case _:
             letter = raw
-    return without_dead_letters(letter["record"]) if is_dead_letter(letter) else raw
+    return without_dead_letters(letter["record"]) if is_dead_letter(letter) else redacted(raw)
 
 
 def _content(text: str) -> Any:
@@ -357,6 +357,5 @@ def _inside(
 
 
 def _without_routing_keys(record: Record) -> Record:
-    hidden = hide_routing_keys([record.payload, record.subject, dict(record.attributes)])
-    payload, subject, attributes = hidden
+    payload, subject, attributes = redacted([record.payload, record.subject, dict(record.attributes)])
     return replace(record, payload=payload, subject=subject, attributes=attributes)

@@ -6,7 +6,7 @@ The field types read what AWS and Prometheus write where a text, a number, an ob
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -188,47 +188,3 @@ def _inside(value: Any) -> Iterable[Any]:
             return value
         case _:
             return ()
-
-
-HIDDEN = "(hidden)"
-_KEY_NAMES = frozenset(("routingkey", "servicekey", "integrationkey"))
-_NOT_A_LETTER = re.compile(r"[ _-]")
-_KEY = re.compile(r"[A-Za-z0-9]{20,}")
-"""PagerDuty's have 32 characters; a message queue's routing key is mostly shorter, and is no secret."""
-_KEY_IN_TEXT = re.compile(
-    r"""(?:(?:routing|service|integration)[ _-]?key\\*+["']?\s*+[:=]\s*+\\*+["']?|/integration/)([A-Za-z0-9]{20,})""",
-    re.IGNORECASE,
-)
-"""A key after its name, in YAML, JSON (escaped or not) or `name=value`, or in the URL of an integration."""
-
-
-def hide_routing_keys(value: Any) -> Any:
-    """Return a JSON value in which no routing key shows: under a key's name, in a text, or repeated elsewhere."""
-    keys = set(_keys_in(value))
-    return _without(value, keys) if keys else value
-
-
-def _keys_in(value: Any) -> Iterator[str]:
-    match value:
-        case dict():
-            for name, inner in value.items():
-                if isinstance(inner, str) and _NOT_A_LETTER.sub("", str(name)).lower() in _KEY_NAMES:
-                    yield from _KEY.findall(inner)
-                yield from _keys_in(inner)
-        case list():
-            for inner in value:
-                yield from _keys_in(inner)
-        case str():
-            yield from _KEY_IN_TEXT.findall(value)
-
-
-def _without(value: Any, keys: set[str]) -> Any:
-    match value:
-        case dict():
-            return {_without(name, keys): _without(inner, keys) for name, inner in value.items()}
-        case list():
-            return [_without(inner, keys) for inner in value]
-        case str():
-            return _KEY.sub(lambda found: HIDDEN if found[0] in keys else found[0], value)
-        case _:
-            return value

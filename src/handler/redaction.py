@@ -1,0 +1,108 @@
+"""Keeps routing keys that a message contains out of everything: events, dedup keys, logs, the table, dead letters.
+
+A key is replaced by a mark with eight digits of its SHA-256: messages that differ in nothing else stay different.
+"""
+
+import hashlib
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+_SUSPICIOUS = re.compile(r"(?:routing|service|integration)[ ._-]?key|pagerduty\.com/|/integration/", re.IGNORECASE)
+_NAMES = ("routingkey", "servicekey", "integrationkey")
+_NOT_A_LETTER = re.compile(r"[^a-z]")
+_IN_TEXT = re.compile(
+    r"""((?:routing|service|integration)[ ._-]?key\\*+["']?\s*+[:=]\s*+(?:[>|][+-]?\s*+)?\\*+["']?)"""
+    r"""([A-Za-z0-9+/_=-]{16,})""",
+    re.IGNORECASE,
+)
+"""`routing_key: 0f1e...` in JSON within a text, YAML, a query or plain words, with any number of escapes."""
+_KEY = re.compile(r"[A-Za-z0-9+/_=-]{16,}")
+"""PagerDuty's have 32 characters; a message queue's routing key is mostly shorter or has dots, and is no secret."""
+_IN_URL = re.compile(r"((?:pagerduty\.com|/integration)/(?:[a-z0-9.-]{1,30}/){0,4})([a-z0-9]{20,})", re.IGNORECASE)
+"""The address of an integration contains its key."""
+_LONG = 20
+"""Characters from which on a text that was found to be a key is one wherever else it stands; PagerDuty's have 32."""
+_MARK = "(redacted "
+
+
+def redacted(value: Any) -> Any:
+    """Return a JSON value without the routing keys in it, the same object where there are none."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if not _SUSPICIOUS.search(text):
+            return value
+        keys: set[str] = set()
+        left = _redacted(value, keys)
+        repeated = {key for key in keys if len(key) >= _LONG}
+        return _without_repeats(left, repeated) if repeated else left
+    except RecursionError:
+        return "(nested too deeply to be kept)"
+
+
+def _redacted(value: Any, keys: set[str]) -> Any:
+    match value:
+        case dict():
+            return {
+                _without(name, keys): _hidden(inner, keys) if _is_name(name) else _redacted(inner, keys)
+                for name, inner in value.items()
+            }
+        case list():
+            return [_redacted(inner, keys) for inner in value]
+        case str():
+            return _without(value, keys)
+        case _:
+            return value
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and len(name) < 100 and _NOT_A_LETTER.sub("", name.lower()).endswith(_NAMES)
+
+
+def _hidden(value: Any, keys: set[str]) -> Any:
+    match value:
+        case dict():
+            return {name: _hidden(inner, keys) for name, inner in value.items()}
+        case list():
+            return [_hidden(inner, keys) for inner in value]
+        case str() if _KEY.fullmatch(value.strip()):
+            keys.add(value.strip())
+            return _mark(value.strip())
+        case _:
+            return value
+
+
+def _without(text: Any, keys: set[str]) -> Any:
+    """Return a text without keys: of JSON in it the value without them, written again, else what looks like one."""
+    if not isinstance(text, str) or not _SUSPICIOUS.search(text):
+        return text
+    if text.lstrip().startswith(("{", "[")):
+        with suppress(ValueError):
+            value = json.loads(text)
+            left = _redacted(value, keys)
+            return text if left == value else json.dumps(left)
+
+    def hide(found: re.Match[str]) -> str:
+        keys.add(found[2])
+        return found[1] + _mark(found[2])
+
+    return _IN_URL.sub(hide, _IN_TEXT.sub(hide, text))
+
+
+def _without_repeats(value: Any, keys: set[str]) -> Any:
+    match value:
+        case dict():
+            return {_without_repeats(name, keys): _without_repeats(inner, keys) for name, inner in value.items()}
+        case list():
+            return [_without_repeats(inner, keys) for inner in value]
+        case str():
+            for key in keys:
+                value = value.replace(key, _mark(key))
+            return value
+        case _:
+            return value
+
+
+def _mark(key: str) -> str:
+    return f"{_MARK}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:8]})"
