@@ -1,107 +1,117 @@
-"""The last resort: whatever came by a topic, a bus or a queue and is of no other source, as a trigger.
+"""The last resort: whatever was published and is of no other source, as a trigger that says in words what it is about.
 
-Nobody wires something to a pager for nothing. A direct invocation came by no such road and is left alone.
+Nobody wires something to a pager for nothing. A direct invocation was not published, and is left alone.
 """
 
-import json
+import re
 from typing import Any
 
-from handler.alert import Alert, Status
+from handler.alert import Alert, Ignored, Status
 from handler.envelope import Record
+from handler.outcome import SkipReason
 from handler.pagerduty.events import truncate
+from handler.pagerduty.severity import Severity, parse_severity
 from handler.sources.aws import Arn, filled
+from handler.sources.words import (
+    GOOD,
+    PROGRESS,
+    digest_of,
+    first_line,
+    headline,
+    links_in,
+    place_in,
+    severity_word,
+    state_word,
+    states_of,
+)
 
 ORIGIN = "generic"
-_HEADLINES = ("title", "summary", "subject", "message", "description", "text", "name")
-"""Where a JSON object mostly says what it is about, most telling first."""
 MAX_NAME_CHARACTERS = 255
+_IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
+"""By these a sender says which of its messages belong together. An `id` may be the message's own, or a constant."""
+_GOOD_HEADING = re.compile(r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\s?[:\]\u2013-]", re.IGNORECASE)
+_NOTHING_SAID = "A message without text"
 
 
 def recognises(record: Record) -> bool:
-    """Recognise all that was published rather than handed to the function."""
+    """Return whether it was published rather than handed to the function."""
     return bool(record.topic_arn or record.detail_type or record.event_source or record.message_id)
 
 
-def parse(record: Record) -> list[Alert]:
-    """Give a trigger that shows the whole message."""
-    if record.detail_type or record.event_source:
-        return [_from_event(record)]
-    return [_from_message(record)]
-
-
-def _from_message(record: Record) -> Alert:
+def parse(record: Record) -> list[Alert | Ignored]:
+    """Return a trigger that shows the whole message; a resolve or nothing for good news, nothing for progress."""
+    kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "")
+    is_event = bool(record.detail_type or record.event_source)
+    subject, said = first_line(record.subject), headline(record.payload)
+    name = (kind or "An event") if is_event else subject or said or _NOTHING_SAID
+    severity = severity_word(record.payload)
+    reason = _reason(record, severity)
+    identity = _identity(record.payload)
+    if reason is SkipReason.IN_PROGRESS or (reason and not identity):
+        return [Ignored(reason, truncate(name, MAX_NAME_CHARACTERS))]
     topic = Arn.of(record.topic_arn)
-    subject, said = record.subject.strip(), _headline(record.payload)
-    headline = subject or said or "A message without text"
-    return _alert(
-        record,
-        # what varies from one message to the next, such as a time, keeps out of the key where there is a subject
-        fingerprint=f"{record.topic_arn or 'sqs'}#{subject or said or record.message_id}",
-        name=headline,
-        summary=f"{headline}: {said}" if said and said != headline else headline,
-        location=topic.resource or record.topic_arn,
-        component=topic.resource,
-        group=topic.account,
-        labels=filled({"topic": topic.resource, "account": topic.account, "region": topic.region}),
-    )
-
-
-def _from_event(record: Record) -> Alert:
-    resources = sorted(record.resources)
-    place = "" if resources else f"{record.account}:{record.region}:"
-    said = _headline(record.payload)
-    kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "An event")
-    return _alert(
-        record,
-        fingerprint=f"{place}{record.event_source}#{record.detail_type}#{','.join(resources)}",
-        name=kind,
-        summary=f"{kind}: {said}" if said else kind,
-        location=next((resource for resource in resources if resource.strip()), record.event_source),
-        component=record.event_source,
-        group=record.account,
-        class_=record.detail_type,
-        labels=filled(
-            {
-                "event_source": record.event_source,
-                "detail_type": record.detail_type,
-                "account": record.account,
-                "region": record.region,
-            }
-        ),
-    )
-
-
-def _alert(record: Record, *, name: str, **fields: Any) -> Alert:
-    payload = record.payload
-    severity = payload.get("severity") if isinstance(payload, dict) else None
-    return Alert(
-        name=truncate(name, MAX_NAME_CHARACTERS),
-        status=Status.FIRING,
-        observed_at=record.published_at,
-        origin=ORIGIN,
-        severity_word=severity if isinstance(severity, str) else "",
-        details={
+    own_id = "" if is_event or subject or said else f":{record.message_id}"  # nobody knows that two of them are one
+    common: dict[str, Any] = {
+        "fingerprint": f"{ORIGIN}:{identity or digest_of(record) + own_id}",
+        "name": truncate(name, MAX_NAME_CHARACTERS),
+        "status": Status.RESOLVED if reason else Status.FIRING,
+        "observed_at": record.published_at,
+        "origin": ORIGIN,
+        "severity_word": severity,
+        "summary": name if not said or said in name else said if name in said else f"{name}: {said}",
+        "links": links_in(record.payload),
+        "details": {
             **filled({"subject": record.subject, "topic": record.topic_arn}),
             "resources": list(record.resources),
-            "message": payload,
+            "message": record.payload,
         },
-        **fields,
-    )
+    }
+    place = place_in(record.payload)
+    if is_event:
+        listed = next((resource for resource in sorted(record.resources) if resource.strip()), "")
+        labels = {"event_source": record.event_source, "detail_type": record.detail_type}
+        return [
+            Alert(
+                **common,
+                location=listed or place or record.event_source,
+                component=record.event_source,
+                group=record.account,
+                class_=record.detail_type,
+                labels=filled({**labels, "account": record.account, "region": record.region}),
+            )
+        ]
+    return [
+        Alert(
+            **common,
+            location=place or topic.resource or record.topic_arn,
+            component=topic.resource,
+            group=topic.account,
+            labels=filled({"topic": topic.resource, "account": topic.account, "region": topic.region}),
+        )
+    ]
 
 
-def _headline(payload: Any) -> str:
-    """Give the first line of a text, or what a JSON object says under the usual names, or its beginning."""
-    if isinstance(payload, dict):
-        said = (payload[name] for name in _HEADLINES if isinstance(payload.get(name), str))
-        return next((line for text in said if (line := _first_line(text))), "") or _beginning(payload)
-    return _first_line(payload) if isinstance(payload, str) else _beginning(payload)
+def _identity(payload: Any) -> str:
+    if not isinstance(payload, dict):
+        return ""
+    return next((text for name in _IDENTITIES if isinstance(text := payload.get(name), str) and text.strip()), "")
 
 
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0].strip()
+def _reason(record: Record, severity: str) -> SkipReason | None:
+    """Return why a message needs no trigger, or None where it does.
 
-
-def _beginning(value: Any) -> str:
-    return (
-        truncate(json.dumps(value, ensure_ascii=False), MAX_NAME_CHARACTERS) if value not in (None, "", {}, []) else ""
-    )
+    Only a state by itself is good news or progress: a message in which any other state stands beside it pages, and one
+    that is urgent is more than progress.
+    """
+    heading = first_line(record.subject) or (record.payload if isinstance(record.payload, str) else "")
+    if _GOOD_HEADING.match(heading):
+        return SkipReason.NOTICE
+    states = states_of(record.payload)
+    if not states and record.event_source.startswith("aws."):
+        states = {state_word(record.detail_type.rpartition(" ")[2])} & (GOOD | PROGRESS)
+    if states and states <= GOOD:
+        return SkipReason.NOTICE
+    is_urgent = parse_severity(severity) in (Severity.CRITICAL, Severity.ERROR)
+    if states and states <= GOOD | PROGRESS and not is_urgent:
+        return SkipReason.IN_PROGRESS
+    return None

@@ -1,0 +1,255 @@
+"""What words in a message mean: which states are good news or progress, what is a headline, a severity, a link.
+
+Used where no source knows the shape of a message, and by the catalog for the words of a state.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from handler.alert import Link
+from handler.envelope import Record
+from handler.pagerduty.events import truncate
+from handler.pagerduty.severity import Severity, parse_severity
+from handler.validation import text_of
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+GOOD = _words(
+    "OK SUCCESS SUCCEEDED SUCCESSFUL SUCCEED COMPLETE COMPLETED COMPLIANT CLOSED RESOLVED RECOVERED RECOVERY AVAILABLE"
+    " HEALTHY PASSED NORMAL CLEARED FIXED"
+)
+PROGRESS = _words("RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED")
+_NOT_IN_A_WORD = re.compile(r"[\s_-]+")
+_STATES = _words(
+    "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
+    " jobstatus result outcome compliancetype"
+)
+_SEVERITIES = ("severity", "alertseverity", "sev", "level", "priority", "urgency")
+_SEVERITY_INSIDE = ("label", "description", "name", "value", "level")
+_OCSF_SEVERITIES = {2: Severity.INFO, 1: Severity.INFO, 3: Severity.WARNING, 4: Severity.ERROR, 5: Severity.CRITICAL}
+"""https://schema.ocsf.io/1.5.0/classes/detection_finding: `severity_id`; 6 is Fatal."""
+_HEADLINES = (
+    *("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "message", "msg"),
+    *("description", "text", "errormessage", "error", "reason", "name", "rulename", "body", "detail", "details"),
+)
+"""Where a message mostly says what it is about, most telling first; names are compared without case and punctuation."""
+_REASONS = ("message", "description", "reason", "errormessage", "error", "statusreason", "cause", "text", "details")
+_PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
+_INSIDE = (
+    "detail",
+    "details",
+    "payload",
+    "alert",
+    "incident",
+    "event",
+    "data",
+    "body",
+    "content",
+    "message",
+    "finding",
+)
+_NO_HEADLINES = frozenset({"", "none", "null", "undefined", "nil", "-", "(no subject)", "no subject", "untitled"})
+_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]")
+_JSON_MARKS = re.compile(r'[{}\[\]"\\]+')
+_URL = re.compile(r"https?://[^\s<>\"'`|\\^{}\[\]()]{3,1000}")
+_END_OF_SENTENCE = ".,;:!?*_"
+_MAX_LINKS = 10
+_MAX_DEPTH = 4
+_MAX_CHARACTERS = 300
+_MAX_FACTS = 8
+
+
+def state_word(text: str) -> str:
+    """Return a state as the tables spell it: `In progress` and `in-progress` are both IN_PROGRESS."""
+    return _NOT_IN_A_WORD.sub("_", text.strip()).upper()
+
+
+def states_of(payload: Any) -> set[str]:
+    """Return the words of all states that an object names, at its top or one level down."""
+    return {state_word(value) for name, value in _near(payload) if name in _STATES and isinstance(value, str)}
+
+
+def severity_word(payload: Any) -> str:
+    """Return the word for the severity of a message, at its top or one level down; empty where it names none.
+
+    A word that means one of PagerDuty's severities goes before one that nobody knows.
+    """
+    unknown = ""
+    named = [(name, value) for name, value in _near(payload) if name in _SEVERITIES or name == "severityid"]
+    for wanted in (*_SEVERITIES, "severityid"):
+        for value in (value for name, value in named if name == wanted):
+            word = _severity_in(value, is_ocsf=wanted == "severityid")
+            if word and parse_severity(word):
+                return word
+            unknown = unknown or (word if wanted == "severity" else "")
+    return unknown
+
+
+def _severity_in(value: Any, *, is_ocsf: bool) -> str:
+    match value:
+        case str():
+            return value.strip()
+        case dict():
+            inner = {_plain(name): text for name, text in value.items() if isinstance(text, str)}
+            return next((inner[name].strip() for name in _SEVERITY_INSIDE if inner.get(name, "").strip()), "")
+        case int() if is_ocsf and not isinstance(value, bool):
+            return str(Severity.CRITICAL if value == 6 else _OCSF_SEVERITIES.get(value, ""))
+        case _:
+            return ""
+
+
+def headline(payload: Any) -> str:
+    """Return in one line what a message is about, never as JSON; empty where it holds nothing."""
+    return truncate(_headline(payload, 0), _MAX_CHARACTERS)
+
+
+def _headline(payload: Any, depth: int) -> str:
+    match payload:
+        case str():
+            inner = _json_in(payload) if depth < _MAX_DEPTH else None
+            return first_line(payload) if inner is None else _headline(inner, depth + 1)
+        case dict():
+            return _headline_of_object(payload, depth) if depth < _MAX_DEPTH else ""
+        case [only]:
+            return _headline(only, depth + 1) if depth < _MAX_DEPTH else ""
+        case [first, *rest]:
+            said = _headline(first, depth + 1) if depth < _MAX_DEPTH else ""
+            return f"{said} (and {len(rest)} more)" if said else ""
+        case _:
+            return text_of(payload)
+
+
+def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
+    texts = {_plain(name): value for name, value in payload.items() if isinstance(value, str)}
+    said = [line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))]
+    if said:
+        reasons = [line for name in _REASONS if (line := _line_of(texts.get(name, ""), depth))]
+        reason = next((line for line in reasons if line not in said[0] and said[0] not in line), "")
+        return f"{said[0]}: {reason}" if reason else said[0]
+    objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
+    for name in sorted(objects, key=lambda name: (name not in _INSIDE, list(objects).index(name)))[:_MAX_FACTS]:
+        if _has_headline(objects[name]) and (inner := _headline(objects[name], depth + 1)):
+            return inner
+    return facts(payload)
+
+
+def _has_headline(value: Any) -> bool:
+    inner = value[0] if isinstance(value, list) and value else value
+    return isinstance(inner, dict) and any(_plain(name) in _HEADLINES for name in inner)
+
+
+def _line_of(text: str, depth: int) -> str:
+    return _headline(text, depth + 1) if text else ""
+
+
+def facts(payload: Mapping[Any, Any]) -> str:
+    """Return the first few facts of an object in words: `job nightly import, rows 0`."""
+    said = [f"{name} {line}" for name, value in _flat(payload) if (line := first_line(text_of(value)))]
+    return ", ".join(said[:_MAX_FACTS])
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text that says something; of JSON that is damaged, the words."""
+    start = text.strip()[:20_000]
+    line = next((line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")), "")
+    looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
+    if looks_like_json:
+        line = " ".join(_JSON_MARKS.sub(" ", line).split()).replace(" :", ":").replace(" ,", ",")
+    return "" if line.lower() in _NO_HEADLINES else line
+
+
+def _json_in(text: str) -> Any:
+    """Return the object or list that a text is as JSON, or None."""
+    if not text.lstrip().startswith(("{", "[", '"')):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list | str) else None
+
+
+def place_in(payload: Any) -> str:
+    """Return what a message says it is about, as a host, a service or a resource; empty where it does not."""
+    found: dict[str, str] = {}
+    for name, value in _near(payload):
+        if name in _PLACES and isinstance(value, str | int) and (text := text_of(value).strip()):
+            found.setdefault(name, text)
+    return next((found[name] for name in _PLACES if name in found), "")
+
+
+def links_in(*payloads: Any) -> tuple[Link, ...]:
+    """Return the first addresses in the texts of a message, at any depth."""
+    links: dict[str, Link] = {}
+    for payload in payloads:
+        for text in _texts(payload):
+            for url in _URL.findall(text):
+                address = url.rstrip(_END_OF_SENTENCE)
+                links.setdefault(address, Link(address))
+                if len(links) == _MAX_LINKS:
+                    return tuple(links.values())
+    return tuple(links.values())
+
+
+def digest_of(record: Record) -> str:
+    """Return the SHA-256 of all that a message says: the identity of one that names nothing else.
+
+    An event has the same one whether it came by a rule or by a topic. What varies from one delivery of a message to the
+    next is no part of it.
+    """
+    is_event = bool(record.detail_type or record.event_source)
+    if is_event:
+        around: list[Any] = [record.event_source, record.detail_type, record.account, record.region]
+        around.append(sorted(record.resources))
+    else:
+        around = [record.topic_arn, record.subject, dict(record.attributes)]
+    text = json.dumps([around, record.payload], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(name: Any) -> str:
+    return _NOT_IN_A_NAME.sub("", name[:100].lower()) if isinstance(name, str) else ""
+
+
+def _near(payload: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of an object, then those of the objects in it, and of the first in a list."""
+    if isinstance(payload, list):
+        payload = payload[0] if payload else None
+    if not isinstance(payload, dict):
+        return
+    yield from ((_plain(name), value) for name, value in payload.items())
+    for value in payload.values():
+        inner = value[0] if isinstance(value, list) and value else value
+        if isinstance(inner, dict):
+            yield from ((_plain(name), deeper) for name, deeper in inner.items())
+
+
+def _flat(payload: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in payload.items():
+        if isinstance(value, dict):
+            yield from ((str(inner), deeper) for inner, deeper in value.items() if not isinstance(deeper, dict | list))
+        elif isinstance(value, list):
+            yield str(name), next((each for each in value if not isinstance(each, dict | list)), "")
+        else:
+            yield str(name), value
+
+
+def _texts(payload: Any) -> Iterable[str]:
+    level = [payload]
+    while level:
+        inside: list[Any] = []
+        for value in level:
+            match value:
+                case str():
+                    yield value
+                case dict():
+                    inside.extend(value.values())
+                case list():
+                    inside.extend(value)
+        level = inside
