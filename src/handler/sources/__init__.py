@@ -258,6 +258,24 @@ def _backup() -> Source:
     return backup
 
 
+def _pagerduty_body() -> Source:
+    from handler.sources import pagerduty_body
+
+    return pagerduty_body
+
+
+def _chatbot() -> Source:
+    from handler.sources import chatbot
+
+    return chatbot
+
+
+def _catalog() -> Fallback:
+    from handler.sources import catalog
+
+    return catalog
+
+
 def _notices() -> Fallback:
     from handler.sources import notices
 
@@ -407,6 +425,27 @@ def _is_backup_text(record: Record) -> bool:
     return is_job and isinstance(record.payload, str) and not record.detail_type
 
 
+def _is_pagerduty_body(record: Record) -> bool:
+    """Return whether it is a body of PagerDuty's Events API, or the payload of its CloudWatch integration."""
+    match record.payload:
+        case {"event_action": str(), "payload": dict()} | {"event_action": str(), "dedup_key": _}:
+            return True
+        case {"event_action": str(), "routing_key": _} | {"event_type": str(), "service_key": _}:
+            return True
+        case {"NewStateValue": str()}:
+            return not record.detail_type
+        case _:
+            return False
+
+
+def _is_custom_notification(record: Record) -> bool:
+    match record.payload:
+        case {"source": "custom", "content": dict()}:
+            return True
+        case _:
+            return False
+
+
 SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
     (_is_failure, _failures),
     (_is_native, _native),
@@ -422,8 +461,10 @@ SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
     (_is_autoscaling_message, _autoscaling),
     (_keys("LifecycleTransition", "AutoScalingGroupName"), _autoscaling),
     (_is_backup_text, _backup),
+    (_is_pagerduty_body, _pagerduty_body),
+    (_is_custom_notification, _chatbot),
 )
 """The sources of everything else, tried in this order; the checks are cheap and import nothing."""
 
-FALLBACKS: tuple[Load[Fallback], ...] = (_notices, _generic)
-"""Asked in this order where no table names a source. `catalog` belongs before `generic`, the last resort."""
+FALLBACKS: tuple[Load[Fallback], ...] = (_notices, _catalog, _generic)
+"""Asked in this order where no table names a source; `generic` is the last resort."""
