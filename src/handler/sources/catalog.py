@@ -1,0 +1,165 @@
+"""AWS services whose events need no logic of their own: one row each in `catalog_events` and `catalog_messages`.
+
+What is bad triggers, what is good resolves the same thing, progress and notices are ignored by name. A state that no
+row knows pages with its name.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from handler.alert import CHANGE_EVENT_LABEL, Alert, Ignored, Link, Status
+from handler.envelope import Record
+from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity, parse_severity
+from handler.sources.aws import Arn, console_url, filled
+from handler.sources.row import Fields, Path, Row, Shape, Verdict
+from handler.sources.words import digest_of, first_line, state_word
+from handler.validation import text_of
+
+_REASONS = {Verdict.PROGRESS: SkipReason.IN_PROGRESS, Verdict.NOTICE: SkipReason.NOTICE}
+_MAX_REASON_CHARACTERS = 500
+
+
+def recognises(record: Record) -> bool:
+    """Return whether a row describes the record."""
+    return _find(record) is not None
+
+
+def parse(record: Record) -> list[Alert | Ignored]:
+    """Return what the record's row makes of it."""
+    found = _find(record)
+    if found is None:
+        return []
+    row, fields = (found.row, found.read(record)) if isinstance(found, Shape) else (found, _detail(record))
+    return _outcome(row, fields, record)
+
+
+def _find(record: Record) -> Row | Shape | None:
+    if record.detail_type:
+        from handler.sources.catalog_events import EVENTS
+
+        row = EVENTS.get(record.detail_type)
+        return row if row and row.source in ("", record.event_source) else None
+    from handler.sources.catalog_messages import MESSAGES
+
+    return next((shape for shape in MESSAGES if shape.is_one(record)), None)
+
+
+def _detail(record: Record) -> Fields:
+    return record.payload if isinstance(record.payload, dict) else {}
+
+
+def _outcome(row: Row, fields: Fields, record: Record) -> list[Alert | Ignored]:
+    said = text_at(row.state, fields, record)
+    state = state_word(said)
+    verdict = row.verdict(state)
+    if verdict in _REASONS:
+        return [Ignored(_REASONS[verdict], " ".join(part for part in (row.name, said) if part))]
+    alert = _alert(row, fields, record, said=said, state=state, is_good=verdict is not Verdict.BAD)
+    if verdict is Verdict.CHANGE:
+        return [_change(alert, record)]
+    return [alert, _change(alert, record)] if row.leaves_change and verdict is Verdict.GOOD else [alert]
+
+
+def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, is_good: bool) -> Alert:
+    topic = Arn.of(record.topic_arn)
+    account = record.account or topic.account
+    region = record.region or topic.region
+    identity = "/".join(part for path in row.id if (part := text_at(path, fields, record)))
+    place = text_at(row.place, fields, record) or identity
+    if not identity:
+        fingerprint = f"{row.origin}:{digest_of(record)}"
+    elif identity.startswith("arn:"):
+        fingerprint = f"{identity}#{row.key}"
+    else:
+        fingerprint = f"{row.origin}:{account}:{'' if row.is_global else region}:{identity}#{row.key}"
+    reasons = [reason for template in row.reasons if (reason := _filled_in(template, fields, record))]
+    shown = Arn.of(place).resource or place
+    reasons = [reason for reason in reasons if reason not in (shown, place)]
+    heading = " ".join(part for part in (row.name, said) if part)
+    links = [Link(address) for path in row.links if (address := text_at(path, fields, record))]
+    console, fragment = row.console
+    if console:
+        fragment = _filled_in(fragment, fields, record, is_quoted=True)
+        links.append(Link(console_url(console, region=region, fragment=fragment), f"{row.service} console"))
+    labels = {name: text_at(path, fields, record) for name, path in row.labels.items()}
+    return Alert(
+        fingerprint=fingerprint,
+        name=row.name,
+        status=Status.RESOLVED if is_good else Status.FIRING,
+        observed_at=record.published_at,
+        origin=row.origin,
+        labels=filled({"account": account, "region": region, "detail_type": record.detail_type, **labels}),
+        severity_word=_severity_word(row, state, fields, record),
+        summary=": ".join([heading, *([shown] if shown else []), *(["; ".join(reasons)] if reasons else [])]),
+        location=place,
+        component=row.service,
+        group=account,
+        class_=row.name,
+        client=row.service,
+        client_url=links[-1].href if links else "",
+        links=tuple(links),
+        details={"state": said, "subject": record.subject, "message": record.payload},
+    )
+
+
+def _severity_word(row: Row, state: str, fields: Fields, record: Record) -> str:
+    word = text_at(row.severity_path, fields, record) if row.severity_path else ""
+    if parse_severity(word):
+        return word
+    severity: Severity | None = row.severities.get(state, row.severity)
+    return str(severity or "")
+
+
+def _change(alert: Alert, record: Record) -> Alert:
+    """Return the change event that tells whoever looks at the next incident what changed before."""
+    return Alert(
+        fingerprint=f"{alert.fingerprint}#{record.message_id}",
+        name=alert.name,
+        status=Status.RESOLVED,
+        observed_at=alert.observed_at,
+        starts_at=alert.observed_at,
+        origin=alert.origin,
+        labels={**alert.labels, CHANGE_EVENT_LABEL: "true"},
+        summary=alert.summary,
+        location=alert.location,
+        links=alert.links,
+        details=alert.details,
+    )
+
+
+def text_at(paths: Path, fields: Fields, record: Record) -> str:
+    """Return the first text, number or truth value that one of the paths leads to; empty where none does."""
+    if not isinstance(paths, str):
+        return paths(fields).strip()
+    for path in paths.split("|"):
+        value: Any
+        if path.startswith("@resource"):
+            resource, end = next(iter(record.resources), ""), path.partition(":")[2]
+            value = resource.partition(end)[0] if end else resource
+        else:
+            value = record.message_id if path == "@id" else _at(path, fields)
+        if text := text_of(value).strip():
+            return text
+    return ""
+
+
+def _at(path: str, value: Any) -> Any:
+    for name in path.split("."):
+        if isinstance(value, list):
+            value = next(iter(value), None)
+        value = value.get(name) if isinstance(value, dict) else None
+    return next(iter(value), None) if isinstance(value, list) else value
+
+
+def _filled_in(template: str, fields: Fields, record: Record, *, is_quoted: bool = False) -> str:
+    """Return a template with its paths filled in; empty where one leads nowhere."""
+    parts = template.split("{")
+    filled_in = parts[0]
+    for part in parts[1:]:
+        path, _, rest = part.partition("}")
+        text = first_line(text_at(path, fields, record))[:_MAX_REASON_CHARACTERS]
+        if not text:
+            return ""
+        filled_in += (quote(text, safe="") if is_quoted else text) + rest
+    return filled_in

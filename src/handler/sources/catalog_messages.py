@@ -1,0 +1,310 @@
+"""The catalog's rows of what AWS services publish to a topic themselves, by the shape of the message."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+from handler.envelope import Record
+from handler.pagerduty.severity import Severity
+from handler.sources.catalog_events import (
+    ANOMALY,
+    COMPLIANCE,
+    HEALTH_OF_BEANSTALK,
+    MAIL,
+    STATES_OF_STACK,
+    resource_state,
+    stack_name,
+    stack_of,
+)
+from handler.sources.row import Fields, Row, Shape, Verdict
+
+_LINE = re.compile(r"^([A-Za-z][A-Za-z ]{0,40}):[ \t]*(\S[^\n]*)$", re.MULTILINE)
+_ASSIGNMENT = re.compile(r"^(\w{1,40})='([^\n]*)'$", re.MULTILINE)
+_MAX_CHARACTERS = 20_000
+_ELASTICACHE = "ElastiCache:"
+_OUTCOME = re.compile(r"(?:Complete|Completed|Failed|Started|Scheduled|Rescheduled|Canceled)$")
+
+
+def _object(record: Record) -> Mapping[str, Any]:
+    return record.payload if isinstance(record.payload, dict) else {}
+
+
+def _text(record: Record) -> str:
+    return record.payload[:_MAX_CHARACTERS] if isinstance(record.payload, str) else ""
+
+
+def _lines(record: Record) -> dict[str, str]:
+    return {name: value.strip() for name, value in reversed(_LINE.findall(_text(record)))}
+
+
+# --- CloudFormation ---------------------------------------------------------------------------------------------------
+
+
+def _is_stack_event(record: Record) -> bool:
+    text = _text(record)
+    return text.lstrip().startswith("StackId='") and "\nResourceStatus='" in text
+
+
+def _stack_event(record: Record) -> Fields:
+    return dict(_ASSIGNMENT.findall(_text(record)))
+
+
+def _stack_state(fields: Fields) -> str:
+    """Return the state of the stack; of a resource in it only that it failed, unless others' failure stopped it."""
+    is_stack = fields.get("PhysicalResourceId") == fields.get("StackId") or (
+        fields.get("ResourceType") == "AWS::CloudFormation::Stack"
+        and fields.get("LogicalResourceId") == fields.get("StackName")
+    )
+    if is_stack:
+        return str(fields.get("ResourceStatus", ""))
+    is_cancelled = "cancelled" in str(fields.get("ResourceStatusReason", "")).lower()
+    return "RESOURCE_PROGRESS" if is_cancelled else resource_state(fields)
+
+
+_STACK = Row(
+    origin="cloudformation",
+    service="AWS CloudFormation",
+    name="CloudFormation stack",
+    id=(stack_of,),
+    place=stack_name,
+    state=_stack_state,
+    reasons=("{LogicalResourceId}", "{ResourceStatusReason}"),
+    labels={"resource_type": "ResourceType"},
+    console=("cloudformation/home", "/stacks/stackinfo?stackId={StackId}"),
+    **STATES_OF_STACK,
+)
+
+
+# --- Elastic Beanstalk ------------------------------------------------------------------------------------------------
+
+
+def _is_beanstalk(record: Record) -> bool:
+    text = _text(record)
+    return text.startswith("Timestamp:") and "\nEnvironment: " in text and "\nApplication: " in text
+
+
+_BEANSTALK = Row(
+    origin="elasticbeanstalk",
+    service="AWS Elastic Beanstalk",
+    name="Elastic Beanstalk environment",
+    id=("Application", "Environment"),
+    place="Environment",
+    labels={"application": "Application", "environment": "Environment"},
+    links=("Environment URL",),
+    **HEALTH_OF_BEANSTALK,
+)
+
+
+# --- ElastiCache ------------------------------------------------------------------------------------------------------
+
+
+def _is_elasticache(record: Record) -> bool:
+    fields = _object(record)
+    return len(fields) == 1 and next(iter(fields)).startswith(_ELASTICACHE)
+
+
+def _elasticache(record: Record) -> Fields:
+    [(name, cluster)] = _object(record).items()
+    event = name.removeprefix(_ELASTICACHE).strip()
+    return {"event": event, "topic": _OUTCOME.sub("", event.partition(" ")[0]), "cluster": cluster}
+
+
+_CACHE = Row(
+    origin="elasticache",
+    service="Amazon ElastiCache",
+    name="ElastiCache",
+    id=("cluster", "topic"),
+    key="event",
+    place="cluster",
+    state="event",
+    bad=(
+        "FAILOVERCOMPLETE",
+        "ADDCACHENODEFAILED",
+        "CACHECLUSTERPROVISIONINGFAILED",
+        "CACHECLUSTERSCALINGFAILED",
+        "CACHENODEREPLACESTARTED",
+        "CACHENODESREBOOTED",
+        "REPLICATIONGROUPSCALINGFAILED",
+        "SNAPSHOTFAILED",
+    ),
+    good=(
+        "ADDCACHENODECOMPLETE",
+        "CACHECLUSTERPROVISIONINGCOMPLETE",
+        "CACHECLUSTERSCALINGCOMPLETE",
+        "CACHENODEREPLACECOMPLETE",
+        "REPLICATIONGROUPSCALINGCOMPLETE",
+        "SNAPSHOTCOMPLETE",
+    ),
+    notice=(
+        "CACHECLUSTERPARAMETERSCHANGED",
+        "CACHECLUSTERSECURITYGROUPMODIFIED",
+        "CERTIFICATERENEWALCOMPLETE",
+        "CREATEREPLICATIONGROUPCOMPLETE",
+        "DELETECACHECLUSTERCOMPLETE",
+        "NODEREPLACEMENTCANCELED",
+        "NODEREPLACEMENTRESCHEDULED",
+        "NODEREPLACEMENTSCHEDULED",
+        "REMOVECACHENODECOMPLETE",
+        "SERVICEUPDATEAVAILABLEFORNODE",
+    ),
+    severities={"CACHENODEREPLACESTARTED": Severity.WARNING, "SNAPSHOTFAILED": Severity.WARNING},
+    labels={"cluster": "cluster"},
+)
+"""https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/ElastiCacheSNS.html"""
+
+
+# --- Redshift ---------------------------------------------------------------------------------------------------------
+
+
+def _is_redshift(record: Record) -> bool:
+    fields = _object(record)
+    about = fields.get("About this Event", fields.get("Event ID"))
+    return "Event Source" in fields and isinstance(about, str) and "REDSHIFT-EVENT-" in about
+
+
+def _redshift(record: Record) -> Fields:
+    fields = _object(record)
+    about = str(fields.get("About this Event", fields.get("Event ID")))
+    return {**fields, "event_id": "REDSHIFT-EVENT-" + about.rpartition("REDSHIFT-EVENT-")[2]}
+
+
+_REDSHIFT = Row(
+    origin="redshift",
+    service="Amazon Redshift",
+    name="Redshift",
+    id=("Event Source", "Resource|Source ID", "event_id"),
+    key="event",
+    place="Resource|Source ID",
+    state="Severity",
+    bad=("ERROR",),
+    notice=("INFO",),
+    severity_path="Severity",
+    reasons=("{Event Message}",),
+    labels={"event_id": "event_id", "source_type": "Event Source"},
+    links=("Identifier Link", "About this Event"),
+)
+"""https://docs.aws.amazon.com/redshift/latest/mgmt/working-with-event-notifications.html"""
+
+
+# --- SES --------------------------------------------------------------------------------------------------------------
+
+
+def _is_mail(record: Record) -> bool:
+    fields = _object(record)
+    return isinstance(fields.get("mail"), dict) and bool(fields.keys() & {"eventType", "notificationType"})
+
+
+# --- S3 ---------------------------------------------------------------------------------------------------------------
+
+
+def _is_bucket(record: Record) -> bool:
+    return _object(record).get("eventSource") == "aws:s3"
+
+
+def _bucket(record: Record) -> Fields:
+    fields = _object(record)
+    key = fields.get("s3", {}).get("object", {}).get("key") if _has_object(fields) else ""
+    return {**fields, "key": unquote_plus(key) if isinstance(key, str) else ""}
+
+
+def _has_object(fields: Fields) -> bool:
+    match fields:
+        case {"s3": {"object": dict()}}:
+            return True
+        case _:
+            return False
+
+
+_BUCKET = Row(
+    origin="s3",
+    service="Amazon S3",
+    name="S3",
+    id=("s3.bucket.name", "key", "eventName"),
+    key="object",
+    place="s3.bucket.name",
+    state="eventName",
+    bad=("OBJECTREMOVED:*", "OBJECTCREATED:*"),
+    severity=None,
+    reasons=("{key}", "by {userIdentity.principalId}"),
+    labels={"bucket": "s3.bucket.name", "event": "eventName"},
+)
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+
+
+# --- Budgets, cost anomalies ------------------------------------------------------------------------------------------
+
+
+def _is_budget(record: Record) -> bool:
+    text = _text(record)
+    return "\nBudget Name: " in text and "Budget" in text[:300]
+
+
+def _budget(record: Record) -> Fields:
+    lines = _lines(record)
+    amounts = [name for name in lines if name.lower().endswith(" amount") and not name.startswith("Budgeted")]
+    said = record.subject.removeprefix("AWS Budgets:").strip()
+    return {
+        **lines,
+        "amount": f"{amounts[-1].lower()} {lines[amounts[-1]]}" if amounts else "",
+        "said": said or f"{lines.get('Budget Name', '')} has exceeded its alert threshold",
+    }
+
+
+_BUDGET = Row(
+    origin="budgets",
+    service="AWS Budgets",
+    name="Budget",
+    id=("Budget Name", "Alert Type", "Alert Threshold"),
+    key="budget",
+    place="Budget Name",
+    severity=Severity.WARNING,
+    reasons=("{said}", "{amount}", "threshold {Alert Threshold}"),
+    labels={"budget": "Budget Name", "alert_type": "Alert Type"},
+    console=("billing/home", "/budgets"),
+)
+"""https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html"""
+
+
+def _is_anomaly(record: Record) -> bool:
+    return {"anomalyId", "impact"} <= _object(record).keys()
+
+
+# --- Config -----------------------------------------------------------------------------------------------------------
+
+
+def _is_compliance(record: Record) -> bool:
+    return _object(record).get("messageType") == "ComplianceChangeNotification"
+
+
+def _is_other_of_config(record: Record) -> bool:
+    kind = _object(record).get("messageType")
+    return isinstance(kind, str) and kind.startswith(
+        ("Configuration", "OversizedConfiguration", "ScheduledNotification")
+    )
+
+
+_OTHER_OF_CONFIG = Row(
+    origin="config",
+    service="AWS Config",
+    name="AWS Config",
+    id=(),
+    key="",
+    otherwise=Verdict.NOTICE,
+    state="messageType",
+)
+
+
+MESSAGES: tuple[Shape, ...] = (
+    Shape(name="CloudFormation stack event", row=_STACK, is_one=_is_stack_event, read=_stack_event),
+    Shape(name="Elastic Beanstalk notification", row=_BEANSTALK, is_one=_is_beanstalk, read=_lines),
+    Shape(name="ElastiCache event", row=_CACHE, is_one=_is_elasticache, read=_elasticache),
+    Shape(name="Redshift event", row=_REDSHIFT, is_one=_is_redshift, read=_redshift),
+    Shape(name="SES event or notification", row=MAIL, is_one=_is_mail, read=_object),
+    Shape(name="S3 event notification", row=_BUCKET, is_one=_is_bucket, read=_bucket),
+    Shape(name="AWS Budgets notification", row=_BUDGET, is_one=_is_budget, read=_budget),
+    Shape(name="Cost anomaly alert", row=ANOMALY, is_one=_is_anomaly, read=_object),
+    Shape(name="Config compliance change", row=COMPLIANCE, is_one=_is_compliance, read=_object),
+    Shape(name="Config, all other messages", row=_OTHER_OF_CONFIG, is_one=_is_other_of_config, read=_object),
+)
+"""Tried in this order; a check is cheap and reads only the beginning of a text."""

@@ -1,0 +1,110 @@
+"""What the catalog says of one kind of event: where its id, place, state and reason are, and what each state means."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from handler.envelope import Record
+from handler.pagerduty.severity import Severity
+
+
+class Verdict(StrEnum):
+    """What a state means."""
+
+    BAD = "bad"
+    GOOD = "good"
+    PROGRESS = "progress"
+    NOTICE = "notice"
+    CHANGE = "change"
+
+
+type Fields = Mapping[str, Any]
+"""What a message says, by name: the detail of an event, a JSON message, or what was read from a text."""
+
+type Path = str | Callable[[Fields], str]
+"""Where a text is, or a function that finds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One kind of event.
+
+    A path is the names to a value, separated by dots, of a list through its first entry; several paths separated by `|`
+    are tried in turn. `@resource` is the event's first resource, `@resource:/x/` what comes before `/x/` in it, `@id`
+    the message's id. A function may stand for a path.
+
+    Attributes:
+        origin: the name of the parser, for targets to match on; the samples begin with it.
+        service: as AWS calls it.
+        name: what happened, or what it happened to; the event's class.
+        source: EventBridge's source of such events; empty where any may send them.
+        id: the paths that together identify the thing. Where all are empty, the whole message is the identity.
+        key: which of the problems of the thing this is; events that open and end the same one have the same.
+        place: the thing as a person calls it; its id where this is empty.
+        state: the path of the state; empty where all events of a kind mean the same.
+        good: the states that resolve.
+        progress: the states that are ignored as `in_progress`.
+        notice: the states that are ignored as `notice`.
+        changes: the states that are a change event alone.
+        bad: the states known to page; shown in the documentation. A state that no table has pages too.
+        otherwise: what any other state means.
+        blank: what a missing state means, where that differs.
+        severity: of what pages.
+        severities: of single states.
+        severity_path: where the event says it; goes before the others.
+        reasons: templates with one path in braces each, shown in the summary where the path leads to something.
+        labels: paths by name of what targets may match on.
+        links: paths of addresses.
+        console: path and fragment of the page in the AWS console, with paths in braces.
+        leaves_change: whether good news is a change event too.
+        is_global: whether the service is the same in all regions, so that the region is no part of the identity.
+    """
+
+    origin: str
+    service: str
+    name: str
+    id: tuple[Path, ...]
+    key: str
+    source: str = ""
+    place: Path = ""
+    state: Path = ""
+    bad: tuple[str, ...] = ()
+    good: tuple[str, ...] = ()
+    progress: tuple[str, ...] = ()
+    notice: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    otherwise: Verdict = Verdict.BAD
+    blank: Verdict | None = None
+    severity: Severity | None = Severity.ERROR
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    severity_path: str = ""
+    reasons: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    console: tuple[str, str] = ("", "")
+    leaves_change: bool = False
+    is_global: bool = False
+
+    def verdict(self, state: str) -> Verdict:
+        """Return what a state means, spelled as in the tables."""
+        if not state:
+            return self.blank or self.otherwise
+        tables = (
+            (self.good, Verdict.GOOD),
+            (self.progress, Verdict.PROGRESS),
+            (self.notice, Verdict.NOTICE),
+            (self.changes, Verdict.CHANGE),
+            (self.bad, Verdict.BAD),
+        )
+        return next((verdict for states, verdict in tables if state in states), self.otherwise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A kind of message that comes by a topic: how it is known, and how its fields are read."""
+
+    name: str
+    row: Row
+    is_one: Callable[[Record], bool]
+    read: Callable[[Record], Fields]
