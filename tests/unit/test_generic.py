@@ -324,6 +324,11 @@ def test_what_may_be_bad_pages(message: Any) -> None:
     assert by_sns(message).status is Status.FIRING
 
 
+@pytest.mark.parametrize("kind", ["Lamp Rollback Started", "Lamp Replacement Unsuccessful", "Failed Lamps Available"])
+def test_the_name_of_an_event_is_good_news_only_where_nothing_in_it_is_bad(kind: str) -> None:
+    assert parse_alert(event(source="aws.lamps", **{"detail-type": kind})).status is Status.FIRING
+
+
 # --- What is not published, and what nobody has to see ----------------------------------------------------------------
 
 

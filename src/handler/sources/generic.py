@@ -30,6 +30,7 @@ MAX_NAME_CHARACTERS = 255
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
 """By these a sender says which of its messages belong together. An `id` may be the message's own, or a constant."""
 _GOOD_HEADING = re.compile(r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\s?[:\]\u2013-]", re.IGNORECASE)
+_BAD_WORD = re.compile(r"fail|error|unsuccessful|denied|expir|revoke", re.IGNORECASE)
 _NOTHING_SAID = "A message without text"
 
 
@@ -107,8 +108,8 @@ def _reason(record: Record, severity: str) -> SkipReason | None:
     if _GOOD_HEADING.match(heading):
         return SkipReason.NOTICE
     states = states_of(record.payload)
-    if not states and record.event_source.startswith("aws."):
-        states = {state_word(record.detail_type.rpartition(" ")[2])} & (GOOD | PROGRESS)
+    if not states and record.event_source.startswith("aws.") and not _BAD_WORD.search(record.detail_type):
+        states = {state_word(record.detail_type.rpartition(" ")[2])} & GOOD
     if states and states <= GOOD:
         return SkipReason.NOTICE
     is_urgent = parse_severity(severity) in (Severity.CRITICAL, Severity.ERROR)
