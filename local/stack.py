@@ -265,6 +265,10 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
         TableName=outputs["DedupTableName"],
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
     )
+    # and the function's RecursiveLoop
+    emulator.client("lambda").put_function_recursion_config(
+        FunctionName=outputs["PublisherFunctionArn"], RecursiveLoop="Allow"
+    )
     return outputs
 
 

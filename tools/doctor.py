@@ -500,15 +500,16 @@ def _read_resources(connect: Connect, facts: Facts) -> dict[str, str]:
 def _read_rules(connect: Connect, facts: Facts, rules: Mapping[str, str]) -> None:
     for logical, name in rules.items():
         rule = connect("events").describe_rule(Name=name)
-        parameter = f"{logical.removeprefix('PublisherFunction')}Rule"
-        facts.rules.append(
-            Rule(
-                rule["Name"],
-                rule.get("State") != "DISABLED",
-                '"aws.cloudwatch"' in rule.get("EventPattern", ""),
-                parameter if parameter in facts.stack.parameters else "",
-            )
-        )
+        parameter = "" if rule.get("ScheduleExpression") else _switch_of(logical, facts.stack.parameters)
+        reads_alarms = '"aws.cloudwatch"' in rule.get("EventPattern", "")
+        facts.rules.append(Rule(rule["Name"], rule.get("State") != "DISABLED", reads_alarms, parameter))
+
+
+def _switch_of(logical: str, parameters: Mapping[str, str]) -> str:
+    """Return the parameter that switches a rule: `EcsRule` of `Ecs` and `EcsTask`; empty where none does."""
+    words = re.findall(r"[A-Z][a-z0-9]*", logical.removeprefix("PublisherFunction"))
+    names = ("".join(words[:count]) + "Rule" for count in range(len(words), 0, -1))
+    return next((name for name in names if name in parameters), "")
 
 
 def _read_targets(connect: Connect, facts: Facts) -> None:

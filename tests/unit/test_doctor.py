@@ -51,6 +51,7 @@ class Account:
             "PublisherFunctionCloudWatchAlarm": ("DISABLED", '{"source": ["aws.cloudwatch"]}'),
         }
     )
+    schedules: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(
         default_factory=lambda: {"NativeAlertRule": "ENABLED", "CloudWatchAlarmRule": "DISABLED"}
     )
@@ -101,7 +102,9 @@ class Account:
 
     def describe_rule(self, *, Name: str) -> Any:
         state, pattern = self.rules[Name.removeprefix("stack-")]
-        return {"Name": Name, "State": state, "EventPattern": pattern}
+        schedule = self.schedules.get(Name.removeprefix("stack-"))
+        more = {"ScheduleExpression": schedule} if schedule else {"EventPattern": pattern}
+        return {"Name": Name, "State": state, **more}
 
     def batch_get_secret_value(self, **_: Any) -> Any:
         return {"SecretValues": [{"Name": name, "SecretString": text} for name, text in self.secrets.items()]}
@@ -309,6 +312,18 @@ def test_a_disabled_rule_is_named_beside_the_alarms_that_need_it(account: Accoun
     text = "\n".join(run(account)[1])
     assert "rule stack-PublisherFunctionCloudWatchAlarm is disabled, and 1 alarms have no other way here" in text
     assert "CloudWatchAlarmRule=ENABLED" in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "schedule", "wanted"),
+    [("Ecs", "", False), ("EcsTask", "", False), ("HealthCheck", "rate(5 minutes)", True), ("Unknown", "", True)],
+)
+def test_a_rule_is_enabled_as_its_parameter_says(account: Account, rule: str, schedule: str, wanted: bool) -> None:
+    """Several may have one parameter; the schedules have none, and are always wanted."""
+    account.parameters |= {"EcsRule": "DISABLED", "HealthRule": "DISABLED"}
+    account.rules[f"PublisherFunction{rule}"] = ("DISABLED", "{}")
+    account.schedules[f"PublisherFunction{rule}"] = schedule
+    assert run(account)[0] == int(wanted)
 
 
 def test_every_check_finds_one_of_the_planted_faults() -> None:
