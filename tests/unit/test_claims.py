@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -151,7 +152,7 @@ def test_the_grid_is_what_it_says() -> None:
 
 
 def test_nothing_published_later_is_superseded() -> None:
-    """A newer firing or resolve is sent, joins what waits, or is a duplicate; only an end with nothing sent is skipped."""
+    """A newer firing or resolve is sent, waits, or is a duplicate; an end is skipped only where nothing was sent."""
     check(
         lambda case: case.sign > 0 and case.seen.status is not ACKNOWLEDGED and not case.is_known,
         lambda case: case.verdict is not Verdict.SUPERSEDED,
@@ -447,6 +448,9 @@ def test_the_order_of_what_waits(observation: Observation, order: Order) -> None
     assert order_of(observation) is order
 
 
+MAYBE: st.SearchStrategy[Any] = st.booleans()
+
+
 # --- any order of arrival ---------------------------------------------------------------------------------------------
 
 
@@ -525,9 +529,9 @@ def test_whatever_the_order_of_arrival_the_newest_state_wins(changes: list[Statu
     alert = OneAlert()
     for observation in arrivals:
         alert.arrive(observation)
-        while alert.sending and data.draw(st.booleans()):
+        while alert.sending and data.draw(MAYBE):
             alert.accept()
-        if not alert.sending and data.draw(st.booleans()):
+        if not alert.sending and data.draw(MAYBE):
             alert.drain()
     while alert.sending:
         alert.accept()
@@ -543,7 +547,7 @@ def test_whatever_the_order_of_arrival_an_acknowledged_trigger_is_acknowledged(d
     alert = OneAlert()
     for observation in data.draw(st.permutations([*observations, *data.draw(st.lists(st.sampled_from(observations)))])):
         alert.arrive(observation)
-        while alert.sending and data.draw(st.booleans()):
+        while alert.sending and data.draw(MAYBE):
             alert.accept()
     while alert.sending:
         alert.accept()
