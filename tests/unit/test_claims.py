@@ -183,17 +183,35 @@ def test_an_acknowledgement_never_supersedes_a_resolve() -> None:
     )
 
 
+def is_newer_acknowledgement(case: Case) -> bool:
+    """Whether it acknowledges a firing that has something left to be sent."""
+    return (
+        case.seen.status is ACKNOWLEDGED
+        and case.record.status is FIRING
+        and case.record.needs_delivery()
+        and case.sign >= 0
+        and not case.is_known
+    )
+
+
+def only_repeats(record: Record) -> bool:
+    """Whether PagerDuty has heard of the trigger, and what waits is only told again."""
+    return record.triggered and record.waiting is not None and record.waiting.order is Order.REPEAT
+
+
 def test_an_acknowledgement_never_hides_an_unsent_trigger() -> None:
     """It follows the trigger, and does not take its place."""
     check(
-        lambda case: (
-            case.seen.status is ACKNOWLEDGED
-            and case.record.status is FIRING
-            and case.record.needs_delivery()
-            and case.sign >= 0
-            and not case.is_known
-        ),
+        lambda case: is_newer_acknowledgement(case) and not only_repeats(case.record),
         lambda case: case.verdict is Verdict.FOLLOW,
+    )
+
+
+def test_an_acknowledgement_does_not_wait_for_a_repeat() -> None:
+    """The trigger was accepted: it takes the place of a re-send, or of a changed summary."""
+    check(
+        lambda case: is_newer_acknowledgement(case) and only_repeats(case.record),
+        lambda case: case.is_sent and case.decision.due is None,
     )
 
 

@@ -290,6 +290,17 @@ def test_one_drainer_leads(limiter: RateLimiter) -> None:
     assert limiter.lead(KEY, "b", NOW + 5 + LEASE)
 
 
+def test_a_drainer_may_take_over(limiter: RateLimiter) -> None:
+    """The one before ends at its next renewal, and takes nothing from its successor when it leaves."""
+    assert limiter.lead(KEY, "a", NOW)
+    assert limiter.lead(KEY, "b", NOW + 1, takes_over=True)
+    assert not limiter.lead(KEY, "a", NOW + 2)
+    limiter.leave(KEY, "a", NOW + 2)
+    assert not limiter.wake(KEY, NOW + 2)
+    assert limiter.lead(KEY, "b", NOW + 3)
+    assert limiter.lead(KEY, "c", NOW + 3 + LEASE, takes_over=True)
+
+
 def test_a_dead_drainer_is_replaced_by_a_wake_up(limiter: RateLimiter) -> None:
     """Any drainer may answer it, the dead one's lease does not count."""
     limiter.lead(KEY, "dead", NOW)

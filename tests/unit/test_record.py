@@ -169,10 +169,20 @@ def test_what_was_accepted_leaves_the_index() -> None:
 
 def test_what_is_dead_lettered_leaves_the_index() -> None:
     """Undelivered, so that a redrive sends it."""
-    record = forget_waiting(claim_waiting(waiting(), owner="drainer", lease_until=NOW + 30_000))
+    mine = claim_waiting(waiting(), owner="drainer", lease_until=NOW + 30_000)
+    record = forget_waiting(mine, mine)
     assert not is_in_index(record)
     assert (record.owner, record.lease_until, record.waiting_since, record.tries) == (None, 0, None, 0)
     assert record.needs_delivery()
+
+
+@pytest.mark.parametrize("newer", [seen(RESOLVED, at=T + 5000), seen(RESOLVED), seen(at=T + 5000)])
+def test_something_newer_does_not_go_with_a_dead_letter(newer: Observation) -> None:
+    """What came while the dead letter was being written stays in the index."""
+    ended = waiting()
+    record = forget_waiting(wait(ended, newer, Order.FOLLOWING, b"newer", NOW), ended)
+    assert is_in_index(record)
+    assert (record.status, record.body, record.owner) == (newer.status, b"newer", None)
 
 
 def test_something_newer_takes_the_place_of_what_waits() -> None:
@@ -199,6 +209,13 @@ def test_the_same_state_again_goes_with_what_is_being_sent() -> None:
     assert (is_in_index(same), same.delivered_at) == (False, NOW)
     raised = settle(wait(claimed(), seen(urgency=3), Order.CRITICAL, BODY, NOW), seen(), NOW, body=BODY)
     assert (is_in_index(raised), raised.delivered_at) == (True, None)
+
+
+def test_another_summary_that_came_while_the_first_was_sent_follows() -> None:
+    """Behind everything else, for the incident is open already."""
+    record = settle(wait(claimed(), seen(summary="t"), Order.TRIGGER, b"newer", NOW), seen(), NOW + 9, body=BODY)
+    assert (record.waiting, record.body, record.delivered_at) == (Waiting(Order.REPEAT, NOW + 9), b"newer", None)
+    assert (record.open, record.triggered) == (True, True)
 
 
 def test_a_repeat_waits_until_it_is_due() -> None:
@@ -341,7 +358,7 @@ KEEPING = Keeping(ttl_ms=DAY_MS)
         (release(claimed(), was_open=False, attempted=False, now=NOW), OPEN_DAYS),
         (replace(delivered(seen(RESOLVED)), open=False), RESOLVED_DAYS),
         (never_opened(None, seen(RESOLVED), NOW), RESOLVED_DAYS),
-        (forget_waiting(waiting()), OPEN_DAYS),
+        (forget_waiting(waiting(), waiting()), OPEN_DAYS),
     ],
 )
 def test_how_long_a_record_is_kept(record: Record, days: int) -> None:

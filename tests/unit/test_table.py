@@ -23,7 +23,13 @@ from handler.delivery.table import (
     load,
     shard_of,
 )
-from handler.errors import PublishError, TableMissingError, TableThrottledError, TableUnavailableError
+from handler.errors import (
+    PublishError,
+    TableContendedError,
+    TableMissingError,
+    TableThrottledError,
+    TableUnavailableError,
+)
 from tests.lab.clock import NOW as NOW_SECONDS
 from tests.lab.clock import Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, check_item, item_bytes, plain
@@ -347,6 +353,24 @@ def test_a_record_that_was_known_and_is_gone_is_absent(table: DedupTable, dynamo
     assert (change.before, change.after and change.after.status) == (None, Status.RESOLVED)
 
 
+def test_a_record_that_has_to_be_there_is_read_first(table: DedupTable, dynamodb: Watched) -> None:
+    """And none is made where there is none, or an expired one."""
+    gone = table.change_known(IDENTITY, lambda record: replace(record, tries=1), NOW)
+    assert (gone.before, gone.after, dynamodb.tables[TABLE]) == (None, None, {})
+    mine = put(table, RESOLVED)
+    assert mine.expires_at is not None
+    assert table.change_known(IDENTITY, lambda record: replace(record, tries=1), mine.expires_at).after is None
+    change = table.change_known(IDENTITY, lambda record: replace(record, tries=1), NOW)
+    assert change.before == mine
+    assert stored(dynamodb)["tries"] == 1
+
+
+def test_a_key_that_looks_like_a_change_event_s_is_kept_as_an_alert(table: DedupTable, dynamodb: Watched) -> None:
+    """The word may be anywhere in a key."""
+    put(table, FIRING, "production#my#change#k")
+    assert stored(dynamodb, "production#my#change#k")["expires_at"] >= NOW // 1000 + 30 * 86_400
+
+
 def test_contention_is_bounded(table: DedupTable, dynamodb: Watched) -> None:
     """A record that changes under every write is left to others after a while, and nothing of this one is written."""
     mine = put(table, FIRING)
@@ -360,7 +384,7 @@ def test_contention_is_bounded(table: DedupTable, dynamodb: Watched) -> None:
         dynamodb.before = another
 
     dynamodb.before = another
-    with pytest.raises(Exception, match=IDENTITY):
+    with pytest.raises(TableContendedError, match=TABLE):
         table.change(IDENTITY, lambda record: record and replace(record, tries=1), NOW, known=mine)
     assert writes == MAX_ROUNDS
     assert "tries" not in stored(dynamodb)
