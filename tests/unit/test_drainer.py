@@ -1,0 +1,652 @@
+"""The drainer: in which order what waits goes out, and that nothing is stranded whatever dies, lags or gets lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from handler.delivery.drainer import MAX_HANDOVERS, UNKNOWN_TARGET_SECONDS, WakeUp
+from handler.delivery.record import DAY_MS
+from handler.delivery.sender import MAX_TRIES
+from handler.errors import NoTargetError, PublishError
+from handler.outcome import Accepted, Rejected, Skipped, SkipReason
+from local.simulator.faults import Fault, FaultKind
+from tests.lab.deliveries import Killed, Only, drain_until_done, message, run_killed, waiting
+from tests.lab.dynamodb import TABLE
+from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
+from tests.lab.sqs import DEAD_LETTER_URL
+from tests.lab.world import World, make_world
+
+THROTTLED = "ProvisionedThroughputExceededException"
+TWO_TARGETS = {
+    "pagerduty/a": target_secret("a", match=['team="a"']),
+    "pagerduty/b": target_secret("b", match=['team="b"']),
+}
+"""With one routing key."""
+
+
+def hold(world: World, seconds: float = 30) -> None:
+    """Let PagerDuty refuse a request for its own limit: everything waits for so long."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after=int(seconds)))
+    world.publish(message("held", severity="info", targets=[world.targets.read().targets[0].name]))
+
+
+def made_waiting(secrets: dict[str, str] | None = None, *, rate_limit: float = 120) -> World:
+    """Return a world in which nothing goes out for half a minute."""
+    world = make_world(secrets, rate_limit=rate_limit)
+    hold(world)
+    return world
+
+
+def sent(world: World) -> list[str | None]:
+    """Return the dedup keys of the requests that were accepted, in their order."""
+    return [request.dedup_key for request in world.pagerduty.requests if request.accepted]
+
+
+def drain_at(world: World, seconds: float) -> None:
+    world.clock.advance(seconds)
+    world.drain()
+
+
+def wake_ups(world: World) -> list[dict[str, Any]]:
+    return [retry.content for retry in world.sqs.retries if "drain" in retry.content]
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def test_critical_triggers_then_triggers_by_age() -> None:
+    """In the order in which they began to wait, whatever the shards of the index; repeats come last."""
+    world = make_world()
+    world.publish_one(message("again"))
+    world.clock.advance(400)
+    hold(world)
+    for number, name in enumerate(["again", *(f"w-{number}" for number in range(20)), "c-1", "c-2"]):
+        world.clock.advance(0.1)
+        severity = "critical" if name.startswith("c") else "warning"
+        world.publish_one(message(name, severity=severity, at=400 + number, message_id=f"m-{number}"))
+    world.drain()
+    expected = ["c-1", "c-2", "held", *(f"w-{number}" for number in range(20)), "again"]
+    assert sent(world)[1:] == expected
+
+
+def test_triggers_and_resolves_alternate() -> None:
+    """Where both wait, neither holds up the other; within each, by age."""
+    world = make_world()
+    for number in range(6):
+        world.publish_one(message(f"old-{number}"))
+    hold(world)
+    for number in range(6):
+        world.clock.advance(0.1)
+        world.publish_one(message(f"new-{number}", at=60))
+        world.publish_one(message(f"old-{number}", "resolved", at=60))
+    world.drain()
+    order = [(request.action, request.dedup_key) for request in world.pagerduty.requests if request.accepted][6:]
+    actions = [action for action, key in order if key != "held"]
+    assert sorted(map(str, actions[:6])) == ["resolve"] * 3 + ["trigger"] * 3
+    assert [key for action, key in order if action == "resolve"] == [f"old-{number}" for number in range(6)]
+    assert [key for _, key in order if key and key.startswith("new")] == [f"new-{number}" for number in range(6)]
+
+
+def test_no_warning_of_one_target_goes_before_a_critical_of_another() -> None:
+    """Two targets share a routing key, and with it the permits and the drainer."""
+    world = made_waiting(TWO_TARGETS)
+    for number in range(15):
+        world.publish_one(message(f"w-{number}", labels={"team": "a"}, severity="warning"))
+    for number in range(5):
+        world.publish_one(message(f"c-{number}", labels={"team": "b"}, severity="critical"))
+    world.drain(WakeUp(target="a"))
+    assert sent(world)[:5] == [f"c-{number}" for number in range(5)]
+    assert len(sent(world)) == 21
+
+
+def test_a_re_send_keeps_the_place_of_what_waits() -> None:
+    """However often the source tells it, the first that waited goes first."""
+    world = made_waiting()
+    for name in ("a", "b", "c"):
+        world.clock.advance(0.1)
+        world.publish_one(message(name))
+    for number in range(1, 4):
+        world.clock.advance(1)
+        world.publish_one(message("a", at=number, message_id=f"again-{number}"))
+    world.drain()
+    assert [key for key in sent(world) if key != "held"] == ["a", "b", "c"]
+
+
+def test_a_repeat_that_is_not_due_holds_no_drainer() -> None:
+    """It goes out when its time has come, and the drainer does not wait for that."""
+    world = make_world()
+    for number, summary in enumerate(("80 %", "90 %", "100 %")):
+        world.publish_one(message(at=number, summary=summary))
+    assert len(waiting(world)) == 1
+    started = world.clock()
+    assert world.drain() == []
+    assert world.clock() - started < 10
+    drain_at(world, 300)
+    assert len(sent(world)) == 3
+    assert waiting(world) == []
+
+
+# --- the limit --------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_backlog_goes_out_at_the_limit() -> None:
+    """Never above it, after the first burst nearly at it; a critical trigger that arrives meanwhile is sent at once."""
+    world = make_world(rate_limit=60)
+    for number in range(300):
+        world.publish_one(message(f"f-{number}"))
+    started = world.clock()
+    rounds = 0
+    while waiting(world):
+        world.drain()
+        rounds += 1
+        report = world.publish_one(message(f"urgent-{rounds}", severity="critical", at=rounds * 49))
+        assert isinstance(report.result, Accepted)
+    assert max(world.pagerduty.peak.values()) <= 60
+    assert world.clock() - started <= (1 + (300 - 55 + rounds) / 60) * 60 * 1.1
+    assert len(sent(world)) == 300 + rounds
+
+
+def test_while_a_drainer_runs_others_wait_behind_it() -> None:
+    """Only critical triggers take a permit directly."""
+    world = made_waiting()
+    world.clock.advance(31)
+    reports: list[Any] = []
+
+    def handle(*request: Any) -> Any:
+        world.pagerduty.handle = original  # type: ignore[method-assign]
+        reports.append(world.publish_one(message("late")))
+        reports.append(world.publish_one(message("urgent", severity="critical")))
+        return original(*request)
+
+    original = world.pagerduty.handle
+    world.pagerduty.handle = handle  # type: ignore[method-assign, assignment]
+    world.drain()
+    assert [type(report.result).__name__ for report in reports] == ["Deferred", "Accepted"]
+    assert sent(world) == ["urgent", "held", "late"]
+
+
+# --- nothing is stranded ----------------------------------------------------------------------------------------------
+
+
+def scenario() -> World:
+    """A critical and a lesser trigger, a resolve and a changed summary wait."""
+    world = make_world()
+    world.publish_one(message("ends"))
+    world.publish_one(message("changes", summary="80 %"))
+    hold(world)
+    world.publish_one(message("urgent", severity="critical"))
+    world.publish_one(message("lesser"))
+    world.publish_one(message("ends", "resolved", at=60))
+    world.publish_one(message("changes", at=60, summary="90 %"))
+    world.clock.advance(31)
+    return world
+
+
+RIGHT = {
+    "ends": "resolved",
+    "changes": "triggered",
+    "held": "triggered",
+    "urgent": "triggered",
+    "lesser": "triggered",
+}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_drainer_may_be_killed_at_any_step(after: bool) -> None:
+    """Before or after any of its calls: the next ones send everything, and no state is wrong."""
+    at = 0
+    while True:
+        at += 1
+        world = scenario()
+        was_killed = run_killed(world, world.drain, at, after=after)
+        drain_until_done(world, minutes=5)
+        assert world.states == RIGHT, at
+        assert world.sqs.dead_letters == []
+        assert all("owner" not in item for item in world.dynamodb.tables[TABLE].values()), at
+        if not was_killed:
+            break
+    assert at > 30
+
+
+def test_a_drainer_that_is_killed_every_time_strands_nothing() -> None:
+    """Each gets a little further: none of them is needed to the end."""
+    world = scenario()
+    for _ in range(20):
+        assert run_killed(world, world.drain, 25, after=True)
+        world.clock.advance(60)
+    assert world.states == RIGHT
+
+
+@pytest.mark.parametrize("error", ["InternalServerError", THROTTLED])
+@pytest.mark.parametrize("operation", ["PutItem", "UpdateItem", "Query", "BatchGetItem", "GetItem"])
+def test_a_table_that_fails_under_a_drainer_strands_nothing(operation: str, error: str) -> None:
+    """Whichever of its calls fails for a while: it says so, or waits, and everything goes out later."""
+    world = scenario()
+    world.dynamodb.failures = Only(error, after=1, operations=(operation,))
+    world.drain()
+    world.dynamodb.heal()
+    drain_until_done(world, minutes=5)
+    assert world.states == RIGHT
+    assert world.sqs.dead_letters == []
+
+
+def test_an_index_that_cannot_be_scanned_is_an_error() -> None:
+    """The schedule comes again in a minute."""
+    world = scenario()
+    world.dynamodb.failures = Only("InternalServerError", operations=("Scan",))
+    with pytest.raises(PublishError):
+        world.drain()
+    world.dynamodb.heal()
+    drain_until_done(world)
+    assert world.states == RIGHT
+
+
+def test_throttling_does_not_end_a_drainer() -> None:
+    """It holds for a moment, and goes on."""
+    world = scenario()
+    world.dynamodb.failures = Only(THROTTLED, after=3, times=5, operations=("UpdateItem",))
+    world.drain()
+    assert world.states == RIGHT
+    assert wake_ups(world)[1:] == []
+
+
+def test_a_lost_wake_up_strands_nothing() -> None:
+    """The schedule's drainer finds what waits for whichever target, without a message."""
+    world = made_waiting(TWO_TARGETS)
+    world.publish_one(message("x", labels={"team": "b"}))
+    world.sqs.retries.clear()
+    drain_at(world, 31)
+    assert sorted(map(str, sent(world))) == ["held", "x"]
+
+
+def test_a_wake_up_drains_the_routing_key_of_its_target() -> None:
+    """And no other."""
+    world = make_world({"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)})
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=2, retry_after=5))
+    world.publish(message())
+    assert waiting(world) == ["a#f-1", "b#f-1"]
+    world.clock.advance(6)
+    world.drain(WakeUp(target="b"))
+    assert waiting(world) == ["a#f-1"]
+
+
+def test_a_wake_up_for_a_target_that_is_gone_drains_everything() -> None:
+    """It may have been renamed meanwhile."""
+    world = made_waiting()
+    world.clock.advance(31)
+    world.drain(WakeUp(target="renamed"))
+    assert sent(world) == ["held"]
+
+
+@pytest.mark.parametrize("seconds", [1, 3, 10])
+def test_an_index_that_lags_strands_nothing_and_sends_nothing_twice(seconds: float) -> None:
+    """What it does not show yet is found later, what it still shows is not sent again."""
+    world = make_world()
+    world.dynamodb.lag_behind(seconds=seconds, clock=world.clock)
+    hold(world)
+    for number in range(30):
+        world.publish_one(message(f"f-{number}", severity="critical" if number % 3 else "warning"))
+    drain_until_done(world)
+    assert sorted(map(str, sent(world))) == sorted(["held", *(f"f-{number}" for number in range(30))])
+
+
+def test_one_drainer_is_enough() -> None:
+    """A second wake-up finds the lease taken, and leaves."""
+    world = made_waiting()
+    world.clock.advance(31)
+    reports: list[Any] = []
+
+    def handle(*request: Any) -> Any:
+        world.pagerduty.handle = original  # type: ignore[method-assign]
+        started = world.clock()
+        reports.append(world.drain(WakeUp(target="production")))
+        assert world.clock() == started
+        return original(*request)
+
+    original = world.pagerduty.handle
+    world.pagerduty.handle = handle  # type: ignore[method-assign, assignment]
+    assert len(world.drain()) == 1
+    assert reports == [[]]
+
+
+def test_two_drainers_send_nothing_twice() -> None:
+    """The schedule's takes over from one that is at work: each record is claimed by one of them."""
+    world = made_waiting()
+    for number in range(30):
+        world.publish_one(message(f"f-{number}"))
+    world.clock.advance(31)
+    requests = 0
+
+    def handle(*request: Any) -> Any:
+        nonlocal requests
+        requests += 1
+        if requests == 5:
+            world.drain(seconds=20)
+        return original(*request)
+
+    original = world.pagerduty.handle
+    world.pagerduty.handle = handle  # type: ignore[method-assign, assignment]
+    world.drain()
+    assert sorted(map(str, sent(world))) == sorted(["held", *(f"f-{number}" for number in range(30))])
+
+
+def arrive_at_leave(world: World, arrive: Callable[[], object]) -> None:
+    """Let something arrive just before a drainer gives its lease back."""
+    original = world.dynamodb.update_item
+
+    def update_item(**request: Any) -> Any:
+        if "REMOVE #drain_until" in request["UpdateExpression"]:
+            world.dynamodb.update_item = original  # type: ignore[method-assign]
+            arrive()
+        return original(**request)
+
+    world.dynamodb.update_item = update_item  # type: ignore[method-assign]
+
+
+def test_what_begins_to_wait_while_a_drainer_leaves_is_sent() -> None:
+    """It has seen the lease, and wakes nobody: it does not have to wait for the schedule."""
+    world = made_waiting()
+    world.clock.advance(31)
+    arrived: list[float] = []
+
+    def arrive() -> None:
+        arrived.append(world.clock())
+        world.publish_one(message("late"))
+
+    arrive_at_leave(world, arrive)
+    world.drain()
+    assert arrived
+    assert sent(world) == ["held", "late"] or wake_ups(world)[1:]
+
+
+def test_what_is_left_is_handed_over() -> None:
+    """When a drainer's time is over it wakes the next, so many times in a row; then the schedule does."""
+    world = make_world(rate_limit=2)
+    for number in range(20):
+        world.publish_one(message(f"f-{number}"))
+    world.sqs.retries.clear()
+    world.drain(WakeUp(target="production", handovers=3))
+    assert wake_ups(world) == [{"drain": True, "target": "production", "handovers": 4}]
+    assert world.sqs.retries[0].delay_seconds == 0
+    world.sqs.retries.clear()
+    world.drain(WakeUp(target="production", handovers=MAX_HANDOVERS))
+    assert wake_ups(world) == []
+    world.drain()
+    assert [wake_up["handovers"] for wake_up in wake_ups(world)] == [1]
+
+
+def test_where_nothing_is_left_nobody_is_woken() -> None:
+    """The drainer stays a moment and ends."""
+    world = made_waiting()
+    world.clock.advance(31)
+    world.sqs.retries.clear()
+    started = world.clock()
+    world.drain(WakeUp(target="production"))
+    assert (sent(world), wake_ups(world)) == (["held"], [])
+    assert world.clock() - started < 10
+
+
+def test_nothing_begins_too_late_in_an_invocation() -> None:
+    """An attempt that takes all of its time ends before the deadline."""
+    world = made_waiting()
+    for number in range(300):
+        world.publish_one(message(f"f-{number}"))
+    world.clock.advance(31)
+    world.pagerduty.set_faults(Fault(FaultKind.ANSWER, count=None, delay_seconds=100))
+    started = world.clock()
+    world.drain()
+    assert world.clock() - started < 57
+
+
+def test_what_waits_does_not_expire() -> None:
+    """However long the outage: it goes out after a month."""
+    world = made_waiting()
+    world.publish_one(message())
+    assert all("expires_at" not in world.item(identity) for identity in waiting(world))
+    world.clock.advance(40 * DAY_MS / 1000)
+    drain_until_done(world)
+    assert sorted(map(str, sent(world))) == ["f-1", "held"]
+
+
+# --- targets that change ----------------------------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_disabled_target_is_skipped() -> None:
+    """Not sent elsewhere, not dead-lettered; the resolve of what is open is sent."""
+    world = make_world({"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)})
+    world.publish(message("open"))
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=None, retry_after=30, routing_key=ROUTING_KEY))
+    world.publish(message("skipped", severity="critical"))
+    world.publish(message("unsent", severity="critical"))
+    world.publish(message("open", "resolved", at=60))
+    world.pagerduty.set_faults()
+    assert waiting(world) == ["a#open", "a#skipped", "a#unsent"]
+    world.secrets.secrets["pagerduty/a"] = target_secret("a", enabled=False)
+    world.targets.read(anew=True)
+    world.clock.advance(31)
+    reports = {report.alert and report.alert.fingerprint: report.result for report in world.drain()}
+    assert reports["skipped"] == Skipped(reason=SkipReason.TARGET_DISABLED)
+    assert isinstance(reports["open"], Accepted)
+    assert (waiting(world), world.sqs.dead_letters) == ([], [])
+    assert not world.item("a#unsent")["open"]
+    assert [incident.dedup_key for incident in world.pagerduty.incidents] == ["open", "open", "skipped", "unsent"]
+
+
+def test_what_waits_for_a_target_that_is_gone_is_dead_lettered_visibly() -> None:
+    """After a quarter of an hour; the other targets' deliveries go on at once."""
+    world = make_world(
+        {"pagerduty/a": target_secret("a", match=['team="a"']), "pagerduty/b": target_secret("b", OTHER_KEY)}
+    )
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=2, retry_after=1))
+    world.publish(message("x", labels={"team": "a"}))
+    world.publish(message("y"))
+    del world.secrets.secrets["pagerduty/a"]
+    world.targets.read(anew=True)
+    drain_at(world, 2)
+    assert (waiting(world), world.sqs.dead_letters, sent(world)) == (["a#x"], [], ["y"])
+    world.clock.advance(UNKNOWN_TARGET_SECONDS)
+    [report] = world.drain()
+    assert isinstance(report.result, Rejected)
+    assert isinstance(report.result.error, NoTargetError)
+    assert "'a'" in str(report.result.error)
+    assert [letter.content["delivery"]["target"] for letter in world.sqs.dead_letters] == ["a"]
+    assert waiting(world) == []
+
+
+def test_a_target_that_is_back_in_time_gets_what_waits() -> None:
+    """A secret that was restored, or listed late."""
+    world = made_waiting()
+    secret = world.secrets.secrets.pop("pagerduty/production")
+    world.secrets.secrets["pagerduty/other"] = target_secret("other", OTHER_KEY)
+    world.targets.read(anew=True)
+    drain_at(world, 600)
+    world.secrets.secrets["pagerduty/production"] = secret
+    world.targets.read(anew=True)
+    world.drain()
+    assert (sent(world), world.sqs.dead_letters) == (["held"], [])
+
+
+def test_what_waits_goes_to_the_rotated_key() -> None:
+    """It is sent with the key that the secret has by then."""
+    world = made_waiting()
+    world.secrets.secrets["pagerduty/production"] = target_secret("production", OTHER_KEY)
+    world.targets.read(anew=True)
+    world.drain()
+    assert [request.routing_key for request in world.pagerduty.requests][-1].startswith(OTHER_KEY[:4])  # type: ignore[union-attr]
+
+
+# --- bad records ------------------------------------------------------------------------------------------------------
+
+
+def kill_for(world: World, dedup_key: str) -> None:
+    """Let the process be killed by each request for a key."""
+    original = world.pagerduty.handle
+
+    def handle(method: str, path: str, body: bytes) -> Any:
+        if f'"{dedup_key}"'.encode() in body:
+            raise Killed
+        return original(method, path, body)
+
+    world.pagerduty.handle = handle  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_a_record_that_kills_the_process_is_dead_lettered(severity: str) -> None:
+    """After five claims without an answer; the others are out by then."""
+    world = made_waiting()
+    world.publish_one(message("killer", severity=severity))
+    for number in range(15):
+        world.publish_one(message(f"f-{number}"))
+    kill_for(world, "killer")
+    killed = 0
+    out_after: float | None = None
+    started = world.clock()
+    for _ in range(20):
+        try:
+            world.drain()
+        except Killed:
+            killed += 1
+        if out_after is None and len(sent(world)) == 16:
+            out_after = world.clock() - started
+        world.clock.advance(30)
+    assert killed == MAX_TRIES
+    assert out_after is not None
+    assert out_after < 180
+    [letter] = world.sqs.dead_letters
+    assert (letter.content["alert"]["fingerprint"], letter.attributes["error_type"]) == ("killer", "exhausted")
+    assert waiting(world) == []
+
+
+class InternalError(PublishError):
+    """What the test explains an unexpected exception as."""
+
+
+def test_an_unexpected_exception_stays_with_its_record() -> None:
+    """It is reported, costs its record a pause, and after five times a dead letter; the rest of the batch goes on."""
+    world = made_waiting()
+    world.publish_one(message("bad", severity="critical"))
+    for number in range(5):
+        world.publish_one(message(f"f-{number}"))
+    world.drainer = replace(world.drainer, explain=lambda error: InternalError(str(error)))
+    original = world.pagerduty.handle
+
+    def handle(method: str, path: str, body: bytes) -> Any:
+        if b'"bad"' in body:
+            raise RuntimeError("a mistake")
+        return original(method, path, body)
+
+    world.pagerduty.handle = handle  # type: ignore[method-assign]
+    drain_at(world, 31)
+    assert len(sent(world)) == 6
+    assert {str(problem) for problem in world.problems} == {"a mistake"}
+    drain_until_done(world)
+    assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]
+    assert len(world.problems) == MAX_TRIES
+
+
+@pytest.mark.parametrize("body", [None, b"", b"no zlib"])
+def test_a_damaged_body_is_dead_lettered(body: bytes | None) -> None:
+    """With what is known of it; the others go on."""
+    world = made_waiting()
+    world.publish_one(message("bad", severity="critical"))
+    world.publish_one(message("good"))
+    item = {**world.dynamodb.tables[TABLE]["production#bad"]}
+    item.pop("body")
+    world.dynamodb.tables[TABLE]["production#bad"] = item if body is None else {**item, "body": {"B": body}}
+    world.drainer = replace(world.drainer, explain=lambda error: InternalError(str(error)))
+    drain_until_done(world)
+    assert sorted(map(str, sent(world))) == ["good", "held"]
+    [letter] = world.sqs.dead_letters
+    assert "production#bad" in letter.body
+
+
+def test_what_cannot_be_dead_lettered_stays() -> None:
+    """The queue does not take it: it is not lost, and goes there later."""
+    world = made_waiting()
+    world.publish_one(message("bad"))
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=None, dedup_key="bad", body={"message": "no"}))
+    world.sqs.fail("ServiceUnavailable")
+    drain_at(world, 31)
+    assert waiting(world) == ["production#bad"]
+    world.sqs.fail("ServiceUnavailable", times=0)
+    drain_until_done(world)
+    assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]
+
+
+def test_something_newer_does_not_go_with_a_dead_letter() -> None:
+    """It came while the dead letter was put on the queue."""
+    world = make_world()
+    world.publish_one(message(summary="80 %"))
+    hold(world)
+    world.publish_one(message(at=5, severity="critical", summary="85 %"))
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, action="trigger", dedup_key="f-1", count=None))
+    world.clock.advance(31)
+    original = world.sqs.send_message
+
+    def send_message(**request: Any) -> Any:
+        if request["QueueUrl"] == DEAD_LETTER_URL:
+            world.sqs.send_message = original  # type: ignore[method-assign]
+            world.publish_one(message(status="resolved", at=60))
+        return original(**request)
+
+    world.sqs.send_message = send_message  # type: ignore[method-assign]
+    world.drain()
+    drain_until_done(world)
+    assert world.states["f-1"] == "resolved"
+    assert len(world.sqs.dead_letters) == 1
+
+
+def test_something_newer_does_not_go_with_what_is_skipped() -> None:
+    """It came between the claim and the skip of a delivery to a disabled target."""
+    world = make_world()
+    world.publish_one(message("open"))
+    hold(world)
+    world.publish_one(message("open", at=5, severity="critical"))
+    world.secrets.secrets["pagerduty/production"] = target_secret("production", enabled=False)
+    world.targets.read(anew=True)
+    world.clock.advance(31)
+    original = world.dynamodb.put_item
+
+    def put_item(**request: Any) -> Any:
+        answer = original(**request)
+        if request["Item"]["id"]["S"] == "production#open" and "owner" in request["Item"]:
+            world.dynamodb.put_item = original  # type: ignore[method-assign]
+            world.publish_one(message("open", "resolved", at=60))
+        return answer
+
+    world.dynamodb.put_item = put_item  # type: ignore[method-assign]
+    world.drain()
+    drain_until_done(world)
+    assert world.states["open"] == "resolved"
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_says_how_long_it_waited() -> None:
+    """Since it began to wait."""
+    world = made_waiting()
+    world.clock.advance(40)
+    [report] = world.drain()
+    assert 40_000 <= report.waiting_milliseconds < 42_000
+    assert (report.known, report.target, report.outcome) == (True, "production", "accepted")
+
+
+def test_what_waits_is_sent_as_it_came() -> None:
+    """Every part of the alert is in the event, as if it had been sent at once."""
+    alert: dict[str, Any] = {
+        "annotations": {"description": "replication is behind", "runbook_url": "https://runbooks.example/db"},
+        "component": "postgres",
+        "group": "prod",
+        "details": {"lag": 97},
+    }
+    at_once = make_world()
+    at_once.publish_one(message(**alert))
+    world = made_waiting()
+    world.publish_one(message(**alert))
+    drain_at(world, 31)
+    [direct] = at_once.pagerduty.incidents
+    [later] = [incident for incident in world.pagerduty.incidents if incident.dedup_key == "f-1"]
+    assert (later.payload, later.links) == (direct.payload, direct.links)
