@@ -1,5 +1,6 @@
 """The drainer: in which order what waits goes out, and that nothing is stranded whatever dies, lags or gets lost."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from handler.outcome import Accepted, Rejected, Skipped, SkipReason
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.deliveries import Killed, Only, drain_until_done, message, run_killed, waiting
 from tests.lab.dynamodb import TABLE
+from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.sqs import DEAD_LETTER_URL
 from tests.lab.world import World, make_world
@@ -213,8 +215,8 @@ def test_a_drainer_may_be_killed_at_any_step(after: bool) -> None:
 def test_a_drainer_that_is_killed_every_time_strands_nothing() -> None:
     """Each gets a little further: none of them is needed to the end."""
     world = scenario()
-    for _ in range(20):
-        assert run_killed(world, world.drain, 25, after=True)
+    for _ in range(30):
+        run_killed(world, world.drain, 40, after=True)
         world.clock.advance(60)
     assert world.states == RIGHT
 
@@ -367,8 +369,8 @@ def test_what_is_left_is_handed_over() -> None:
     for number in range(20):
         world.publish_one(message(f"f-{number}"))
     world.sqs.retries.clear()
-    world.drain(WakeUp(target="production", handovers=3))
-    assert wake_ups(world) == [{"drain": True, "target": "production", "handovers": 4}]
+    world.drain(WakeUp(target="production", handovers=MAX_HANDOVERS - 1))
+    assert wake_ups(world) == [{"drain": True, "target": "production", "handovers": MAX_HANDOVERS}]
     assert world.sqs.retries[0].delay_seconds == 0
     world.sqs.retries.clear()
     world.drain(WakeUp(target="production", handovers=MAX_HANDOVERS))
@@ -453,6 +455,38 @@ def test_what_waits_for_a_target_that_is_gone_is_dead_lettered_visibly() -> None
     assert "'a'" in str(report.result.error)
     assert [letter.content["delivery"]["target"] for letter in world.sqs.dead_letters] == ["a"]
     assert waiting(world) == []
+
+
+def test_what_waits_for_a_target_that_pages_nobody_any_more_is_skipped() -> None:
+    """Its secret was made one of type none meanwhile."""
+    world = made_waiting()
+    world.publish_one(message())
+    world.secrets.secrets["pagerduty/production"] = json.dumps({"name": "production", "type": "none"})
+    world.targets.read(anew=True)
+    world.clock.advance(31)
+    assert {report.result for report in world.drain()} == {Skipped(reason=SkipReason.NO_PAGE)}
+    assert (waiting(world), sent(world), world.sqs.dead_letters) == ([], [], [])
+
+
+@pytest.mark.parametrize("operation", ["BatchGetItem", "PutItem"])
+def test_what_waits_for_a_target_that_is_gone_stops_nobody(operation: str) -> None:
+    """Its record cannot be read, or not be ended: the others are sent in the same run."""
+    world = make_world({"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)})
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=2, retry_after=1))
+    world.publish(message())
+    del world.secrets.secrets["pagerduty/a"]
+    world.targets.read(anew=True)
+    world.clock.advance(UNKNOWN_TARGET_SECONDS + 1)
+    original = getattr(world.dynamodb, {"BatchGetItem": "batch_get_item", "PutItem": "put_item"}[operation])
+
+    def refuse(**request: Any) -> Any:
+        if "a#f-1" in str(request):
+            raise client_error(THROTTLED)
+        return original(**request)
+
+    setattr(world.dynamodb, original.__name__, refuse)
+    world.drain()
+    assert sent(world) == ["f-1"]
 
 
 def test_a_target_that_is_back_in_time_gets_what_waits() -> None:
