@@ -1,5 +1,6 @@
 """One delivery from its arrival on: claimed, sent, settled, waiting, failing, and with the table out."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -498,6 +499,14 @@ def test_an_execution_keeps_the_limit_by_itself_without_the_table() -> None:
     assert world.sqs.dead_letters == []
 
 
+def test_a_queue_that_fails_as_well_stops_no_page(world: World) -> None:
+    """No copy can be kept: it is sent nevertheless."""
+    break_table(world)
+    world.sqs.fail("ServiceUnavailable")
+    assert is_accepted(world.publish_one(message(severity="critical")))
+    assert world.states == {"f-1": "triggered"}
+
+
 def test_a_table_that_is_missing_stops_no_page(world: World) -> None:
     """What needs its order is dead-lettered, for a person has to act."""
     break_table(world, "ResourceNotFoundException")
@@ -556,6 +565,14 @@ def test_a_warning_whose_record_throttles_waits_on_the_queue(world: World) -> No
     come_back(world)
     drain_until_done(world)
     assert world.states == {"f-1": "triggered", "urgent": "triggered"}
+
+
+def test_an_alert_too_large_for_an_item_waits_all_the_same(full: World) -> None:
+    """Its longest texts are cut."""
+    noise = random.Random(1).randbytes(500_000).hex()
+    assert kept_for(full.publish_one(message(annotations={"description": noise}))) is DeferReason.RATE_LIMIT
+    drain_until_done(full)
+    assert full.states["f-1"] == "triggered"
 
 
 def test_what_cannot_be_recorded_as_waiting_waits_on_the_queue(full: World) -> None:

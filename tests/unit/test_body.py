@@ -1,0 +1,54 @@
+"""An alert as it waits in its record: as it came, or cut where an item could not take it."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from handler.alert import Alert
+from handler.delivery.body import MAX_BYTES, pack, unpack
+from handler.mapping import dedup_key_of, event_of
+from handler.pagerduty.severity import Severity
+from tests.lab.alerts import AN_ALERT, alerts
+
+
+@given(alerts())
+def test_an_alert_is_unpacked_as_it_was_packed(alert: Alert) -> None:
+    """What is sent later is what would have been sent at once."""
+    unpacked = unpack(pack(alert))
+    assert event_of(unpacked, Severity.ERROR) == event_of(alert, Severity.ERROR)
+    assert (unpacked.status, unpacked.observed_at) == (alert.status, alert.observed_at)
+
+
+def noise(characters: int) -> str:
+    """Return a text that does not compress."""
+    source = random.Random(1)
+    return "".join(chr(source.randrange(0x4E00, 0x9FFF)) for _ in range(characters))
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        replace(AN_ALERT, annotations={"description": noise(600_000)}),
+        replace(AN_ALERT, details={f"part-{number}": noise(2_000) for number in range(300)}),
+        replace(AN_ALERT, details={"list": [noise(10) for _ in range(50_000)]}),
+        replace(AN_ALERT, labels={f"label-{number}": noise(1_000) for number in range(200)}, details={"x": noise(9)}),
+    ],
+    ids=["one long text", "many texts", "a long list", "many labels"],
+)
+def test_a_large_alert_is_cut(large: Alert) -> None:
+    """Identity, name and state stay, and its record fits into an item."""
+    assert len(json.dumps(large.annotations) + json.dumps(large.details) + json.dumps(large.labels)) > MAX_BYTES
+    packed = pack(large)
+    assert len(packed) <= MAX_BYTES
+    unpacked = unpack(packed)
+    assert (dedup_key_of(unpacked), unpacked.name, unpacked.status) == (dedup_key_of(large), large.name, large.status)
+
+
+def test_a_large_alert_that_compresses_is_kept_whole() -> None:
+    """A megabyte of text is a few kilobytes."""
+    alert = replace(AN_ALERT, annotations={"description": "the disk is full. " * 60_000})
+    assert len(pack(alert)) < 10_000
+    assert unpack(pack(alert)) == alert
