@@ -2,12 +2,21 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from handler.delivery.sender import FAILED_ATTEMPTS, LONGEST_THROTTLED_SECONDS, PROBE_SECONDS, THROTTLED_SECONDS
+from handler.alert import Status
+from handler.delivery.record import Order, Record, Waiting
+from handler.delivery.sender import (
+    FAILED_ATTEMPTS,
+    LONGEST_THROTTLED_SECONDS,
+    PROBE_SECONDS,
+    THROTTLED_SECONDS,
+    can_be_drained,
+)
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
 from handler.report import Report
 from local.simulator.faults import Fault, FaultKind
@@ -244,6 +253,65 @@ def test_a_change_event_is_no_state_of_its_alert(world: World) -> None:
     assert (len(world.pagerduty.changes), world.states["f-1"]) == (1, "resolved")
 
 
+# --- while another sends ---------------------------------------------------------------------------------------------
+
+
+def while_sending(world: World, act: Callable[[], object]) -> None:
+    """Do something while the next request is on its way, before PagerDuty has it."""
+    original = world.pagerduty.handle
+
+    def handle(method: str, path: str, body: bytes) -> Any:
+        world.pagerduty.handle = original  # type: ignore[method-assign]
+        act()
+        return original(method, path, body)
+
+    world.pagerduty.handle = handle  # type: ignore[method-assign]
+
+
+def test_what_comes_while_the_trigger_is_sent_waits_and_follows_it(world: World) -> None:
+    """The resolve wakes a drainer, which sends it next."""
+    reports: list[Report] = []
+    while_sending(world, lambda: reports.append(world.publish_one(message(status="resolved", at=5))))
+    assert is_accepted(world.publish_one(message()))
+    assert [kept_for(report) for report in reports] == [DeferReason.BUSY]
+    assert wake_ups(world) == 1
+    drain_until_done(world)
+    assert actions(world) == ["trigger", "resolve"]
+
+
+def test_an_acknowledgement_that_comes_while_the_trigger_is_sent_follows_it(world: World) -> None:
+    """When PagerDuty has accepted the trigger, a drainer is woken."""
+    while_sending(world, lambda: world.publish_one(message(status="acknowledged", at=5)))
+    assert is_accepted(world.publish_one(message()))
+    assert wake_ups(world) == 1
+    drain_until_done(world)
+    assert actions(world) == ["trigger", "acknowledge"]
+
+
+def test_a_trigger_that_outlasts_its_lease_is_closed_again(world: World) -> None:
+    """Its end was accepted while the process stood still with the trigger in its hands."""
+
+    def end() -> None:
+        world.clock.advance(60)
+        assert is_accepted(world.publish_one(message(status="resolved", at=30)))
+
+    while_sending(world, end)
+    world.publish_one(message())
+    assert world.states["f-1"] == "triggered"
+    drain_until_done(world)
+    assert world.states["f-1"] == "resolved"
+
+
+def test_a_repeat_is_not_drained_before_its_time() -> None:
+    """Nor is anything while somebody sends it, or after it was sent."""
+    place = Waiting(Order.REPEAT, 1000)
+    record = Record(status=Status.FIRING, at=0, waiting=place)
+    assert [can_be_drained(record, now) for now in (999, 1000)] == [False, True]
+    assert can_be_drained(replace(record, waiting=Waiting(Order.TRIGGER, 1000)), 999)
+    assert not can_be_drained(replace(record, lease_until=1001), 1000)
+    assert not can_be_drained(replace(record, waiting=None), 1000)
+
+
 # --- failing ----------------------------------------------------------------------------------------------------------
 
 
@@ -430,6 +498,17 @@ def test_a_trigger_that_nobody_claimed_is_closed_again(world: World, resolved_at
     assert world.states["f-1"] == "resolved"
 
 
+def test_the_end_of_what_nobody_claimed_waits_and_wakes_a_drainer(world: World) -> None:
+    """It is told as a delivery that waits, and is not left to the schedule."""
+    world.publish_one(message(status="resolved", at=60))
+    break_table(world)
+    world.publish_one(message())
+    world.dynamodb.heal()
+    [report] = come_back(world)
+    assert kept_for(report) is DeferReason.BUSY
+    assert (waiting(world), wake_ups(world)) == (["production#f-1"], 1)
+
+
 def test_a_trigger_that_nobody_claimed_is_closed_by_its_resolve(world: World) -> None:
     """Also where that comes before the copy."""
     break_table(world)
@@ -533,6 +612,18 @@ def test_what_was_accepted_and_not_recorded_ends_right(world: World, error: Any)
     world.publish_one(message(status="resolved", at=60))
     drain_until_done(world)
     assert world.states["f-1"] == "resolved"
+
+
+def test_an_execution_keeps_the_limit_by_itself_without_the_limiter_s_item() -> None:
+    """The records can be written, the permits not: what is over the limit waits."""
+    world = make_world(rate_limit=3)
+    world.dynamodb.failures = Only("InternalServerError", operations=("UpdateItem",))
+    for number in range(5):
+        world.publish_one(message(f"f-{number}"))
+    assert (len(world.requests), len(waiting(world))) == (3, 2)
+    world.dynamodb.heal()
+    drain_until_done(world)
+    assert len(world.pagerduty.incidents) == 5
 
 
 # --- throttled items --------------------------------------------------------------------------------------------------
