@@ -194,11 +194,11 @@ class PagerDutyClient:
         )
         return self.send(event, routing_key)
 
-    def acknowledge_event(self, routing_key: str | SecretStr, dedup_key: str) -> Answer:
+    def acknowledge_event(self, routing_key: str | SecretStr, dedup_key: str | None) -> Answer:
         """Acknowledge the open incident with this key; PagerDuty drops it where there is none."""
         return self.send(Event(action=Action.ACKNOWLEDGE, dedup_key=dedup_key), routing_key)
 
-    def resolve_event(self, routing_key: str | SecretStr, dedup_key: str) -> Answer:
+    def resolve_event(self, routing_key: str | SecretStr, dedup_key: str | None) -> Answer:
         """Resolve the open incident with this key; PagerDuty drops it where there is none."""
         return self.send(Event(action=Action.RESOLVE, dedup_key=dedup_key), routing_key)
 
