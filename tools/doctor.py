@@ -367,7 +367,7 @@ def secrets(facts: Facts) -> Iterator[Finding]:
             one_line(str(problem), 300),
             f"aws secretsmanager put-secret-value --secret-id {quote(name)} --secret-string file://target.json",
         )
-    if not any(target.enabled for target in facts.targets.targets):
+    if not any(target.is_paging for target in facts.targets.targets):
         yield Finding(
             "there is no enabled target: nobody can be paged",
             f"aws secretsmanager create-secret --name {facts.stack.target_prefix}first"
