@@ -11,6 +11,7 @@ MINISTACK := .tools/ministack
 BENCH := .tools/bench
 SCAN := .tools/scan
 ALERTMANAGER := .tools/alertmanager
+IAM := .tools/iam
 LOCAL_BUILD := .aws-sam/local
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*') template.yaml
 
@@ -19,25 +20,23 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run_sam := PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam
 
-# overrides on the command line replace those of samconfig.toml: pass both
-configured = $(shell $(PYTHON) -c 'import sys, tomllib; \
-  given = tomllib.load(open("samconfig.toml", "rb"))[sys.argv[1]]["deploy"]["parameters"].get("parameter_overrides", []); \
-  print(given if isinstance(given, str) else " ".join(given))' $(1))
+# the routing key reaches recipes by the environment alone: what stands in a recipe is visible to every user of the machine
+deploy_to = PATH="$(CURDIR)/$(SAM)/bin:$$PATH" $(PYTHON) -m tools.deploy --environment $(ENVIRONMENT) --architecture $(ARCHITECTURE)
 
 # what operators run against a deployed stack
 tool = PYTHONPATH=src $(VENV)/bin/python -m tools
 in_stack = $(if $(STACK),--stack "$(STACK)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build package invoke deploy bench mutants redrive page trace route doctor scan lock clean
+.PHONY: help run test unit lint format build package invoke deploy deployable python bench mutants redrive page trace route doctor scan lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [ROUTING_KEY=... [BASE_URL=...]]
-	@KEEP="$(KEEP)" ROUTING_KEY="$(ROUTING_KEY)" BASE_URL="$(BASE_URL)" PYTHONPATH=src $(VENV)/bin/python -m local.demo
+	@PYTHONPATH=src $(VENV)/bin/python -m local.demo
 
-test: $(VENV)/.installed $(MINISTACK)/.installed $(ALERTMANAGER)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
+test: $(VENV)/.installed $(MINISTACK)/.installed $(ALERTMANAGER)/.installed $(IAM)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
 	$(VENV)/bin/pytest
 
 unit: $(VENV)/.installed ## the unit tests alone, in seconds
@@ -67,8 +66,14 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
 	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
-deploy: build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...] [CONFIRM=no]
-	$(run_sam) deploy $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) --config-env $(ENVIRONMENT) --parameter-overrides $(call configured,$(ENVIRONMENT)) Architecture=$(ARCHITECTURE)
+deploy: deployable build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...] [CONFIRM=no]; asks for ROUTING_KEY and OPERATOR_EMAIL unless they are in the environment
+	@$(deploy_to) $(if $(filter no,$(CONFIRM)),--no-confirm)
+
+deployable: python
+	@$(deploy_to) --check
+
+python:
+	$(supported_python)
 
 bench: $(VENV)/.installed $(BENCH)/.installed $(LOCAL_BUILD)/template.yaml ## measure against bare functions, other clients and an ideal queue
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks
@@ -112,8 +117,13 @@ clean: ## delete everything that was made here
 
 # --- how the tools come to be ---
 
-define environment
+define supported_python
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.13, or name it with PYTHON=..." >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 13))' || { echo "$(PYTHON) is $$($(PYTHON) --version): Python 3.13 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
+endef
+
+define environment
+$(supported_python)
 @echo "installing $< ..."
 @$(PYTHON) -m venv --clear $(@D)
 @$(@D)/bin/python -m pip install --quiet --only-binary=:all: --require-hashes -r $< >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
@@ -147,6 +157,14 @@ $(ALERTMANAGER)/.installed:
 	    LC_ALL=C sed -i 's|/usr/share/prometheus|usr//share/prometheus|g' usr/bin/prometheus-alertmanager; \
 	  } >install.log 2>&1 || { cat install.log >&2; echo "no Alertmanager: its tests will be skipped" >&2; }; \
 	fi
+	@touch $@
+
+# A simulator of IAM, in JavaScript, for the tests of permissions: where there is no npm, they are skipped.
+$(IAM)/.installed: requirements/iam/package-lock.json
+	@mkdir -p $(@D) && cp requirements/iam/package.json requirements/iam/package-lock.json $(@D)
+	@if command -v npm >/dev/null; then echo "installing $< ..."; \
+	  npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }; \
+	else echo "no npm: the tests of permissions will be skipped" >&2; fi
 	@touch $@
 
 # for the machine's own processor, beside what `make build` leaves for AWS
