@@ -221,16 +221,18 @@ class Emulator:
         self.close()
 
 
-def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str = STACK_NAME) -> dict[str, str]:
-    """`sam deploy` the built template to the emulator; give the stack's outputs.
+def deploy(
+    emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str = STACK_NAME, template: Path = TEMPLATE
+) -> dict[str, str]:
+    """`sam deploy` a built template to the emulator, and return the stack's outputs.
 
     Raises:
         LocalStackError: it failed; the message has what `sam` printed, without the routing key.
     """
-    if not TEMPLATE.exists():
-        raise LocalStackError(f"{TEMPLATE.relative_to(ROOT)} is not built: run `make run` or `make test`")
+    if not template.exists():
+        raise LocalStackError(f"{template.relative_to(ROOT)} is not built: run `make run` or `make test`")
     folder = emulator.log.parent
-    template = emulated()
+    template = emulated(template)
     # in a file of our own, not on the command line: every user of the machine can list those
     overrides = json.dumps([f"{name}={value}" for name, value in parameters.items()])
     config = folder / "samconfig.toml"
@@ -272,22 +274,22 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str], *, stack_name: str
     return outputs
 
 
-def emulated(source: Path = TEMPLATE) -> Path:
-    """Write a copy of a template without what the emulator lacks, and return its path.
+def emulated(built: Path = TEMPLATE) -> Path:
+    """Write a copy of a built template without what the emulator lacks, and return its path.
 
     Alarms on expressions watch a metric instead that nobody emits: the dashboard names them.
     """
-    template = yaml.load(source.read_text(), Loader=_Loader)
+    template = yaml.load(built.read_text(), Loader=ShortForms)
     kept = {name: each for name, each in template["Resources"].items() if each["Type"] not in NOT_EMULATED}
     for each in kept.values():
         if each["Type"] == "AWS::CloudWatch::Alarm" and each["Properties"].pop("Metrics", None):
             each["Properties"] |= {"Namespace": "NotEmulated", "MetricName": "None", "Statistic": "Sum", "Period": 60}
-    path = source.with_name("emulated.json")  # beside the original, whose paths are relative
+    path = built.with_name(f"emulated-{built.stem}.json")  # beside the original, whose paths are relative
     path.write_text(json.dumps({**template, "Resources": kept}))
     return path
 
 
-class _Loader(yaml.SafeLoader):
+class ShortForms(yaml.SafeLoader):
     """Reads CloudFormation's short forms, such as `!Ref`, as their long ones."""
 
 
@@ -304,7 +306,7 @@ def _long_form(loader: yaml.Loader, suffix: str, node: yaml.Node) -> dict[str, A
     return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
 
 
-_Loader.add_multi_constructor("!", _long_form)
+ShortForms.add_multi_constructor("!", _long_form)
 
 
 def parameters_for(base_url: str, routing_key: str = ROUTING_KEY, **more: str) -> dict[str, str]:
