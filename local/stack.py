@@ -68,7 +68,7 @@ class RunningStack:
 
     @classmethod
     def find(cls) -> "RunningStack | None":
-        """Give the stack that was left up and still answers."""
+        """Return the stack that was left up and still answers."""
         try:
             stack = cls(**json.loads(RUNNING.read_text()))
             urllib3.request("GET", f"{stack.endpoint}/_ministack/health", retries=False, timeout=2)
@@ -77,7 +77,7 @@ class RunningStack:
         return stack
 
     def function_environment(self) -> dict[str, str]:
-        """Give the settings of the deployed function."""
+        """Return the settings of the deployed function."""
         function = client(self.endpoint, "lambda").get_function_configuration(
             FunctionName=self.outputs["PublisherFunctionArn"]
         )
@@ -86,7 +86,7 @@ class RunningStack:
 
 
 def client(endpoint: str, service: str) -> Any:
-    """Give an AWS client that talks to the emulator."""
+    """Return an AWS client that talks to the emulator."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
@@ -98,7 +98,7 @@ def client(endpoint: str, service: str) -> Any:
 
 
 def aws_environment(endpoint: str) -> dict[str, str]:
-    """Give the environment in which every AWS client talks to the emulator and to nothing else."""
+    """Return the environment in which every AWS client talks to the emulator and to nothing else."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_"))}
     return {
         **kept,
@@ -172,7 +172,7 @@ class Emulator:
         raise LocalStackError(f"the AWS emulator did not start:\n{self.tail()}")
 
     def function_processes(self) -> list[int]:
-        """Give the processes that functions run in at the moment; on Linux alone."""
+        """Return the processes that functions run in at the moment; on Linux alone."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -185,11 +185,11 @@ class Emulator:
         return found
 
     def tail(self, lines: int = 20) -> str:
-        """Give the last lines of the emulator's log."""
+        """Return the last lines of the emulator's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
     def client(self, service: str) -> Any:
-        """Give an AWS client that talks to the emulator."""
+        """Return an AWS client that talks to the emulator."""
         return client(self.endpoint, service)
 
     def _stop_process(self) -> None:
@@ -310,7 +310,7 @@ ShortForms.add_multi_constructor("!", _long_form)
 
 
 def parameters_for(base_url: str, routing_key: str = ROUTING_KEY, **more: str) -> dict[str, str]:
-    """Give the template's parameters for a local stack that sends to `base_url`."""
+    """Return the template's parameters for a local stack that sends to `base_url`."""
     return {"RoutingKey": routing_key, "PagerDutyBaseUrl": base_url, "Architecture": MACHINE, **more}
 
 
@@ -327,7 +327,7 @@ def await_until[Found](look: Callable[[], Found | None], seconds: float, what: s
 
 
 def native_event(**alert: Any) -> dict[str, str]:
-    """Give an EventBridge entry with a native alert."""
+    """Return an EventBridge entry with a native alert."""
     return {"Source": "local.demo", "DetailType": "Alert", "Detail": json.dumps({"alert": alert})}
 
 
@@ -338,7 +338,7 @@ def _die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that nobody listens on at the moment."""
+    """Return a port of 127.0.0.1 that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

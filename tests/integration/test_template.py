@@ -273,6 +273,7 @@ def test_it_can_be_published_to_the_serverless_application_repository(template: 
     application = template["Metadata"]["AWS::ServerlessRepo::Application"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (application["SemanticVersion"], application["SpdxLicenseId"]) == (project["version"], project["license"])
+    assert template["Description"].startswith(f"PagerDuty Publisher {project['version']} - ")
     assert (ROOT / application["LicenseUrl"]).is_file()
     assert (ROOT / application["ReadmeUrl"]).is_file()
     assert re.fullmatch(r"[a-zA-Z0-9-]{1,140}", application["Name"])
