@@ -33,8 +33,8 @@ in_stack = $(if $(STACK),--stack "$(STACK)")
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [ROUTING_KEY=... [BASE_URL=...]]
-	@PYTHONPATH=src $(VENV)/bin/python -m local.demo
+run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [BASE_URL=...]; to the real one with ROUTING_KEY in the environment
+	@KEEP="$(KEEP)" BASE_URL="$(BASE_URL)" PYTHONPATH=src $(VENV)/bin/python -m local.demo
 
 test: $(VENV)/.installed $(MINISTACK)/.installed $(ALERTMANAGER)/.installed $(IAM)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
 	$(VENV)/bin/pytest
@@ -66,8 +66,8 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
 	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
-deploy: deployable build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [ARCHITECTURE=...] [CONFIRM=no]; asks for ROUTING_KEY and OPERATOR_EMAIL unless they are in the environment
-	@$(deploy_to) $(if $(filter no,$(CONFIRM)),--no-confirm)
+deploy: deployable build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [PARAMETERS="Name=value ..."] [ARCHITECTURE=...] [CONFIRM=no]; asks for ROUTING_KEY and OPERATOR_EMAIL unless they are in the environment
+	@PARAMETERS='$(PARAMETERS)' $(deploy_to) $(if $(filter no,$(CONFIRM)),--no-confirm)
 
 deployable: python
 	@$(deploy_to) --check

@@ -1,8 +1,9 @@
 """Deploys the built template with the parameters of an environment of samconfig.toml: `make deploy`.
 
-The routing key and the operators' address come from the environment (`ROUTING_KEY`, `OPERATOR_EMAIL`) or are asked
-for, the key without echo. Parameters reach `sam deploy` in a file that only this user can read: the command line of a
-process is visible to every user of the machine. Needs nothing but Python.
+Other parameters are in `PARAMETERS` (`"LogLevel=DEBUG GuardDutyRule=ENABLED"`). The routing key and the operators'
+address come from the environment (`ROUTING_KEY`, `OPERATOR_EMAIL`) or are asked for, the key without echo. Parameters
+reach `sam deploy` in a file that only this user can read: the command line of a process is visible to every user of
+the machine. Needs nothing but Python.
 """
 
 import argparse
@@ -50,14 +51,18 @@ def environment_of(config: Path, name: str) -> dict[str, Any]:
 
 
 def overrides_of(given: str | Sequence[str]) -> dict[str, str]:
-    """Return parameter overrides, in either form that samconfig.toml knows, by name; what is empty is left out.
-
-    A guided deploy saves empty values. Left out, a parameter keeps its value, or has its default in a new stack.
-    """
+    """Return parameter overrides, in either form that samconfig.toml knows, by name."""
     entries = shlex.split(given) if isinstance(given, str) else given
     pairs = (entry.partition("=") for entry in entries)
-    values = {name: value.strip("\"'") for name, _, value in pairs}
-    return {name: value for name, value in values.items() if value}
+    return {name: value.strip("\"'") for name, _, value in pairs}
+
+
+def without_empty(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters that have a value; a guided deploy saves empty ones.
+
+    Left out, a parameter keeps its value, or has its default in a new stack.
+    """
+    return {name: value for name, value in parameters.items() if value}
 
 
 def asked_for(environ: Mapping[str, str], *, interactive: bool) -> dict[str, str]:
@@ -78,8 +83,7 @@ def asked_for(environ: Mapping[str, str], *, interactive: bool) -> dict[str, str
         raise UsageError(f"ROUTING_KEY has to be 32 letters and digits; it has {len(key)} characters")
     if address and not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
         raise UsageError(f"OPERATOR_EMAIL is no e-mail address: {address}")
-    values = {"RoutingKey": key, "OperatorEmail": address}
-    return {name: value for name, value in values.items() if value}
+    return without_empty({"RoutingKey": key or "", "OperatorEmail": address or ""})
 
 
 def deploy(command: Sequence[str], parameters: Mapping[str, str]) -> int:
@@ -110,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"make deploy: {error}", file=sys.stderr)
         return USAGE
     parameters = {
-        **overrides_of(environment.get("parameter_overrides", [])),
+        **without_empty(overrides_of(environment.get("parameter_overrides", []))),
+        **overrides_of(os.environ.get("PARAMETERS", "")),
         "Architecture": options.architecture,
         **asked,
     }

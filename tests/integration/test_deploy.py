@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from local.stack import ROOT, SAM
-from tools.deploy import MAX_STACK_NAME, UsageError, asked_for, environment_of, overrides_of
+from tools.deploy import MAX_STACK_NAME, UsageError, asked_for, environment_of, overrides_of, without_empty
 
 KEY = "0123456789abcdef0123456789abcdef"
 FAKE_SAM = """#!{python}
@@ -52,7 +52,10 @@ def deploy(tmp_path: Path) -> Deploy:
         done = subprocess.run(
             [sys.executable, "-m", "tools.deploy", f"--sam={sam}", *arguments],
             cwd=ROOT,
-            env={**{k: v for k, v in os.environ.items() if k not in ("ROUTING_KEY", "OPERATOR_EMAIL")}, **environment},
+            env={
+                **{k: v for k, v in os.environ.items() if k not in ("ROUTING_KEY", "OPERATOR_EMAIL", "PARAMETERS")},
+                **environment,
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -143,7 +146,20 @@ def test_the_key_is_asked_for_without_echo(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_empty_values_that_a_guided_deploy_saved_are_left_out(given: Any) -> None:
     """In either form that samconfig.toml knows; an equals sign may be part of a value."""
-    assert overrides_of(given) == {"LogLevel": "INFO", "AccountNames": "1=a b"}
+    assert without_empty(overrides_of(given)) == {"LogLevel": "INFO", "AccountNames": "1=a b"}
+
+
+def test_parameters_of_the_moment_go_before_those_of_the_file(deploy: Deploy) -> None:
+    """An empty one empties the parameter."""
+    outcome = deploy("--environment=staging", PARAMETERS="LogLevel=INFO GuardDutyRule=ENABLED AccountNames=")
+    assert outcome.seen["parameters"] == {
+        "TargetPrefix": "pagerduty-staging/",
+        "NativeAlertRule": "DISABLED",
+        "LogLevel": "INFO",
+        "GuardDutyRule": "ENABLED",
+        "AccountNames": "",
+        "Architecture": "arm64",
+    }
 
 
 def test_a_stack_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
