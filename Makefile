@@ -28,7 +28,7 @@ tool = PYTHONPATH=src $(VENV)/bin/python -m tools
 in_stack = $(if $(STACK),--stack "$(STACK)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format build package invoke deploy deployable python bench mutants redrive page trace route doctor scan lock clean
+.PHONY: help run test unit lint format build package invoke deploy deployable python bench proofs mutants redrive page trace route doctor scan lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -77,6 +77,9 @@ python:
 
 bench: $(VENV)/.installed $(BENCH)/.installed $(LOCAL_BUILD)/template.yaml ## measure against bare functions, other clients and an ideal queue
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks
+
+proofs: $(VENV)/.installed ## every interleaving and many more random runs and damaged inputs than `make test`, with counts [EXAMPLES=300]
+	@PROOFS_EXAMPLES=$(or $(EXAMPLES),300) HOSTILE_EXAMPLES=$(or $(EXAMPLES),300) $(VENV)/bin/pytest tests/proofs tests/unit/test_hostile.py
 
 mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, and see a test fail
 	@$(VENV)/bin/python tests/proofs/mutants.py

@@ -5,7 +5,7 @@ It knows no socket and no clock of its own; what an answer does to the connectio
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from threading import Lock
 from typing import Final, cast
@@ -190,6 +190,13 @@ class PagerDuty:
         """Replace the rules to fail by; none: fail no more."""
         with self._lock:
             self._faults = [_ArmedFault(fault, fault.count) for fault in faults]
+
+    def resolve_by_hand(self, dedup_key: str) -> None:
+        """Let a person resolve the open incidents of a dedup key."""
+        with self._lock:
+            for number, incident in enumerate(self._incidents):
+                if incident.dedup_key == dedup_key and incident.state is not State.RESOLVED:
+                    self._incidents[number] = replace(incident, state=State.RESOLVED)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:

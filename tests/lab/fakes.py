@@ -3,20 +3,11 @@
 from tests.lab.clock import NOW, Clock, half
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
 from tests.lab.failures import Failures, client_error
+from tests.lab.parts import make_client, make_owners
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, FakeSecrets, target_secret
 from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS, Message
 from tests.lab.wire import BASE_URL, DirectPool
-from tests.lab.world import (
-    INVOCATION_SECONDS,
-    World,
-    make_client,
-    make_items,
-    make_limiter,
-    make_owners,
-    make_table,
-    make_world,
-    native,
-)
+from tests.lab.world import INVOCATION_SECONDS, World, make_items, make_limiter, make_table, make_world, native
 
 __all__ = [
     "BASE_URL",

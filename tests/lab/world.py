@@ -1,14 +1,10 @@
 """A publisher with everything around it, and the factories that make its parts for tests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, cast
 
-import urllib3
 from mypy_boto3_dynamodb.client import DynamoDBClient
-from mypy_boto3_secretsmanager.client import SecretsManagerClient
-from mypy_boto3_sqs.client import SQSClient
 
 from handler.delivery.drainer import Drainer, WakeUp
 from handler.delivery.dynamodb import Table
@@ -17,25 +13,18 @@ from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
 from handler.errors import PublishError
-from handler.pagerduty.client import PagerDutyClient
 from handler.publisher import Publisher
-from handler.queues import Queues
 from handler.report import Report
-from handler.targets.secrets import SecretsByPrefix, Targets
+from handler.targets.secrets import Targets
 from local.simulator.pagerduty import PagerDuty
-from tests.lab.clock import Clock, half
+from tests.lab.clock import Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
+from tests.lab.parts import make_parts
 from tests.lab.secrets import FakeSecrets, target_secret
-from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
-from tests.lab.wire import BASE_URL, DirectPool
+from tests.lab.sqs import FakeSQS
+from tests.lab.wire import DirectPool
 
 INVOCATION_SECONDS = 57.0
-
-
-def make_owners() -> Callable[[], str]:
-    """Return a function that returns owner-1, owner-2, ..."""
-    numbers = count(1)
-    return lambda: f"owner-{next(numbers)}"
 
 
 def make_items(dynamodb: FakeDynamoDB | DynamoDBClient, clock: Clock | None = None, *, name: str = TABLE) -> Table:
@@ -48,12 +37,6 @@ def make_table(
 ) -> DedupTable:
     """Return the dedup table on a client, fake or real."""
     return DedupTable(make_items(dynamodb, clock, name=name), Keeping(ttl_ms=round(ttl * 1000)))
-
-
-def make_client(pool: urllib3.PoolManager, clock: Clock, **settings: Any) -> PagerDutyClient:
-    """Return a client whose time and jitter are the test's."""
-    arguments: dict[str, Any] = {"clock": clock, "sleep": clock.sleep, "random": half, **settings}
-    return PagerDutyClient(pool=pool, **arguments)
 
 
 def make_limiter(
@@ -137,47 +120,18 @@ def make_world(
     dynamodb, sqs = FakeDynamoDB(), FakeSQS()
     fake_secrets = FakeSecrets({"pagerduty/production": target_secret()} if secrets is None else secrets)
     problems: list[PublishError] = []
-    owners = make_owners()
-    items = make_items(dynamodb, clock)
-    table = DedupTable(items, Keeping(ttl_ms=round(ttl * 1000)))
-    limiter = RateLimiter(items, rate_limit)
-    targets = Targets(
-        SecretsByPrefix(cast(SecretsManagerClient, fake_secrets)),
-        prefix="pagerduty/",
-        base_url=BASE_URL,
+    parts = make_parts(
+        pool=DirectPool(pagerduty, clock),
+        dynamodb=dynamodb,
+        sqs=sqs,
+        secrets=fake_secrets,
         clock=clock,
-        report=problems.append,
-    )
-    queues = Queues(cast(SQSClient, sqs), RETRY_URL, DEAD_LETTER_URL)
-    sender = Sender(
-        make_client(DirectPool(pagerduty, clock), clock, **client_settings),
-        table,
-        limiter,
-        clock=clock,
-        random=half,
-        new_owner=owners,
-        give_up_after_seconds=give_up_after_seconds,
+        requests_a_minute=rate_limit,
+        ttl_seconds=ttl,
         repeat_after_seconds=repeat_after_seconds,
-        wake=queues.wake_quietly,
-        keep_copy=lambda delivery, delay: queues.keep_copy(delivery, delay, clock()),
-        rotated=targets.rotated,
-    )
-    publisher = Publisher(targets=targets, sender=sender, table=table, queues=queues, clock=clock)
-
-    def explain(error: Exception) -> PublishError:
-        raise error
-
-    drainer = Drainer(
-        sender=sender,
-        table=table,
-        limiter=limiter,
-        reject=publisher.reject,
-        reject_record=publisher.reject_record,
-        explain=explain,
-        clock=clock,
-        sleep=clock.sleep,
-        new_owner=owners,
-        wake=lambda target, handovers: queues.wake(target, handovers=handovers, delay_seconds=0),
+        give_up_after_seconds=give_up_after_seconds,
+        report=problems.append,
+        **client_settings,
     )
     return World(
         clock=clock,
@@ -185,12 +139,12 @@ def make_world(
         dynamodb=dynamodb,
         sqs=sqs,
         secrets=fake_secrets,
-        table=table,
-        limiter=limiter,
-        sender=sender,
-        publisher=publisher,
-        drainer=drainer,
-        targets=targets,
+        table=parts.table,
+        limiter=parts.limiter,
+        sender=parts.sender,
+        publisher=parts.publisher,
+        drainer=parts.drainer,
+        targets=parts.targets,
         problems=problems,
     )
 

@@ -16,9 +16,10 @@ from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
+from tests.lab.parts import make_client
 from tests.lab.secrets import ROUTING_KEY, target_secret
 from tests.lab.wire import DirectPool
-from tests.lab.world import World, make_client, make_world, native
+from tests.lab.world import World, make_world, native
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",

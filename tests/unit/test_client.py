@@ -37,8 +37,8 @@ from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.simulator.server import SimulatorServer
 from tests.lab.clock import Clock
+from tests.lab.parts import make_client
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY
-from tests.lab.world import make_client
 
 RESOLVE = Event(action=Action.RESOLVE, dedup_key="db/cpu")
 ACCEPTED = {"status": "success", "message": "Event processed", "dedup_key": "db/cpu"}

@@ -10,9 +10,10 @@ from handler.errors import ErrorReason, PublisherErrorReason
 from handler.health import Health, HealthCheck, is_asked_for
 from handler.version import VERSION
 from local.simulator.faults import Fault, FaultKind
+from tests.lab.parts import make_client
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.wire import DirectPool
-from tests.lab.world import World, make_client, make_limiter, make_world, native
+from tests.lab.world import World, make_limiter, make_world, native
 
 
 def run(world: World, *, rate_limit: float = 120) -> Health:

@@ -1,0 +1,11 @@
+"""Runs the real publisher and drainer through every interleaving of a few deliveries of one alert.
+
+`model` replays one delivery call by call, `search` visits every state that several of them can reach, `report` says
+what was seen and how a violation comes about.
+"""
+
+from tests.lab.explore.model import Bounds, Outcome, Setting
+from tests.lab.explore.report import Explored, Violation
+from tests.lab.explore.search import Explorer
+
+__all__ = ["Bounds", "Explored", "Explorer", "Outcome", "Setting", "Violation"]
