@@ -364,7 +364,9 @@ def _is_native(record: Record) -> bool:
 
 _SIGNS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts"}
 _HEADINGS = ("Alerts Firing:", "Alerts Resolved:")
+_GRAFANA_HEADINGS = ("**Firing**", "**Resolved**")
 _SUBJECTS = ("[FIRING", "[RESOLVED")
+_GRAFANA_STATES = {"alerting", "ok", "no_data", "nodata", "error", "pending", "paused", "firing", "resolved", "normal"}
 
 
 def _is_webhook(record: Record) -> bool:
@@ -390,14 +392,26 @@ def _is_damaged_webhook(record: Record) -> bool:
 
 
 def _is_alertmanager_text(record: Record) -> bool:
-    """Return whether it is a list of labels under a heading, or under a subject, of Alertmanager's templates."""
+    """Return whether subject or heading is of Alertmanager's or Grafana's templates, or it is an event in YAML."""
     text = record.payload
+    if not isinstance(text, str) or record.event_source.startswith("aws."):
+        return False
+    is_event = any(f"\n{key}:" in f"\n{text}" for key in ("routing_key", "dedup_key", "service_key"))
     return (
-        isinstance(text, str)
-        and "Labels:\n - " in text
-        and (record.subject.startswith(_SUBJECTS) or any(heading in text for heading in _HEADINGS))
-        and not record.event_source.startswith("aws.")
+        record.subject.strip().upper().startswith(_SUBJECTS)
+        or text.lstrip().startswith(_GRAFANA_HEADINGS)
+        or ("Labels:\n - " in text and any(heading in text for heading in _HEADINGS))
+        or (is_event and "\n" in text.strip())
     )
+
+
+def _is_managed_grafana(record: Record) -> bool:
+    """Return whether it is Amazon Managed Grafana's JSON: a state beside a text or a rule."""
+    match record.payload:
+        case {"state": str(state), "body": _} | {"state": str(state), "ruleName": _} if not record.detail_type:
+            return state.strip().lower() in _GRAFANA_STATES
+        case _:
+            return False
 
 
 def _is_rds_event(record: Record) -> bool:
@@ -454,6 +468,7 @@ SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
     (_is_webhook, _alertmanager),
     (_is_damaged_webhook, _alertmanager),
     (_is_alertmanager_text, _alertmanager),
+    (_is_managed_grafana, _alertmanager),
     (_keys("deploymentId", "applicationName", "deploymentGroupName", "status"), _codedeploy),
     (_keys("deploymentId", "instanceId", "instanceStatus"), _codedeploy),
     (_is_rds_event, _rds),

@@ -1,7 +1,8 @@
-"""Alertmanager and Amazon Managed Prometheus: one alert per entry of a message, under Prometheus's own fingerprint.
+"""Alertmanager, Amazon Managed Prometheus and Grafana: one alert per entry, under Prometheus's own fingerprint.
 
-A message is the webhook's JSON, the same damaged or cut, or the text of Alertmanager's default template for SNS. All
-come to the webhook's shape first: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+A message is the webhook's JSON, the same damaged or cut, or the text of a default template. All are brought into the
+webhook's shape first: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. What a template of
+somebody's own made is read by `alertmanager_custom`.
 """
 
 import json
@@ -12,17 +13,20 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field
 
-from handler.alert import Alert, Link, Status
+from handler.alert import Alert, Ignored, Image, Link, Status
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
-from handler.sources import alertmanager_json, alertmanager_text
+from handler.outcome import SkipReason
+from handler.sources import alertmanager_custom, alertmanager_json, alertmanager_text
 from handler.sources.prometheus import fingerprint_of, is_fingerprint
-from handler.validation import Instant, Model, Text, parse_model
+from handler.validation import Instant, Model, Text, parse_model, parse_text
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
 MAX_LINK_CHARACTERS = 2000
 _STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
+_NO_STATES = {"pending", "paused"}
+"""Grafana's, of which nobody has to know."""
 
 
 def _text(value: Any) -> str:
@@ -54,6 +58,11 @@ class Entry(Model):
     endsAt: Instant = None
     generatorURL: Remark = ""
     fingerprint: Remark = ""
+    silenceURL: Remark = ""
+    dashboardURL: Remark = ""
+    panelURL: Remark = ""
+    imageURL: Remark = ""
+    valueString: Remark = ""
 
 
 class Message(Model):
@@ -79,19 +88,54 @@ def _is_entry(value: Any) -> bool:
     return isinstance(value, dict) and bool({"labels", "fingerprint"} & value.keys())
 
 
-def parse(record: Record) -> list[Alert | InvalidAlertError]:
-    """Give an alert per entry, and an error for each that is damaged, or for all that was cut off."""
-    payload, missing = record.payload, ""
-    if isinstance(payload, str):
-        if payload.lstrip().startswith("{"):
-            payload, is_whole = alertmanager_json.read(payload)
-        else:
-            payload, is_whole = alertmanager_text.read(payload, record.subject)
-        missing = "" if is_whole else "a part that is damaged could not be read"
-        if record.attributes.get("truncated") == "true":
-            missing = "it was cut at the 256 KB that SNS takes, and what follows is not known"
+def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
+    """Return an alert per entry, and an error for each that is damaged, or for all that was cut off."""
+    match record.payload:
+        case {"state": str(state), "body": body} as payload:
+            return _of_state(payload, state, body, record)
+        case {"state": str(state), "ruleName": _} as payload:
+            return _of_state(payload, state, payload.get("message"), record)
+        case str(text) if text.lstrip().startswith("{"):
+            return _of_webhook(*alertmanager_json.read(text), record)
+        case str(text):
+            return _of_text(text, record)
+        case payload:
+            return _of_webhook(payload, True, record)
+
+
+def _of_text(text: str, record: Record, status: Status | None = None) -> list[Alert | Ignored | InvalidAlertError]:
+    message, is_whole = alertmanager_text.read(text, record.subject)
+    if message["alerts"]:
+        return _of_webhook({"status": str(status or ""), **message}, is_whole, record)
+    return [*alertmanager_custom.read(text, record, status)]
+
+
+def _of_state(
+    payload: Mapping[str, Any], word: str, body: Any, record: Record
+) -> list[Alert | Ignored | InvalidAlertError]:
+    """Return the alerts of Amazon Managed Grafana's messages as JSON: a text, or what a template wrote, and a state."""
+    state = word.strip().lower()
+    if state in _NO_STATES:
+        return [Ignored(SkipReason.NOTICE, f"Grafana: {state}")]
+    status = _STATUS.get(state, Status.RESOLVED if state in ("ok", "normal") else Status.FIRING)
+    inner = parse_text(body) if isinstance(body, str) else body
+    if isinstance(inner, dict) and isinstance(inner.get("alerts"), list):
+        return _of_webhook(inner, True, record)
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False) if body else ""
+    message, is_whole = alertmanager_text.read(text, record.subject)
+    if message["alerts"]:
+        return _of_webhook({"status": str(status), **message}, is_whole, record)
+    return [alertmanager_custom.from_state(payload, record, status, text)]
+
+
+def _of_webhook(payload: Any, is_whole: bool, record: Record) -> list[Alert | Ignored | InvalidAlertError]:
+    missing = "" if is_whole else "a part that is damaged could not be read"
+    if isinstance(record.payload, str) and record.attributes.get("truncated") == "true":
+        missing = "it was cut at the 256 KB that SNS takes, and what follows is not known"
     message = parse_model(Message, payload, "Alertmanager message")
-    found = [_alert(number, entry, message, record.published_at) for number, entry in enumerate(message.alerts)]
+    found: list[Alert | Ignored | InvalidAlertError] = [
+        _alert(number, entry, message, record.published_at) for number, entry in enumerate(message.alerts)
+    ]
     if not found:
         return [_group_alert(message, record.published_at)]
     if missing:
@@ -126,8 +170,10 @@ def _alert(number: int, raw: Any, message: Message, published_at: datetime) -> A
         severity_word=labels.get("severity", ""),
         client=CLIENT,
         client_url=message.externalURL,
-        links=_links(message.externalURL, labels),
+        links=_links(entry, message.externalURL, labels),
+        images=tuple(Image(url, alt="Snapshot") for url in _snapshots(entry)),
         details={
+            "value": entry.valueString,
             "receiver": message.receiver,
             "group_key": message.groupKey,
             "group_labels": message.groupLabels,
@@ -158,13 +204,24 @@ def _group_identity(message: Message) -> str:
     return f"{ORIGIN}/group/{fingerprint_of(labels)}" if labels else ""
 
 
-def _links(external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:
-    """Link to a new silence for this very alert, in the words of Alertmanager's own templates."""
-    if not external_url:
-        return ()
+def _links(entry: Entry, external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:
+    """Return Grafana's links, or one to a new silence for this very alert, as Alertmanager's own templates have it."""
+    shown = (
+        Link(entry.dashboardURL, "Dashboard"),
+        Link(entry.panelURL, "Panel"),
+        Link(entry.silenceURL, "Silence in Grafana"),
+    )
+    links = tuple(link for link in shown if link.href)
+    if entry.silenceURL or not external_url:
+        return links
     matchers = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(labels.items()))
     silence = f"{external_url}/#/silences/new?filter={quote('{' + matchers + '}', safe='', errors='replace')}"
-    return (Link(silence, "Silence in Alertmanager"),) if len(silence) <= MAX_LINK_CHARACTERS else ()
+    return (*links, Link(silence, "Silence in Alertmanager")) if len(silence) <= MAX_LINK_CHARACTERS else links
+
+
+def _snapshots(entry: Entry) -> list[str]:
+    named = (entry.annotations.get(name, "") for name in ("grafana_snapshot", "__alertImageURL__"))
+    return [url for url in dict.fromkeys((entry.imageURL, *named)) if url]
 
 
 def _group_alert(message: Message, published_at: datetime) -> Alert | InvalidAlertError:

@@ -1,0 +1,203 @@
+"""Reads what people's own templates make of alerts: the YAML of AWS's guide, and free texts under a known subject.
+
+The guide tells Amazon Managed Prometheus to write a PagerDuty event as YAML:
+https://aws.amazon.com/blogs/mt/using-amazon-managed-service-for-prometheus-alert-manager-to-receive-alerts-with-pagerduty/
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from handler.alert import Alert, Status
+from handler.envelope import Record
+from handler.pagerduty.events import truncate
+from handler.sources.aws import filled
+from handler.sources.links import links_in
+
+ORIGIN = "alertmanager"
+CLIENT = "Alertmanager"
+MAX_PAIRS = 30
+MAX_VALUE_CHARACTERS = 4000
+"""Of a text of several lines in YAML."""
+MAX_SUMMARY_CHARACTERS = 1024
+_SUBJECT = re.compile(r"\s*+\[(FIRING|RESOLVED)\b[^\]\n]{0,60}+\]?", re.IGNORECASE)
+_GRAFANA_TITLE = re.compile(r"\s*+\[(?:ALERTING|OK|NO DATA|FIRING|RESOLVED)\b[^\]\n]{0,60}+\]", re.IGNORECASE)
+_STATE_WORDS = re.compile(r"\b(?:firing|resolved|alerting|triggered|ok)\b|:[a-z0-9_+-]{1,40}:", re.IGNORECASE)
+"""What tells a trigger from its resolve, Slack's names of emojis included."""
+_MARKUP = re.compile(r"[*`]+|:[a-z0-9_+-]{1,40}:|<https?://[^<>|\s]{1,2000}\|([^<>\n]{1,200})>")
+_PAIR = re.compile(r"[-•\s]*+([A-Za-z][\w .-]{0,39}?)\s*+[:=](?!//)\s*+(.*)", re.DOTALL)
+_NAMES = ("alert", "alertname", "alert_name", "rule", "rule_name", "title", "name")
+_SUMMARIES = ("summary", "description", "message", "text")
+_SEVERITIES = ("severity", "priority", "level", "sev")
+_VARYING = frozenset(
+    (
+        *("value", "values", "current_value", "status", "state", "time", "timestamp", "date", "duration"),
+        *("started", "started_at", "starts_at", "startsat", "start", "ended", "ended_at", "ends_at", "endsat", "end"),
+        "resolved_at",
+    )
+)
+"""What differs between a trigger and its resolve."""
+_EVENT_KEYS = frozenset(("routing_key", "service_key", "dedup_key", "severity", "description", "summary", "details"))
+_EVENT_KEYS |= {"client_url", "event_action", "incident_key", "alert_name", "alertname"}
+_STATUS = {
+    **dict.fromkeys(["firing", "trigger", "alerting"], Status.FIRING),
+    **dict.fromkeys(["resolved", "resolve", "ok"], Status.RESOLVED),
+    **dict.fromkeys(["acknowledge", "acknowledged"], Status.ACKNOWLEDGED),
+}
+
+type Mappings = dict[str, str | dict[str, str]]
+
+
+def read(text: str, record: Record, status: Status | None = None) -> list[Alert]:
+    """Return the alerts of a text: one per event of its YAML, else one for all of it."""
+    subject = _SUBJECT.match(record.subject)
+    status = status or _status_in(subject[1] if subject else "", text)
+    rest = record.subject[subject.end() :].strip() if subject else record.subject.strip()
+    events = [event for event in read_yaml(text) if len(_EVENT_KEYS & event.keys()) > 1]
+    if events:
+        return [_from_event(event, record, status) for event in events]
+    return [_from_text(text, rest, record, status)]
+
+
+def _status_in(word: str, text: str) -> Status:
+    """Return the status that the subject names, else the first heading; without either, somebody has to look."""
+    if word:
+        return _STATUS[word.lower()]
+    start = text.lstrip()[:200].lower()
+    return Status.RESOLVED if start.startswith(("**resolved**", "alerts resolved:")) else Status.FIRING
+
+
+def _from_event(event: Mappings, record: Record, status: Status) -> Alert:
+    details = event.get("details")
+    labels = {name: value for name, value in details.items() if value} if isinstance(details, dict) else {}
+    said = {name: value for name, value in event.items() if isinstance(value, str)}
+    key = said.get("dedup_key") or said.get("incident_key", "")
+    summary = said.get("description") or said.get("summary", "")
+    name = next((text for each in _NAMES if (text := labels.get(each) or said.get(each, ""))), "") or key or summary
+    own_status = _STATUS.get((said.get("event_action") or said.get("status", "")).lower())
+    return Alert(
+        fingerprint=key or f"{ORIGIN}/text/{_digest(record.topic_arn, *sorted(map(str, (labels or said).items())))}",
+        name=name or "Prometheus alert",
+        status=own_status or status,
+        observed_at=record.published_at,
+        origin=ORIGIN,
+        labels={**labels, **filled({"severity": said.get("severity"), "alertname": name})},
+        severity_word=said.get("severity") or labels.get("severity", ""),
+        summary=summary,
+        component=said.get("component", ""),
+        group=said.get("group", ""),
+        class_=said.get("class", ""),
+        client=said.get("client") or CLIENT,
+        client_url=said.get("client_url", ""),
+        links=links_in("\n".join(f"{name}: {text}" for name, text in {**said, **labels}.items())),
+    )
+
+
+def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert:
+    lines = [line for each in text.splitlines() if (line := _plain(each))]
+    pairs: dict[str, str] = {}
+    for line in lines:
+        pair = _PAIR.fullmatch(line[:2000])
+        if pair and pair[2].strip() and len(pairs) < MAX_PAIRS:
+            pairs.setdefault(_key(pair[1]), pair[2].strip())
+    named = next((pairs[name] for name in _NAMES if name in pairs), "")
+    summary = next((pairs[name] for name in _SUMMARIES if name in pairs), "")
+    telling = (line for line in lines if _identity_of(line) and " " in line)
+    first = next(telling, next((line for line in lines if _identity_of(line)), ""))
+    name = named or subject or first or "Prometheus alert"
+    said = named or summary or first
+    headline = f"{subject}: {said}" if subject and said and said not in subject else said or subject
+    if named and summary and summary not in headline:
+        headline = f"{headline}: {summary}"
+    identity = filter(None, (subject.lower(), *map(_identity_of, lines)))
+    own_words = (*_NAMES, *_SUMMARIES, *_VARYING)
+    return Alert(
+        fingerprint=f"{ORIGIN}/text/{_digest(record.topic_arn, *identity)}",
+        name=truncate(name, 255),
+        status=status,
+        observed_at=record.published_at,
+        origin=ORIGIN,
+        labels={name: value for name, value in pairs.items() if name not in own_words and len(value) <= 255},
+        severity_word=next((pairs[name] for name in _SEVERITIES if name in pairs), ""),
+        summary=truncate(headline, MAX_SUMMARY_CHARACTERS),
+        client=CLIENT,
+        links=links_in(text),
+        details={"subject": record.subject, "message": text},
+    )
+
+
+def from_state(payload: Mapping[str, Any], record: Record, status: Status, body: str) -> Alert:
+    """Return the alert of an object that has a state beside its text, under what the object calls its rule."""
+    title = next((text for key in ("title", "ruleName", "name") if isinstance(text := payload.get(key), str)), "")
+    alert = _from_text(body, _GRAFANA_TITLE.sub("", title or record.subject).strip(), record, status)
+    rule = next((payload[key] for key in ("ruleUrl", "ruleId") if isinstance(payload.get(key), str | int)), "")
+    fingerprint = f"{ORIGIN}/rule/{_digest(record.topic_arn, str(rule))}" if rule else alert.fingerprint
+    return Alert(
+        **{
+            **{name: getattr(alert, name) for name in Alert.__slots__},
+            "fingerprint": fingerprint,
+            "links": (*alert.links, *links_in(" ".join(t for t in payload.values() if isinstance(t, str)))),
+        }
+    )
+
+
+def _plain(line: str) -> str:
+    """Return a line without Markdown, Slack's links and emojis."""
+    return _MARKUP.sub(lambda found: found[1] or "", line).strip()
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _identity_of(line: str) -> str:
+    """Return what of a line tells the alert from others: without states, and nothing of values and times."""
+    pair = _PAIR.fullmatch(line[:2000])
+    if (pair and _key(pair[1]) in _VARYING) or line.lower().strip(" :") in _VARYING:
+        return ""
+    return " ".join(_STATE_WORDS.sub("", line).lower().split()).strip(" -:*[]")
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def read_yaml(text: str) -> list[Mappings]:
+    """Read the little YAML of such messages: texts by name, and one level of texts by name inside.
+
+    A name that comes again starts the next event; a line without a name belongs to the text before it.
+    """
+    events: list[Mappings] = [{}]
+    holder: dict[str, Any] = events[0]
+    last, parent, base = "", "", -1
+    for line in text.split("\n"):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        indent = len(line) - len(line.lstrip(" "))
+        base = indent if base < 0 else base
+        name, colon, value = line.strip().partition(":")
+        is_named = bool(colon) and re.fullmatch(r"[\w.-]{1,100}", name) is not None and not value.startswith("//")
+        if line.strip() == "---" or (is_named and indent <= base and name in events[-1]):
+            events.append({})
+            last = parent = ""
+        if line.strip() == "---":
+            continue
+        if is_named and indent <= base:
+            holder, last = events[-1], name
+            parent = name if value.strip() in ("", "|", ">", "|-", ">-") else ""
+            holder[name] = "" if parent else _unquoted(value)
+        elif is_named and parent:
+            inside = events[-1].get(parent)
+            if not isinstance(inside, dict):
+                inside = events[-1][parent] = {}
+            holder, last = inside, name
+            holder[name] = _unquoted(value)
+        elif last and isinstance(holder.get(last), str) and len(holder[last]) < MAX_VALUE_CHARACTERS:
+            holder[last] = f"{holder[last]} {line.strip()}".strip()
+    return [event for event in events if event]
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text

@@ -1,0 +1,28 @@
+"""Finds addresses in what people write: plain, in Markdown, and as Slack has them; in time linear in the text."""
+
+import re
+
+from handler.alert import Link
+
+MAX_LINKS = 10
+_URL = r"https?://[^\s<>\"'`|\\^{}\[\]()]{3,2000}"
+_LINK = re.compile(
+    rf"\[(?P<markdown>[^\[\]\n]{{1,200}})\]\((?P<address>{_URL})\)"
+    rf"|<(?P<slack>{_URL})(?:\|(?P<said>[^<>\n]{{1,200}}))?>"
+    rf"|(?P<plain>{_URL})"
+)
+_END_OF_SENTENCE = ".,;:!?*_"
+_NAME = re.compile(r"([A-Za-z][\w -]{0,39}):\s*\Z")
+
+
+def links_in(text: str) -> tuple[Link, ...]:
+    """Return the first addresses in a text, each with what it is called: `[name](address)` or `name: address`."""
+    links: dict[str, Link] = {}
+    for found in _LINK.finditer(text):
+        address = (found["address"] or found["slack"] or found["plain"]).rstrip(_END_OF_SENTENCE)
+        before = _NAME.search(text[max(0, found.start() - 60) : found.start()].rpartition("\n")[2])
+        name = found["markdown"] or found["said"] or (before[1] if before else "")
+        links.setdefault(address, Link(address, name.strip()))
+        if len(links) == MAX_LINKS:
+            break
+    return tuple(links.values())

@@ -1,0 +1,231 @@
+"""What people's own templates and Grafana make of alerts: identity, state, a readable summary, links."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from handler import sources
+from handler.alert import Alert, Ignored, Image, Status
+from handler.envelope import Record
+from handler.outcome import SkipReason
+from handler.pagerduty.severity import Severity
+from handler.sources.alertmanager_custom import read_yaml
+from handler.sources.links import links_in
+from tests.lab.alerts import TOPIC, parse_alert, sample
+
+NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+
+
+def read(message: Any, subject: str = "[FIRING:1]") -> list[Alert]:
+    """Return the alerts of a message under a subject."""
+    found = sources.parse(Record(message, NOW, topic_arn=TOPIC, subject=subject))
+    return [alert for alert in found if isinstance(alert, Alert)]
+
+
+# --- YAML -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_in_yaml_is_read_as_its_fields_say() -> None:
+    firing = parse_alert(sample("alertmanager-sns-yaml-firing"))
+    resolved = parse_alert(sample("alertmanager-sns-yaml-resolved"))
+
+    assert firing.fingerprint == resolved.fingerprint == "TapeLibraryJam/tape-3"
+    assert (firing.status, resolved.status) == (Status.FIRING, Status.RESOLVED)
+    assert (firing.summary, firing.severity) == ("Robot arm of tape-3 is stuck", Severity.ERROR)
+    assert firing.labels["team"] == "parcels"
+    assert firing.client_url.startswith("https://aps-workspaces.")
+
+
+def test_several_events_in_one_message_are_several_alerts() -> None:
+    """A template that ranges over the alerts of a group repeats the names."""
+    text = "".join(f"severity: error\ndescription: lamp {n} is dark\ndetails:\n  lamp: {n}\n" for n in (1, 2))
+
+    assert [alert.summary for alert in read(text)] == ["lamp 1 is dark", "lamp 2 is dark"]
+    assert len({alert.fingerprint for alert in read(text)}) == 2
+    assert {a.fingerprint for a in read(text)} == {a.fingerprint for a in read(text, "[RESOLVED]")}
+
+
+def test_an_event_in_yaml_needs_no_subject_and_may_say_its_own_state() -> None:
+    (alert,) = read("dedup_key: a\nevent_action: resolve\nseverity: error", subject="")
+
+    assert (alert.fingerprint, alert.status) == ("a", Status.RESOLVED)
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ("a: 1\nb:  two words  \n", [{"a": "1", "b": "two words"}]),
+        ("  a: 'x: y'\n  b:\n    c: \"d\"\n  e: f", [{"a": "x: y", "b": {"c": "d"}, "e": "f"}]),
+        ("a: one\n  more\nb: 2", [{"a": "one more", "b": "2"}]),
+        ("a: |\n  first\n  second\nb: 2", [{"a": "first second", "b": "2"}]),
+        ("a: 1\n---\na: 2", [{"a": "1"}, {"a": "2"}]),
+        ("# note\na: https://x.example/b\nhttps://y.example", [{"a": "https://x.example/b https://y.example"}]),
+        ("", []),
+        ("no pairs at all", []),
+    ],
+)
+def test_the_little_yaml_of_such_messages(text: str, events: list[Any]) -> None:
+    assert read_yaml(text) == events
+
+
+# --- Free texts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_free_text_and_its_resolve_are_one_incident() -> None:
+    firing = parse_alert(sample("alertmanager-sns-custom-firing"))
+    resolved = parse_alert(sample("alertmanager-sns-custom-resolved"))
+
+    assert firing.fingerprint == resolved.fingerprint
+    assert (firing.status, resolved.status) == (Status.FIRING, Status.RESOLVED)
+    assert firing.labels["shop"] == "Leeds"
+    assert [(link.href, link.text) for link in firing.links] == [
+        ("https://wiki.lamplight.example/printers", "how to refill")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("firing", "resolved"),
+    [
+        ("**FIRING** Till 4 is silent\nValue: 3", "**RESOLVED** Till 4 is silent\nValue: 0"),
+        (
+            ":fire: Till 4 is silent\nStarted: 10:00",
+            ":white_check_mark: Till 4 is silent\nStarted: 10:00\nEnded: 11:00",
+        ),
+        ("**Firing**\n\nValue: ", "**Resolved**\n\nValue: "),
+    ],
+)
+def test_what_tells_a_state_is_no_part_of_the_identity(firing: str, resolved: str) -> None:
+    (first,), (second,) = read(firing, "[FIRING:1] Till shops"), read(resolved, "[RESOLVED] Till shops")
+
+    assert first.fingerprint == second.fingerprint
+
+
+def test_different_texts_under_one_subject_are_different_incidents() -> None:
+    texts = [f"Alert: {what}" for what in ("till 4 is silent", "till 5 is silent", "door 4 is open")]
+
+    assert len({alert.fingerprint for text in texts for alert in read(text)}) == 3
+    assert len({alert.fingerprint for n in range(3) for alert in read("Look", f"[FIRING:1] till {n}")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "summary"),
+    [
+        ("*Alert:* Till is silent", "[FIRING:1]", "Till is silent"),
+        ("Alert: Till is silent\nSummary: no sale for an hour", "[FIRING:1]", "Till is silent: no sale for an hour"),
+        ("Nobody has sold anything", "[FIRING:1] TillSilent shops", "TillSilent shops: Nobody has sold anything"),
+        (":fire:\n<https://a.example|Graph>\nThe till is silent", "[FIRING:1]", "The till is silent"),
+        ("**Firing**\n\nValue: ", "[FIRING:1] TillSilent (York)", "TillSilent (York)"),
+        ("", "[FIRING:1]", "Prometheus alert"),
+    ],
+)
+def test_the_summary_says_what_is_wrong(text: str, subject: str, summary: str) -> None:
+    (alert,) = read(text, subject)
+
+    assert (alert.summary or alert.name) == summary
+
+
+# --- Grafana ----------------------------------------------------------------------------------------------------------
+
+
+def block(shop: str, end: str = "") -> str:
+    """Return an alert as Grafana's default template writes it."""
+    labels = f" - alertname = QueueTooLong\n - severity = critical\n - shop = {shop}\n"
+    return f"Value: A=31\nLabels:\n{labels}Annotations:\n - summary = people wait\n{end}\n"
+
+
+@pytest.mark.parametrize("end", ["", "Source: https://g.example/a\n", "Dashboard: https://g.example/d/b\n"])
+def test_the_sections_of_grafana_say_which_alerts_fire(end: str) -> None:
+    """Source lines are there only where Grafana knows its own address."""
+    text = f"**Firing**\n\n{block('Leeds', end)}{block('Hull', end)}\n\n**Resolved**\n\n{block('York', end)}"
+    alerts = read(text, "[FIRING:2, RESOLVED:1] QueueTooLong")
+
+    assert [(alert.labels["shop"], alert.status) for alert in alerts] == [
+        ("Leeds", Status.FIRING),
+        ("Hull", Status.FIRING),
+        ("York", Status.RESOLVED),
+    ]
+    assert all(alert.annotations == {"summary": "people wait"} for alert in alerts)
+    assert {a.fingerprint for a in read(f"**Resolved**\n\n{block('Hull')}", "[RESOLVED]")} <= {
+        alert.fingerprint for alert in alerts
+    }
+
+
+def test_the_addresses_of_grafana_are_links() -> None:
+    alert = parse_alert(sample("alertmanager-sns-grafana-firing"))
+
+    assert [link.text for link in alert.links] == ["Dashboard", "Panel", "Silence in Grafana"]
+    assert alert.generator_url.endswith("/view")
+    assert alert.details["value"] == "A=31"
+
+
+def test_a_snapshot_is_an_image() -> None:
+    entry = {"labels": {"a": "b"}, "annotations": {"grafana_snapshot": "https://g.example/s.png"}}
+    (alert,) = read({"alerts": [{**entry, "imageURL": "https://g.example/i.png"}]}, "")
+
+    assert alert.images == tuple(Image(f"https://g.example/{n}.png", alt="Snapshot") for n in "is")
+
+
+def test_managed_grafanas_state_is_the_status() -> None:
+    firing = parse_alert(sample("alertmanager-sns-grafana-state"))
+    over = parse_alert(sample("alertmanager-sns-grafana-state-ok"))
+
+    assert firing.fingerprint == over.fingerprint
+    assert (firing.status, over.status) == (Status.FIRING, Status.RESOLVED)
+    assert firing.summary == "Delivery vans offline: 4 of 9 vans have sent no position for ten minutes"
+
+
+@pytest.mark.parametrize(("state", "status"), [("alerting", Status.FIRING), ("OK", Status.RESOLVED)])
+def test_a_body_beside_a_state_may_be_a_text_of_alerts(state: str, status: Status) -> None:
+    (alert,) = read({"state": state, "body": block("Leeds")}, "")
+
+    assert (alert.status, alert.labels["shop"]) == (status, "Leeds")
+
+
+@pytest.mark.parametrize("body", ["till 4 is silent", "till 5 is silent", None, {"a": 1}, 7])
+def test_a_body_alone_is_the_identity(body: Any) -> None:
+    (alert,), (over,) = (read({"state": state, "body": body}, "") for state in ("alerting", "ok"))
+    (other,) = read({"state": "alerting", "body": "till 6 is silent"}, "")
+
+    assert alert.fingerprint == over.fingerprint != other.fingerprint
+
+
+def test_a_pending_rule_pages_nobody() -> None:
+    record = Record({"state": "pending", "body": "x"}, NOW, topic_arn=TOPIC)
+
+    assert sources.parse(record) == [Ignored(SkipReason.NOTICE, "Grafana: pending")]
+
+
+# --- Links ------------------------------------------------------------------------------------------------------------
+
+
+A, B = "https://a.example/x", "https://b.example/y"
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        (f"see {A}.", [(A, "")]),
+        (f"Runbook: {A}\n{B}", [(A, "Runbook"), (B, "")]),
+        (f"[how to]({A}) ({B})", [(A, "how to"), (B, "")]),
+        (f"<{A}|how to> <{B}>", [(A, "how to"), (B, "")]),
+        ("ftp://a.example javascript:alert(1)", []),
+        (f"{A} {A}", [(A, "")]),
+    ],
+)
+def test_links_are_found_with_what_they_are_called(text: str, links: list[tuple[str, str]]) -> None:
+    assert [(link.href, link.text) for link in links_in(text)] == links
+
+
+PIECES = [
+    *("\n", "a: b\n", "a:\n  b: c\n", "[a](http://x", "<http://aaa", "http://aaaa ", "`*a", "# x\n", "A", "• "),
+    *("Value: \nLabels:\n - a = b\n", " - a = b\n", "firing ", ":a", "**Firing**\n", "Source: x\n"),
+    "dedup_key: a\nseverity: b\n",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_message_of_256_kb_of_whatever_is_dearest_is_read(piece: str) -> None:
+    """In time linear in its length: a quadratic expression would take minutes here."""
+    for start in ("", f"**Firing**\n\n{block('Leeds')}", "dedup_key: x\nseverity: y\n"):
+        assert read(start + piece * (256 * 1024 // len(piece)))
