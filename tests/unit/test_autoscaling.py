@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handler import sources
-from handler.alert import Ignored, Status
+from handler.alert import Alert, Ignored, Status
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
@@ -175,3 +175,21 @@ def test_an_activity_survives_the_queue() -> None:
     alert = parse_alert(FAILED)
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))) == alert
+
+
+def test_a_refresh_that_is_rolled_back_is_a_failure_that_the_rollback_does_not_end() -> None:
+    """The version that was to be deployed still does not run; the next refresh that succeeds ends it."""
+    name = "EC2 Auto Scaling Instance Refresh"
+    detail = {"InstanceRefreshId": "r-1", "AutoScalingGroupName": "shop-front"}
+    begun, done, better = (
+        parse({**event(f"{name} {what}"), "detail": detail})
+        for what in ("Rollback Started", "Rollback Succeeded", "Succeeded")
+    )
+    ((begun_alert,), (better_alert,)) = (begun, better)
+
+    assert isinstance(begun_alert, Alert)
+    assert isinstance(better_alert, Alert)
+    assert (begun_alert.status, better_alert.status) == (Status.FIRING, Status.RESOLVED)
+    assert begun_alert.fingerprint == better_alert.fingerprint
+    assert begun_alert.summary == "shop-front: instance refresh rollback started"
+    assert [type(found) for found in done] == [Ignored]

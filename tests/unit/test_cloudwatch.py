@@ -390,3 +390,39 @@ def test_an_alarm_survives_the_queue(name: str) -> None:
     alert = parse_alert(sample(f"cloudwatch-{name}"))
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))) == alert
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity"),
+    [
+        ({"AlarmName": "checkout-SEV1"}, Severity.CRITICAL),
+        ({"AlarmName": "p3-queue"}, Severity.WARNING),
+        ({"AlarmName": "latency-p99"}, None),
+        ({"AlarmName": "sev10"}, None),
+        ({"AlarmName": "step3"}, None),
+        ({"AlarmDescription": "SEV-2: orders are slow"}, Severity.ERROR),
+        ({"AlarmDescription": "Prio P1."}, Severity.CRITICAL),
+        ({"AlarmDescription": "the p5 of the latency"}, None),
+        ({"AlarmDescription": "Severity: High\nCall Ines"}, Severity.ERROR),
+        ({"AlarmDescription": json.dumps({"severity": "critical", "team": "a"})}, Severity.CRITICAL),
+        ({"AlarmDescription": json.dumps({"page": {"Severity": "warning"}})}, Severity.WARNING),
+        ({"AlarmDescription": '{"severity": '}, None),
+        ({"AlarmDescription": json.dumps({"severity": "info"}), "AlarmName": "a-SEV1"}, Severity.INFO),
+        ({"AlarmTags": [{"Key": "Severity", "Value": "error"}], "AlarmName": "a-SEV1"}, Severity.ERROR),
+    ],
+)
+def test_the_severity_is_that_of_the_tags_or_written_into_the_alarm(fields: Any, severity: Severity | None) -> None:
+    assert by_sns(**fields).severity is severity
+    assert by_sns(**fields, NewStateValue="OK").severity is severity
+
+
+def test_addresses_in_the_description_are_links() -> None:
+    description = (
+        "Few lamps.\nRunbook: https://wiki.lamplight.example/lamps\n[board](https://grafana.lamplight.example/d/1)"
+    )
+
+    links = by_sns(AlarmDescription=description).links
+    assert [(link.href, link.text) for link in links[1:]] == [
+        ("https://wiki.lamplight.example/lamps", "Runbook"),
+        ("https://grafana.lamplight.example/d/1", "board"),
+    ]

@@ -35,18 +35,25 @@ def test_sns_spells_a_state_in_both_ways(status: str) -> None:
     assert alert.status is (Status.FIRING if status.upper() == "FAILED" else Status.RESOLVED)
 
 
-@pytest.mark.parametrize("state", ["START", "READY", "STOP"])
-def test_a_deployment_that_has_not_ended_or_was_stopped_is_a_notice(state: str) -> None:
+@pytest.mark.parametrize("state", ["START", "READY"])
+def test_a_deployment_that_has_not_ended_is_a_notice(state: str) -> None:
     assert parse(with_detail(FAILED, state=state)) == [
         Ignored(SkipReason.NOTICE, f"parcel-tracker/production: {state}")
     ]
 
 
-@pytest.mark.parametrize("status", ["CREATED", "QUEUED", "InProgress", "Ready", "STOPPED", "BAKING"])
+@pytest.mark.parametrize("status", ["CREATED", "QUEUED", "InProgress", "Ready", "BAKING"])
 def test_so_is_one_of_which_sns_tells(status: str) -> None:
     found = parse(by_sns(status=status))
 
     assert found == [Ignored(SkipReason.NOTICE, f"parcel-tracker/production: {status}")]
+
+
+def test_a_stopped_deployment_leaves_one_change_event_whatever_its_path() -> None:
+    changes = [*parse_alerts(with_detail(FAILED, state="STOP")), *parse_alerts(by_sns(status="STOPPED"))]
+
+    assert [change.is_change for change in changes] == [True, True]
+    assert len({(change.fingerprint, change.starts_at) for change in changes}) == 1
 
 
 def test_a_trigger_for_instances_is_a_notice() -> None:

@@ -19,9 +19,9 @@ from tests.unit.test_deployments import as_rule, with_detail
 FAILED = sample("codepipeline-eventbridge-failed")
 
 
-@pytest.mark.parametrize("state", ["STARTED", "RESUMED", "STOPPING", "STOPPED", "CANCELED", "SUPERSEDED"])
+@pytest.mark.parametrize("state", ["STARTED", "RESUMED", "STOPPING", "SUPERSEDED"])
 def test_an_execution_that_neither_failed_nor_succeeded_is_a_notice(state: str) -> None:
-    """It changed nothing yet, or somebody stopped it who knows."""
+    """It changed nothing yet."""
     assert parse(with_detail(FAILED, state=state)) == [Ignored(SkipReason.NOTICE, f"shop-front-release: {state}")]
 
 
@@ -104,3 +104,24 @@ def test_an_approval_is_somebodys_wish_to_be_told() -> None:
     )
 
     assert (alert.origin, alert.status) == ("generic", Status.FIRING)
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "CANCELED"])
+def test_a_stopped_execution_leaves_a_change_event(state: str) -> None:
+    """It pages nobody: who stopped it knows. What it left half done is to be found later."""
+    (change,) = parse_alerts(with_detail(FAILED, state=state))
+
+    assert change.is_change
+    assert change.summary.endswith(f"{state.lower()} in eu-west-1")
+
+
+def test_an_approval_is_a_page_with_the_link_to_it() -> None:
+    alert = parse_alert(sample("codepipeline-sns-approval"))
+    other = sample("codepipeline-sns-approval")
+    message = json.loads(other["Records"][0]["Sns"]["Message"])
+    message["approval"]["token"] = "another"
+    other["Records"][0]["Sns"]["Message"] = json.dumps(message)
+
+    assert alert.links[0].text == "Review and approve"
+    assert alert.details["comment"] == "Have a look at the new checkout first"
+    assert parse_alert(other).fingerprint != alert.fingerprint

@@ -147,7 +147,6 @@ def test_a_state_that_is_missing_or_no_text_is_named(name: str, damage: Any) -> 
         "CodePipeline Action Execution State Change",
         "CodeBuild Build Phase Change",
         "CodeDeploy Instance State-change Notification",
-        "ECS Task State Change",
         "ECS Container Instance State Change",
     ],
 )

@@ -74,10 +74,88 @@ def test_the_time_of_the_event_orders_a_deployment_and_its_own_is_shown() -> Non
     assert alert.starts_at.isoformat() == "2026-11-26T08:41:09.873000+00:00"
 
 
-def test_a_deployment_in_progress_is_a_notice() -> None:
-    found = parse(with_detail(FAILED, eventName="SERVICE_DEPLOYMENT_IN_PROGRESS"))
+def test_a_deployment_in_progress_is_a_change_event() -> None:
+    """AWS reports no end of one that never reaches a steady state, unless the circuit breaker is on."""
+    (change,) = parse_alerts(with_detail(FAILED, eventName="SERVICE_DEPLOYMENT_IN_PROGRESS"))
+    _, ended = parse_alerts(FAILED)
 
-    assert found == [Ignored(SkipReason.NOTICE, "checkout: SERVICE_DEPLOYMENT_IN_PROGRESS")]
+    assert change.is_change
+    assert "in progress" in change.summary
+    assert change.fingerprint != ended.fingerprint
+
+
+def test_a_failed_deployment_is_one_incident_by_either_event() -> None:
+    by_action = parse_alert(with_detail(TROUBLE, eventName="SERVICE_DEPLOYMENT_FAILED", eventType="ERROR"))
+
+    assert by_action.fingerprint == parse_alerts({**FAILED, "resources": TROUBLE["resources"]})[0].fingerprint
+
+
+# --- Tasks ------------------------------------------------------------------------------------------------------------
+
+TASK = sample("ecs-eventbridge-task-failed")
+
+
+def test_a_task_that_fails_is_a_trouble_of_its_service() -> None:
+    """The service's steady state ends it."""
+    alert = parse_alert(TASK)
+    steady = parse_alert(sample("ecs-eventbridge-steady-state"))
+
+    assert (alert.status, steady.status) == (Status.FIRING, Status.RESOLVED)
+    assert alert.fingerprint == steady.fingerprint
+    assert alert.summary == "Service checkout: web exited with code 3"
+
+
+@pytest.mark.parametrize(
+    ("detail", "summary"),
+    [
+        (
+            {"stopCode": "TaskFailedToStart", "stoppedReason": "CannotPullContainerError: no such tag"},
+            "Service checkout: a task failed to start: CannotPullContainerError: no such tag",
+        ),
+        (
+            {"containers": [{"name": "web", "exitCode": 137, "reason": "OutOfMemoryError: killed"}]},
+            "Service checkout: web exited with code 137: OutOfMemoryError: killed",
+        ),
+        ({"containers": [{"name": "web"}]}, "Service checkout: a container exited: Essential container in task exited"),
+        ({"containers": "text"}, "Service checkout: a container exited: Essential container in task exited"),
+    ],
+)
+def test_the_summary_says_why_a_task_failed(detail: dict[str, Any], summary: str) -> None:
+    assert parse_alert(with_detail(TASK, **detail)).summary == summary
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"lastStatus": "RUNNING"},
+        {"stopCode": "ServiceSchedulerInitiated"},
+        {"stopCode": "UserInitiated"},
+        {"stopCode": "SpotInterruption"},
+        {"containers": [{"name": "web", "exitCode": 0}]},
+    ],
+)
+def test_a_task_that_is_stopped_on_purpose_or_ends_well_pages_nobody(detail: dict[str, Any]) -> None:
+    (found,) = parse(with_detail(TASK, **detail))
+
+    assert isinstance(found, Ignored)
+    assert found.name.startswith("checkout: ")
+
+
+def test_a_task_that_runs_on_its_own_is_known_by_its_family() -> None:
+    """Its next success ends what a failure opened."""
+    alone = {
+        "group": "family:stock-count",
+        "taskDefinitionArn": "arn:aws:ecs:eu-west-1:1:task-definition/stock-count:7",
+    }
+    failed = parse_alert(with_detail(TASK, **alone))
+    succeeded = parse_alert(with_detail(TASK, **alone, containers=[{"name": "web", "exitCode": 0}]))
+    other = parse_alert(
+        with_detail(TASK, **{**alone, "taskDefinitionArn": "arn:aws:ecs:eu-west-1:1:task-definition/b:1"})
+    )
+
+    assert (failed.status, succeeded.status) == (Status.FIRING, Status.RESOLVED)
+    assert failed.fingerprint == succeeded.fingerprint != other.fingerprint
+    assert failed.summary == "Task stock-count: web exited with code 3"
 
 
 def test_a_service_of_old_has_no_cluster_in_its_arn() -> None:

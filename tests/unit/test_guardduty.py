@@ -150,3 +150,19 @@ def test_a_finding_survives_the_queue() -> None:
     alert = parse_alert(FINDING)
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))) == alert
+
+
+@pytest.mark.parametrize(
+    ("sequence", "place"),
+    [
+        ({"actors": [{"id": "user:AIDA", "user": {"name": "ines"}}], "resources": [{"name": "b"}]}, "ines"),
+        ({"actors": [], "resources": [{"uid": "arn:b", "name": "b"}]}, "b"),
+        ({"actors": [{"id": "session:1"}]}, "session:1"),
+        ({"actors": "text"}, "123456789012"),
+    ],
+)
+def test_the_place_of_an_attack_sequence_is_its_actor(sequence: Any, place: str) -> None:
+    service = {"detection": {"sequence": sequence}}
+    alert = parse_alert(with_detail(FINDING, resource={"resourceType": "AttackSequence"}, service=service))
+
+    assert alert.location == place

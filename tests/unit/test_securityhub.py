@@ -156,7 +156,7 @@ def test_an_event_of_no_finding_is_a_notice() -> None:
     assert parse(with_findings()) == [Ignored(SkipReason.NOTICE, "Security Hub Findings - Imported")]
 
 
-@pytest.mark.parametrize("detail_type", ["Security Hub Insight Results", "Findings Imported V2"])
+@pytest.mark.parametrize("detail_type", ["Security Hub Insight Results"])
 def test_what_is_no_finding_in_this_format_is_left_alone(detail_type: str) -> None:
     assert sources.source_of(unwrap({**FAILED, "detail-type": detail_type}, ARRIVED_AT)) is not securityhub
 
@@ -201,3 +201,53 @@ def test_a_finding_survives_the_queue() -> None:
     alert = parse_alert(FAILED)
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))) == alert
+
+
+# --- OCSF -------------------------------------------------------------------------------------------------------------
+
+OCSF = sample("securityhub-eventbridge-ocsf")
+
+
+def ocsf(*findings: Any) -> dict[str, Any]:
+    """Return the event of findings, each given by what differs."""
+    first = OCSF["detail"]["findings"][0]
+    return {**OCSF, "detail": {"findings": [{**first, **f} if isinstance(f, dict) else f for f in findings]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, Status.FIRING),
+        ({"status": "In Progress", "status_id": 2}, Status.FIRING),
+        ({"status": "Resolved", "status_id": 4}, Status.RESOLVED),
+        ({"status": "Suppressed", "status_id": None}, Status.RESOLVED),
+        ({"status": "", "status_id": 5}, Status.RESOLVED),
+        ({"compliance": {"status": "Pass"}}, Status.RESOLVED),
+    ],
+)
+def test_a_finding_in_ocsf_fires_until_it_is_dealt_with(fields: dict[str, Any], status: Status) -> None:
+    alert = parse_alert(ocsf(fields))
+
+    assert alert.status is status
+    assert alert.fingerprint == parse_alert(OCSF).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity"),
+    [
+        ({"severity": "Critical", "vendor_attributes": {}}, Severity.CRITICAL),
+        ({"severity": "Low", "vendor_attributes": {"severity": "High"}}, Severity.ERROR),
+        ({"severity": "Unknown", "severity_id": 3, "vendor_attributes": {}}, Severity.WARNING),
+        ({"severity": None, "severity_id": 6, "vendor_attributes": None}, Severity.CRITICAL),
+        ({"severity": None, "severity_id": None, "vendor_attributes": None}, None),
+    ],
+)
+def test_the_severity_of_ocsf_is_that_of_security_hub(fields: dict[str, Any], severity: Severity | None) -> None:
+    assert parse_alert(ocsf(fields)).severity is severity
+
+
+def test_a_damaged_finding_in_ocsf_does_not_affect_its_siblings() -> None:
+    found = parse(ocsf({}, "hunter2", {"finding_info": {}, "metadata": {}}))
+
+    assert [type(each) for each in found] == [Alert, InvalidAlertError, InvalidAlertError]
+    assert "hunter2" not in str(found)

@@ -119,7 +119,7 @@ print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith
     [
         ("guardduty-eventbridge-finding", "aws guardduty"),
         ("native-direct", "native"),
-        ("cloudwatch-direct-alarm", "aws cloudwatch"),
+        ("cloudwatch-direct-alarm", "aws cloudwatch links"),
         ("ecs-eventbridge-failed", "aws deployments ecs"),
     ],
 )

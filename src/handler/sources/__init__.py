@@ -300,6 +300,7 @@ DETAIL_TYPES: dict[str, Load[Source]] = {
     "GuardDuty Finding": _guardduty,
     "Security Hub Findings - Imported": _securityhub,
     "Security Hub Findings - Custom Action": _securityhub,
+    "Findings Imported V2": _securityhub,
     "AWS Health Event": _health,
     "AWS Health Abuse Event": _health,
     "CodePipeline Pipeline Execution State Change": _codepipeline,
@@ -324,6 +325,9 @@ DETAIL_TYPES: dict[str, Load[Source]] = {
     "EC2 Auto Scaling Instance Refresh Failed": _autoscaling,
     "EC2 Auto Scaling Instance Refresh Cancelled": _autoscaling,
     "EC2 Auto Scaling Instance Refresh Checkpoint Reached": _autoscaling,
+    "EC2 Auto Scaling Instance Refresh Rollback Started": _autoscaling,
+    "EC2 Auto Scaling Instance Refresh Rollback Succeeded": _autoscaling,
+    "EC2 Auto Scaling Instance Refresh Rollback Failed": _autoscaling,
     "Backup Job State Change": _backup,
     "Copy Job State Change": _backup,
     "Restore Job State Change": _backup,
@@ -414,6 +418,14 @@ def _is_managed_grafana(record: Record) -> bool:
             return False
 
 
+def _is_approval(record: Record) -> bool:
+    match record.payload:
+        case {"approval": {"pipelineName": _, "actionName": _}}:
+            return True
+        case _:
+            return False
+
+
 def _is_rds_event(record: Record) -> bool:
     return record.detail_type.startswith("RDS ") and record.detail_type.endswith(" Event")
 
@@ -469,6 +481,7 @@ SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
     (_is_damaged_webhook, _alertmanager),
     (_is_alertmanager_text, _alertmanager),
     (_is_managed_grafana, _alertmanager),
+    (_is_approval, _codepipeline),
     (_keys("deploymentId", "applicationName", "deploymentGroupName", "status"), _codedeploy),
     (_keys("deploymentId", "instanceId", "instanceStatus"), _codedeploy),
     (_is_rds_event, _rds),

@@ -54,6 +54,9 @@ _EVENTS = {
     "EC2 Instance Terminate Successful": (_TERMINATE, Status.RESOLVED),
     "EC2 Auto Scaling Instance Refresh Failed": (_REFRESH, Status.FIRING),
     "EC2 Auto Scaling Instance Refresh Succeeded": (_REFRESH, Status.RESOLVED),
+    # a rollback that succeeds is no good news: the version that was to be deployed still does not run
+    "EC2 Auto Scaling Instance Refresh Rollback Started": (_REFRESH, Status.FIRING),
+    "EC2 Auto Scaling Instance Refresh Rollback Failed": (_REFRESH, Status.FIRING),
     "autoscaling:EC2_INSTANCE_LAUNCH_ERROR": (_LAUNCH, Status.FIRING),
     "autoscaling:EC2_INSTANCE_LAUNCH": (_LAUNCH, Status.RESOLVED),
     "autoscaling:EC2_INSTANCE_TERMINATE_ERROR": (_TERMINATE, Status.FIRING),
@@ -65,6 +68,7 @@ _NOTICES = {
     "EC2 Instance-terminate Lifecycle Action",
     "EC2 Auto Scaling Instance Refresh Started",
     "EC2 Auto Scaling Instance Refresh Cancelled",
+    "EC2 Auto Scaling Instance Refresh Rollback Succeeded",
     "EC2 Auto Scaling Instance Refresh Checkpoint Reached",
 }
 
@@ -112,6 +116,8 @@ def _alert(activity: Activity, status: Status, told: GroupActivity, record: Reco
         fragment=f"AutoScalingGroupDetails:id={quote(group, safe='')};view=activity",
     )
     said = told.StatusMessage or told.Description or told.Cause
+    if not said and activity is _REFRESH:
+        said = record.detail_type.removeprefix("EC2 Auto Scaling ").lower()
     shown = {
         "instance": told.EC2InstanceId,
         "activity": told.ActivityId,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from handler.envelope import Record
 from handler.pagerduty.severity import Severity
 from handler.validation import text_of
 
@@ -30,29 +31,59 @@ class Arn:
 
 
 def partition_of(region: str) -> str:
-    """Give the partition that a region lies in: an event names its region, and mostly not its partition."""
+    """Return the partition that a region lies in: an event names its region, and mostly not its partition."""
     return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 def console_url(path: str, *, region: str, fragment: str = "") -> str:
-    """Give the address of a page of the AWS console of a region; path and fragment are quoted by the caller."""
+    """Return the address of a page of the AWS console of a region; path and fragment are quoted by the caller."""
     domain = _CONSOLE_DOMAINS.get(partition_of(region), "console.aws.amazon.com")
     host = f"{region}.{domain}" if region else domain
     return f"https://{host}/{path}?region={quote(region)}" + (f"#{fragment}" if fragment else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The account and region that something belongs to."""
+
+    account: str = ""
+    region: str = ""
+
+    @classmethod
+    def of(cls, record: Record, arn: str = "", *, account: str = "", region: str = "") -> "Home":
+        """Find it by the thing's ARN, else by what the message says, else by the event, else by the topic."""
+        known, topic = Arn.of(arn), Arn.of(record.topic_arn)
+        return cls(
+            account=known.account or account or record.account or topic.account,
+            region=known.region or region or record.region or topic.region,
+        )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that targets match on."""
+        return filled({"account": self.account, "region": self.region})
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource here."""
+        return f"arn:{partition_of(self.region)}:{service}:{self.region}:{self.account}:{resource}"
+
+    def console(self, path: str, fragment: str = "") -> str:
+        """Return the address of a page of the AWS console here; path and fragment are quoted by the caller."""
+        return console_url(path, region=self.region, fragment=fragment)
+
+
 def severity_of(number: float | None, least: Sequence[tuple[float, Severity]]) -> str:
-    """Give the severity of a number: the first whose least number it reaches; empty where there is no number."""
+    """Return the severity of a number: the first whose least number it reaches; empty where there is no number."""
     return next((str(word) for from_number, word in least if number is not None and number >= from_number), "")
 
 
 def filled(values: Mapping[str, Any]) -> dict[str, str]:
-    """Give labels of what is known: as text, and without what is empty."""
+    """Return labels of what is known: as text, and without what is empty."""
     return {name: str(value) for name, value in values.items() if value not in (None, "", [], {})}
 
 
 def dig(value: Any, *path: str) -> str:
-    """Give the text at the end of a path through objects, of a list through its first; empty where it ends early."""
+    """Return the text at the end of a path through objects, of a list through its first; empty where it ends early."""
     for name in path:
         if isinstance(value, list):
             value = next(iter(value), None)

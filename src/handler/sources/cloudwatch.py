@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-ev
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, console_url, filled
+from handler.sources.links import links_in
 from handler.validation import (
     Instant,
     Model,
@@ -33,6 +35,8 @@ from handler.validation import (
     OrEmpty,
     Text,
     parse_model,
+    parse_text,
+    text_of,
 )
 
 ORIGIN = "cloudwatch"
@@ -40,6 +44,10 @@ CLIENT = "Amazon CloudWatch"
 CONFIGURATION_CHANGE = "CloudWatch Alarm Configuration Change"
 _STATUS = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+_LEVEL_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(?:sev[-_ ]?([0-5])|p([0-5]))(?![A-Za-z0-9.])", re.IGNORECASE)
+_LEVEL = re.compile(r"(?<![A-Za-z0-9])(?:[Ss][Ee][Vv][-_ ]?([0-5])|P([0-5]))(?![A-Za-z0-9.])")
+"""A severity as people write it: SEV1, sev-2, P3. In a description a small p is mostly a percentile."""
+_NAMED_LEVEL = re.compile(r"\b(?:severity|priority)\s{0,3}[:=]\s{0,3}([A-Za-z0-9-]{2,20})\b", re.IGNORECASE)
 _SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
 """How the reason of an alarm ends whose contributors are notified of one by one:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
@@ -217,6 +225,23 @@ def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
     return f"arn:{topic.partition or 'aws'}:cloudwatch:{home}:alarm:{alarm_name}"
 
 
+def _severity_word(name: str, description: str, tags: Mapping[str, str], watched: Mapping[str, str]) -> str:
+    """Return the severity by the alarm's tags, what it watches, its description as JSON, or a word such as SEV1."""
+    stated = parse_text(description) if description.lstrip().startswith("{") else None
+    inner = [value for value in stated.values() if isinstance(value, dict)] if isinstance(stated, dict) else []
+    for named in (tags, watched, *([stated, *inner] if isinstance(stated, dict) else [])):
+        by_name = {str(key).lower(): value for key, value in named.items()}
+        words = (text_of(by_name.get(key)).strip() for key in ("severity", "priority", "sev"))
+        if word := next(filter(None, words), ""):
+            return word
+    in_name, in_words = _LEVEL_IN_NAME.search(name), _LEVEL.search(description)
+    found = in_name or in_words
+    if found:
+        return f"p{found[2]}" if found[2] else f"sev{found[1]}"
+    named_level = _NAMED_LEVEL.search(description)
+    return named_level[1] if named_level else ""
+
+
 def _found(
     *,
     name: str,
@@ -258,7 +283,7 @@ def _found(
             "alertname": name,
         },
         starts_at=observed_at,
-        severity_word=tags.get("severity") or watched.get("severity", ""),
+        severity_word=_severity_word(name, description, tags, watched),
         summary=f"{name}{series}: {reason}" if reason else f"{name}{series}",
         location=", ".join(watched.values()) or arn,
         component=namespace,
@@ -266,7 +291,7 @@ def _found(
         class_=metric,
         client=CLIENT,
         client_url=console,
-        links=(Link(console, "Alarm in the CloudWatch console"),),
+        links=(Link(console, "Alarm in the CloudWatch console"), *links_in(description)),
         details={
             **filled(shown),
             **({"contributor": contributor.model_dump()} if contributor.id else {}),

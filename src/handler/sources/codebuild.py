@@ -1,4 +1,4 @@
-"""CodeBuild: builds, by EventBridge or by a notification rule. Phases are left alone: the build's own event tells.
+"""CodeBuild: builds, by EventBridge or by a notification rule. Phases are ignored: the build's own event says it all.
 
 Of the build's environment nothing is passed on: its plain-text variables may hold secrets. The events are described at
 https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
@@ -9,15 +9,16 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from handler.alert import Alert, Ignored, Link
+from handler.alert import Alert, Ignored, Link, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url, filled
+from handler.sources.aws import Arn, filled
 from handler.sources.deployments import (
-    Deployment,
     Ending,
-    arn_in,
+    Run,
+    deployed,
     ending_of,
+    home_of,
 )
 from handler.validation import (
     LooseText,
@@ -36,7 +37,8 @@ NOTICE = "CodeBuild Build Phase Change"
 _ENDINGS = {
     "SUCCEEDED": Ending.SUCCEEDED,
     **dict.fromkeys(["FAILED", "FAULT", "TIMED_OUT"], Ending.FAILED),
-    **dict.fromkeys(["IN_PROGRESS", "STOPPED"], Ending.NONE),
+    "STOPPED": Ending.CHANGED,
+    "IN_PROGRESS": Ending.NONE,
 }
 
 
@@ -71,35 +73,38 @@ class Build(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Give a failure or a success, and the change that it is."""
+    """Return a failure or a success, and the change that it is."""
     if record.detail_type == NOTICE:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     build = parse_model(Build, record.payload, "CodeBuild build")
     known = build.information
-    arn = arn_in(record, "codebuild", f"project/{build.project}")
-    home = Arn.of(arn)
-    run = Arn.of(build.build_id).resource.removeprefix("build/")
+    home = home_of(record)
+    run_id = Arn.of(build.build_id).resource.removeprefix("build/")
     path = f"codesuite/codebuild/{quote(home.account, safe='')}/projects/{quote(build.project, safe='')}"
-    if run:
-        path += f"/build/{quote(run, safe='')}/log"
+    if run_id:
+        path += f"/build/{quote(run_id, safe='')}/log"
     number = f"build {known.build_number.removesuffix('.0')}" if known.build_number else ""
-    return Deployment(
-        origin=ORIGIN,
-        client=CLIENT,
-        noun="Build",
+    deployment = Alert(
+        fingerprint=home.arn("codebuild", f"project/{build.project}"),
         name=build.project,
-        arn=arn,
-        run_id=build.build_id.rpartition(":")[2],
-        state=build.status,
-        ending=ending_of(build.status, _ENDINGS, "CodeBuild build: build-status"),
+        status=Status.FIRING,
         observed_at=record.published_at,
-        place=build.project,
+        origin=ORIGIN,
+        labels={**home.labels, "project": build.project},
+        location=build.project,
         component=build.project,
         group=home.account,
-        url=console_url(path, region=home.region),
-        what=" of ".join(filter(None, [number, known.source_version])),
-        reason=known.failure,
-        labels={"project": build.project},
+        client=CLIENT,
+        client_url=home.console(path),
         links=(Link(text_of(known.logs.get("deep-link")), "Log of the build"),),
         details=filled({"initiator": known.initiator, "source": text_of(known.source.get("location"))}),
-    ).alerts()
+    )
+    run = Run(
+        noun="Build",
+        id=build.build_id.rpartition(":")[2],
+        state=build.status,
+        ending=ending_of(build.status, _ENDINGS, "CodeBuild build: build-status"),
+        what=" of ".join(filter(None, [number, known.source_version])),
+        reason=known.failure,
+    )
+    return deployed(deployment, run)

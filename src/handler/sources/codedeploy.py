@@ -1,6 +1,6 @@
 """CodeDeploy: deployments, by EventBridge, by a notification rule, or by a trigger of the deployment group over SNS.
 
-All roads give the deployment group's ARN as identity. Single instances are left alone: the deployment's own event tells
+All paths give the deployment group's ARN as identity. Single instances are ignored: the deployment's own event says
 whether enough of them failed. The messages are described at
 https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-sns-event-notifications-json-format.html
 """
@@ -11,16 +11,16 @@ from urllib.parse import quote
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from handler.alert import Alert, Ignored
+from handler.alert import Alert, Ignored, Status
 from handler.envelope import Record
 from handler.errors import NotAnAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url
 from handler.sources.deployments import (
-    Deployment,
     Ending,
-    arn_in,
+    Run,
+    deployed,
     ending_of,
+    home_of,
 )
 from handler.validation import (
     Instant,
@@ -39,7 +39,8 @@ NOTICE = "CodeDeploy Instance State-change Notification"
 _ENDINGS = {
     **dict.fromkeys(["SUCCESS", "SUCCEEDED"], Ending.SUCCEEDED),
     **dict.fromkeys(["FAILURE", "FAILED"], Ending.FAILED),
-    **dict.fromkeys(["START", "CREATED", "QUEUED", "INPROGRESS", "BAKING", "READY", "STOP", "STOPPED"], Ending.NONE),
+    **dict.fromkeys(["START", "CREATED", "QUEUED", "INPROGRESS", "BAKING", "READY"], Ending.NONE),
+    **dict.fromkeys(["STOP", "STOPPED"], Ending.CHANGED),
 }
 """EventBridge's words, and those of SNS, which are the deployment's status as the API has it."""
 
@@ -76,32 +77,34 @@ def _is_of_an_instance(record: Record) -> bool:
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Give a failure or a success, and the change that it is."""
+    """Return a failure or a success, and the change that it is."""
     if _is_of_an_instance(record):
         return [Ignored(SkipReason.NOTICE, NOTICE)]
     change = parse_model(StateChange, record.payload, "CodeDeploy deployment")
     name = f"{change.application}/{change.group}"
-    arn = arn_in(record, "codedeploy", f"deploymentgroup:{name}", region=change.region, account=change.account)
-    home = Arn.of(arn)
-    path = f"codesuite/codedeploy/deployments/{quote(change.deployment_id, safe='')}"
-    return Deployment(
-        origin=ORIGIN,
-        client=CLIENT,
-        noun="Deployment",
+    home = home_of(record, account=change.account, region=change.region)
+    deployment = Alert(
+        fingerprint=home.arn("codedeploy", f"deploymentgroup:{name}"),
         name=name,
-        arn=arn,
-        run_id=change.deployment_id,
-        state=change.state,
-        ending=ending_of(change.state.upper(), _ENDINGS, "CodeDeploy deployment: state"),
+        status=Status.FIRING,
         observed_at=record.published_at,
+        origin=ORIGIN,
+        labels={**home.labels, "application": change.application, "deployment_group": change.group},
         # to the second, as the time of EventBridge's event is
         starts_at=(change.completed_at or record.published_at).replace(microsecond=0),
-        place=name,
+        location=name,
         component=change.application,
         group=change.group,
-        url=console_url(path, region=home.region),
+        client=CLIENT,
+        client_url=home.console(f"codesuite/codedeploy/deployments/{quote(change.deployment_id, safe='')}"),
+        details={"overview": change.overview},
+    )
+    run = Run(
+        noun="Deployment",
+        id=change.deployment_id,
+        state=change.state,
+        ending=ending_of(change.state.upper(), _ENDINGS, "CodeDeploy deployment: state"),
         what=change.deployment_id,
         reason=": ".join(filter(None, [text_of(change.error.get(key)) for key in ("ErrorCode", "ErrorMessage")])),
-        labels={"application": change.application, "deployment_group": change.group},
-        details={"overview": change.overview},
-    ).alerts()
+    )
+    return deployed(deployment, run)

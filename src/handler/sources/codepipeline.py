@@ -1,7 +1,8 @@
-"""CodePipeline: executions of pipelines, by EventBridge or by a notification rule.
+"""CodePipeline: executions of pipelines, by EventBridge or by a notification rule, and approvals over SNS.
 
-Stages and actions are left alone: the pipeline's own event tells the same, once. The events are listed at
-https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
+Stages and actions are ignored: the pipeline's own event says the same, once. The messages are described at
+https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html and
+https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals-json-format.html
 """
 
 from typing import Annotated
@@ -9,15 +10,16 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from handler.alert import Alert, Ignored
+from handler.alert import Alert, Ignored, Link, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url
+from handler.sources.aws import Home, filled
 from handler.sources.deployments import (
-    Deployment,
     Ending,
-    arn_in,
+    Run,
+    deployed,
     ending_of,
+    home_of,
 )
 from handler.validation import (
     LooseText,
@@ -36,7 +38,8 @@ NOTICES = ("CodePipeline Stage Execution State Change", "CodePipeline Action Exe
 _ENDINGS = {
     "SUCCEEDED": Ending.SUCCEEDED,
     "FAILED": Ending.FAILED,
-    **dict.fromkeys(["STARTED", "RESUMED", "STOPPING", "STOPPED", "CANCELED", "SUPERSEDED"], Ending.NONE),
+    **dict.fromkeys(["STOPPED", "CANCELED"], Ending.CHANGED),
+    **dict.fromkeys(["STARTED", "RESUMED", "STOPPING", "SUPERSEDED"], Ending.NONE),
 }
 
 
@@ -64,32 +67,82 @@ class Execution(Model):
     failure: Annotated[Failure, OrEmpty] = Field(default_factory=Failure, alias="additionalAttributes")
 
 
+class Approval(Model):
+    """What waits for somebody's approval; the token names the one request."""
+
+    pipelineName: Name
+    stageName: LooseText = ""
+    actionName: Name
+    token: LooseText = ""
+    expires: LooseText = ""
+    externalEntityLink: LooseText = ""
+    approvalReviewLink: LooseText = ""
+    customData: LooseText = ""
+
+
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Give a failure or a success, and the change that it is."""
+    """Return a failure or a success and the change that it is, or what waits for approval."""
     if record.detail_type in NOTICES:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
+    if not record.detail_type:
+        return [_approval(record)]
     execution = parse_model(Execution, record.payload, "CodePipeline execution")
-    arn = arn_in(record, "codepipeline", execution.pipeline)
-    home = Arn.of(arn)
-    path = f"codesuite/codepipeline/pipelines/{quote(execution.pipeline, safe='')}"
-    if execution.execution_id:
-        path += f"/executions/{quote(execution.execution_id, safe='')}/timeline"
-    return Deployment(
-        origin=ORIGIN,
-        client=CLIENT,
-        noun="Pipeline",
+    home = home_of(record)
+    deployment = Alert(
+        fingerprint=home.arn("codepipeline", execution.pipeline),
         name=execution.pipeline,
-        arn=arn,
-        run_id=execution.execution_id,
-        state=execution.state,
-        ending=ending_of(execution.state, _ENDINGS, "CodePipeline execution: state"),
+        status=Status.FIRING,
         observed_at=record.published_at,
-        place=execution.pipeline,
+        origin=ORIGIN,
+        labels={**home.labels, "pipeline": execution.pipeline},
+        location=execution.pipeline,
         component=execution.pipeline,
         group=home.account,
-        url=console_url(path, region=home.region),
+        client=CLIENT,
+        client_url=home.console(_path(execution.pipeline, execution.execution_id)),
+        details={"execution_trigger": execution.trigger, "failed_actions": execution.failure.failedActions},
+    )
+    run = Run(
+        noun="Pipeline",
+        id=execution.execution_id,
+        state=execution.state,
+        ending=ending_of(execution.state, _ENDINGS, "CodePipeline execution: state"),
         what=f"version {execution.version.removesuffix('.0')}" if execution.version else "",
         reason=execution.failure.text,
-        labels={"pipeline": execution.pipeline},
-        details={"execution_trigger": execution.trigger, "failed_actions": execution.failure.failedActions},
-    ).alerts()
+    )
+    return deployed(deployment, run)
+
+
+def _path(pipeline: str, execution_id: str = "") -> str:
+    path = f"codesuite/codepipeline/pipelines/{quote(pipeline, safe='')}"
+    return f"{path}/executions/{quote(execution_id, safe='')}/timeline" if execution_id else path
+
+
+def _approval(record: Record) -> Alert:
+    approval = parse_model(Approval, record.payload["approval"], "CodePipeline approval")
+    home = Home.of(record, region=text_of(record.payload.get("region")))
+    place = f"{approval.pipelineName}/{approval.stageName}/{approval.actionName}"
+    console = text_of(record.payload.get("consoleLink")) or home.console(_path(approval.pipelineName))
+    built = f"Pipeline {approval.pipelineName} waits for approval of {approval.actionName}"
+    return Alert(
+        fingerprint=f"{home.arn('codepipeline', place)}#approval#{approval.token}",
+        name=f"Approval of {approval.pipelineName}",
+        status=Status.FIRING,
+        observed_at=record.published_at,
+        origin=ORIGIN,
+        labels={**home.labels, "pipeline": approval.pipelineName},
+        severity_word="warning",
+        summary=record.subject.strip() or built,
+        location=place,
+        component=approval.pipelineName,
+        group=home.account,
+        class_="approval",
+        client=CLIENT,
+        client_url=console,
+        links=(
+            Link(approval.approvalReviewLink, "Review and approve"),
+            Link(approval.externalEntityLink, "What to review"),
+            Link(console, f"Pipeline in the {CLIENT} console"),
+        ),
+        details=filled({"expires": approval.expires, "comment": approval.customData}),
+    )

@@ -1,36 +1,30 @@
 """What deployments have in common, whichever AWS service runs them. Knows no service's own words.
 
 One that ended is a change event of its own. One that failed also triggers, under the identity of what it deploys (a
-pipeline, a project, a service), and the next one of the same that succeeds resolves it.
+pipeline, a project, a service), and the next one of the same that succeeds resolves it. One that was stopped, or whose
+end AWS may never report, leaves a change event alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
-from handler.alert import (
-    CHANGE_EVENT_LABEL,
-    Alert,
-    Ignored,
-    Link,
-    Status,
-)
+from handler.alert import CHANGE_EVENT_LABEL, Alert, Ignored, Link, Status
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, filled, partition_of
+from handler.sources.aws import Arn, Home, filled
 
 SEVERITY = "error"
 """Of a failure and of its end, so that both go to the same targets."""
 
 
 class Ending(StrEnum):
-    """How a deployment stands: the two endings that tell whether what it deploys is sound, and anything else."""
+    """How a run stands: two endings that say whether what it deploys is sound, a mere change, and anything else."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CHANGED = "changed"
     NONE = "none"
 
 
@@ -38,77 +32,82 @@ _STATUS = {Ending.FAILED: Status.FIRING, Ending.SUCCEEDED: Status.RESOLVED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """One run of a pipeline, a build or a deployment, at one time.
+class Run:
+    """One run of a pipeline, a build or a deployment.
 
     Attributes:
         noun: what runs, as a sentence begins with it.
-        arn: the identity of what is deployed, the same for every run.
-        run_id: the run's own identity.
+        id: the run's own identity.
+        state: in the service's own words.
         what: the version, or whatever else tells the runs apart for a person.
-        place: the affected system.
     """
 
-    origin: str
-    client: str
     noun: str
-    name: str
-    arn: str
-    run_id: str
+    id: str
     state: str
     ending: Ending
-    observed_at: datetime
-    starts_at: datetime | None = None
-    place: str
-    component: str
-    group: str
-    url: str
     what: str = ""
     reason: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    links: tuple[Link, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
 
-    def alerts(self) -> list[Alert | Ignored]:
-        """Give the trigger or the resolve, and the change event; of a run that has not ended, neither."""
-        if self.ending is Ending.NONE:
-            return [Ignored(SkipReason.NOTICE, f"{self.name}: {self.state}")]
-        known = Arn.of(self.arn)
-        labels = {**filled({"account": known.account, "region": known.region}), **self.labels}
-        shown = {"state": self.state, "run": self.run_id, "reason": self.reason}
-
-        def alert(fingerprint: str, status: Status, severity: str, more_labels: Mapping[str, str]) -> Alert:
-            return Alert(
-                fingerprint=fingerprint,
-                name=self.name,
-                status=status,
-                observed_at=self.observed_at,
-                origin=self.origin,
-                labels={**labels, **more_labels},
-                starts_at=self.starts_at or self.observed_at,
-                severity_word=severity,
-                summary=self._summary(known.region),
-                location=self.place,
-                component=self.component,
-                group=self.group,
-                class_=f"{self.noun.lower()} failure",
-                client=self.client,
-                client_url=self.url,
-                links=(Link(self.url, f"{self.noun} in the {self.client} console"), *self.links),
-                details={**filled(shown), **self.details},
-            )
-
-        change = {CHANGE_EVENT_LABEL: "true"}
-        return [
-            alert(self.arn, _STATUS[self.ending], SEVERITY, {}),
-            alert(f"{self.arn}#{self.run_id}", Status.FIRING, "", change),
-        ]
-
-    def _summary(self, region: str) -> str:
+    def summary(self, name: str, region: str) -> str:
+        """Return what became of the run of something with this name, in one sentence."""
         what = f" ({self.what})" if self.what else ""
         where = f" in {region}" if region else ""
         reason = f": {self.reason}" if self.reason and self.ending is Ending.FAILED else ""
-        return f"{self.noun} {self.name}{what} {self.ending}{where}{reason}"
+        return f"{self.noun} {name}{what} {self._word}{where}{reason}"
+
+    @property
+    def _word(self) -> str:
+        if self.ending is not Ending.CHANGED:
+            return str(self.ending)
+        words = self.state.removeprefix("SERVICE_DEPLOYMENT_").replace("_", " ").lower()
+        return "stopped" if words == "stop" else words
+
+    @property
+    def identity(self) -> str:
+        """What tells the change event from others of the same target of deployment."""
+        return f"{self.id}#{self._word}" if self.ending is Ending.CHANGED else self.id
+
+
+def deployed(deployment: Alert, run: Run) -> list[Alert | Ignored]:
+    """Return the trigger or the resolve, and the change event; of a run that has not ended, neither.
+
+    Args:
+        deployment: what is deployed, by whom and where; its fingerprint is the same for every run.
+        run: what became of it.
+    """
+    if run.ending is Ending.NONE:
+        return [Ignored(SkipReason.NOTICE, f"{deployment.name}: {run.state}")]
+    region = deployment.labels.get("region", "")
+    console = Link(deployment.client_url, f"{run.noun} in the {deployment.client} console")
+    shown = filled({"state": run.state, "run": run.id, "reason": run.reason})
+    said = replace(
+        deployment,
+        starts_at=deployment.starts_at or deployment.observed_at,
+        summary=run.summary(deployment.name, region),
+        class_=f"{run.noun.lower()} failure",
+        links=(console, *deployment.links),
+        details={**shown, **deployment.details},
+    )
+    change = replace(
+        said,
+        fingerprint=f"{deployment.fingerprint}#{run.identity}",
+        status=Status.FIRING,
+        labels={**deployment.labels, CHANGE_EVENT_LABEL: "true"},
+    )
+    if run.ending is Ending.CHANGED:
+        return [change]
+    return [replace(said, status=_STATUS[run.ending], severity_word=SEVERITY), change]
+
+
+def home_of(record: Record, *, account: str = "", region: str = "") -> Home:
+    """Return where a run belongs, the same by every path: the event says it, else the message, else its resources."""
+    listed = Arn.of(next(iter(record.resources), ""))
+    return Home.of(
+        record,
+        account=record.account or account or listed.account,
+        region=record.region or region or listed.region,
+    )
 
 
 def ending_of(state: str, endings: Mapping[str, Ending], field_name: str) -> Ending:
@@ -116,11 +115,3 @@ def ending_of(state: str, endings: Mapping[str, Ending], field_name: str) -> End
     if state not in endings:
         raise InvalidAlertError(f"{field_name}: none of {', '.join(endings)}")
     return endings[state]
-
-
-def arn_in(record: Record, service: str, resource: str, *, region: str = "", account: str = "") -> str:
-    """Build the ARN of a resource where the record is from, the same by every road."""
-    origin = Arn.of(next(iter(record.resources), ""))
-    region = record.region or region or origin.region
-    account = record.account or account or origin.account
-    return f"arn:{partition_of(region)}:{service}:{region}:{account}:{resource}"

@@ -96,7 +96,7 @@ def parse(record: Record) -> list[Alert]:
             starts_at=seen.eventFirstSeen,
             severity_word=severity_of(finding.severity, _SEVERITIES),
             summary=finding.title or finding.description,
-            location=_place(finding.resource, kind) or account,
+            location=_place(finding.resource, kind) or _actor(finding.service) or account,
             component=kind,
             group=account,
             class_=finding.type,
@@ -106,6 +106,15 @@ def parse(record: Record) -> list[Alert]:
             details={name: value for name, value in shown.items() if value},
         )
     ]
+
+
+def _actor(service: Object) -> str:
+    """Return who or what an attack sequence is about: the user of its first actor, else its first resource.
+
+    https://docs.aws.amazon.com/guardduty/latest/ug/guardduty-attack-sequence-finding-types.html
+    """
+    paths = (("actors", "user", "name"), ("resources", "name"), ("resources", "uid"), ("actors", "id"))
+    return next((name for path in paths if (name := dig(service, "detection", "sequence", *path))), "")
 
 
 def _place(resource: Object, kind: str) -> str:

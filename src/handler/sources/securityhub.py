@@ -1,6 +1,7 @@
-"""Security Hub's findings in the AWS Security Finding Format, as EventBridge sends them: several in one event.
+"""Security Hub's findings as EventBridge sends them, several in one event: in AWS's format (ASFF) or in OCSF (V2).
 
-https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html
+https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html and
+https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-v2-cwe-event-formats.html
 """
 
 from typing import Any
@@ -29,20 +30,28 @@ from handler.validation import (
     LooseTexts,
     Model,
     Name,
+    Number,
     Object,
     Objects,
     number_of,
     parse_model,
+    text_of,
 )
 
 ORIGIN = "securityhub"
 CLIENT = "AWS Security Hub"
 IMPORTED = "Security Hub Findings - Imported"
+IMPORTED_V2 = "Findings Imported V2"
 _SEVERITIES = ((90, Severity.CRITICAL), (70, Severity.ERROR), (40, Severity.WARNING), (0, Severity.INFO))
 """From this `Normalized` on, as AWS reads it: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_Severity.html
 Its labels (CRITICAL, HIGH, ...) are words for a severity as they are."""
 _WORKFLOW_IS_OVER = {"RESOLVED", "SUPPRESSED"}
 _IS_COMPLIANT = {"PASSED", "NOT_AVAILABLE"}
+
+
+_OCSF_SEVERITIES = {1: "info", 2: "low", 3: "medium", 4: "high", 5: "critical", 6: "fatal"}
+_OCSF_OVER = {3, 4, 5}
+"""https://schema.ocsf.io/1.5.0/classes/detection_finding: suppressed, resolved, archived; 1 is new, 2 in progress."""
 
 
 class FindingsEvent(Model):
@@ -94,6 +103,8 @@ def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
     event = parse_model(FindingsEvent, record.payload, "Security Hub event")
     if not event.findings:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
+    if record.detail_type == IMPORTED_V2:
+        return [_ocsf_or_error(raw, number, record) for number, raw in enumerate(event.findings)]
     return [_alert_or_error(raw, number, event, record) for number, raw in enumerate(event.findings)]
 
 
@@ -157,3 +168,95 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
         ),
         details={name: value for name, value in shown.items() if value},
     )
+
+
+class OcsfFinding(Model):
+    """A finding in the Open Cybersecurity Schema Framework."""
+
+    finding_info: Object = Field(default_factory=dict)
+    metadata: Object = Field(default_factory=dict)
+    cloud: Object = Field(default_factory=dict)
+    compliance: Object = Field(default_factory=dict)
+    remediation: Object = Field(default_factory=dict)
+    resources: Objects = Field(default_factory=list)
+    vendor_attributes: Object = Field(default_factory=dict)
+    class_name: LooseText = ""
+    severity: LooseText = ""
+    severity_id: Number = None
+    status: LooseText = ""
+    status_id: Number = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do."""
+        words = {self.status.lower(), dig(self.compliance, "status").lower()}
+        return self.status_id in _OCSF_OVER or bool(words & {"resolved", "suppressed", "archived", "pass"})
+
+    @property
+    def severity_word(self) -> str:
+        """What a person or Security Hub set, else the product's own."""
+        own = dig(self.vendor_attributes, "severity") or self.severity
+        by_number = _OCSF_SEVERITIES.get(int(self.severity_id), "") if self.severity_id is not None else ""
+        return own.lower() if own and own.lower() not in ("unknown", "other") else by_number
+
+
+def _ocsf_or_error(raw: Any, number: int, record: Record) -> Alert | InvalidAlertError:
+    try:
+        finding = parse_model(OcsfFinding, raw, f"Security Hub finding {number}")
+        identity = dig(finding.finding_info, "uid") or dig(finding.metadata, "uid")
+        if not identity.strip():
+            raise InvalidAlertError(f"Security Hub finding {number}: finding_info.uid: missing")
+        return _from_ocsf(finding, identity.strip(), record)
+    except InvalidAlertError as damaged:
+        return damaged
+
+
+def _from_ocsf(finding: OcsfFinding, identity: str, record: Record) -> Alert:
+    account = dig(finding.cloud, "account", "uid") or record.account
+    region = dig(finding.cloud, "region") or record.region
+    product = dig(finding.metadata, "product", "uid")
+    kind = dig(finding.resources, "type")
+    places = ", ".join(filter(None, (dig(resource, "uid") for resource in finding.resources)))
+    title = dig(finding.finding_info, "title").strip() or "Security Hub finding"
+    console = console_url("securityhub/v2/home", region=record.region or region, fragment="/findings")
+    labels = {
+        "account": account,
+        "region": region,
+        "product": dig(finding.metadata, "product", "name"),
+        "control": dig(finding.compliance, "control"),
+        "type": _first(finding.finding_info.get("types")),
+        "resource_type": kind,
+    }
+    shown = {
+        "description": dig(finding.finding_info, "desc"),
+        "status": finding.status,
+        "compliance": finding.compliance,
+        "resources": finding.resources,
+        "remediation": dig(finding.remediation, "desc"),
+    }
+    return Alert(
+        fingerprint=f"{product or ORIGIN}/{identity}",
+        name=title,
+        status=Status.RESOLVED if finding.is_over else Status.FIRING,
+        observed_at=record.published_at,
+        origin=ORIGIN,
+        labels=filled(labels),
+        severity_word=finding.severity_word,
+        summary=f"{title}: {places}" if places else title,
+        location=places or account,
+        component=kind,
+        group=account,
+        class_=labels["type"] or finding.class_name,
+        client=CLIENT,
+        client_url=console,
+        links=(
+            Link(console, "Findings in the Security Hub console"),
+            Link(_first(finding.remediation.get("references")), "Remediation"),
+            Link(dig(finding.finding_info, "src_url"), "Finding in the product that found it"),
+        ),
+        details={name: value for name, value in shown.items() if value},
+    )
+
+
+def _first(values: Any) -> str:
+    return text_of(values[0]) if isinstance(values, list) and values else ""
