@@ -44,8 +44,8 @@ CLIENT = "Amazon CloudWatch"
 CONFIGURATION_CHANGE = "CloudWatch Alarm Configuration Change"
 _STATUS = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
-_LEVEL_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(?:sev[-_ ]?([0-5])|p([0-5]))(?![A-Za-z0-9.])", re.IGNORECASE)
-_LEVEL = re.compile(r"(?<![A-Za-z0-9])(?:[Ss][Ee][Vv][-_ ]?([0-5])|P([0-5]))(?![A-Za-z0-9.])")
+_LEVEL_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(?:sev[-_ ]?([0-5])|p([0-5]))(?![A-Za-z0-9]|\.\d)", re.IGNORECASE)
+_LEVEL = re.compile(r"(?<![A-Za-z0-9])(?:[Ss][Ee][Vv][-_ ]?([0-5])|P([0-5]))(?![A-Za-z0-9]|\.\d)")
 """A severity as people write it: SEV1, sev-2, P3. In a description a small p is mostly a percentile."""
 _NAMED_LEVEL = re.compile(r"\b(?:severity|priority)\s{0,3}[:=]\s{0,3}([A-Za-z0-9-]{2,20})\b", re.IGNORECASE)
 _SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")

@@ -126,7 +126,7 @@ def _approval(record: Record) -> Alert:
     built = f"Pipeline {approval.pipelineName} waits for approval of {approval.actionName}"
     return Alert(
         fingerprint=f"{home.arn('codepipeline', place)}#approval#{approval.token}",
-        name=f"Approval of {approval.pipelineName}",
+        name=approval.pipelineName,
         status=Status.FIRING,
         observed_at=record.published_at,
         origin=ORIGIN,
