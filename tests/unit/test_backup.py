@@ -201,3 +201,10 @@ def test_a_job_survives_the_queue() -> None:
     alert = parse_alert(FAILED)
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))) == alert
+
+
+def test_a_copy_to_one_vault_says_nothing_of_a_copy_to_another() -> None:
+    copy = {**FAILED, "detail-type": "Copy Job State Change"}
+    vaults = [f"arn:aws:backup:eu-west-1:123456789012:backup-vault:{name}" for name in ("near", "far")]
+
+    assert len({parse_alert(with_detail(copy, destinationBackupVaultArn=vault)).fingerprint for vault in vaults}) == 2

@@ -290,7 +290,7 @@ def test_the_whole_message_is_shown() -> None:
         lambda: notification({"status": "Resolved", "title": "Freezer"}),
         lambda: notification({"job": {"state": "SUCCEEDED"}}),
         lambda: notification("all is well", "OK: freezer"),
-        lambda: notification("all is well", "[RESOLVED] freezer"),
+        lambda: notification("all is well", "[Recovered] freezer"),
         lambda: notification("Recovered: freezer"),
         lambda: event({"complianceType": "COMPLIANT"}),
         lambda: event({}, source="aws.lamps", **{"detail-type": "Lamp Replacement Succeeded"}),

@@ -58,6 +58,7 @@ class Job(Model):
     resourceArn: LooseText = ""
     recoveryPointArn: LooseText = ""
     sourceResourceArn: LooseText = ""
+    destinationBackupVaultArn: LooseText = ""
     resourceType: LooseText = ""
     backupVaultName: LooseText = ""
     statusMessage: LooseText = ""
@@ -112,9 +113,12 @@ def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: 
         "resource_type": kind_of_resource,
         "vault": job.backupVaultName,
     }
+    # a copy to one vault says nothing of a copy to another
+    to = job.destinationBackupVaultArn.strip() if kind == "copy" else ""
+    vault = f"#{to}" if to else ""
     said = f"{name} {job.state.lower()}: {resource or job.id}"
     return Alert(
-        fingerprint=f"{resource or f'{ORIGIN}:{account}:{region}:{job.id}'}#{kind}-job",
+        fingerprint=f"{resource or f'{ORIGIN}:{account}:{region}:{job.id}'}#{kind}-job{vault}",
         name=name,
         status=status,
         observed_at=record.published_at,
