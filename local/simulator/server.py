@@ -1,4 +1,4 @@
-"""The simulator over HTTP, on the loopback interface only: it performs what the core says an answer does."""
+"""The simulator over HTTP, on the loopback interface only: it performs what the core's answers ask for."""
 
 import json
 import socket
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from socketserver import TCPServer
 from threading import Thread
 from types import TracebackType
@@ -21,14 +22,27 @@ from local.simulator.page import look
 from local.simulator.pagerduty import PagerDuty
 
 HOST: Final = "127.0.0.1"
-# Well over PagerDuty's own limit, which the core answers for; what is larger is not read.
+# Well over PagerDuty's own limit, which the core enforces; larger bodies are not read.
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _LINGER_NOT_AT_ALL: Final = struct.pack("ii", 1, 0)
 
 
+def _is_loopback(host: str) -> bool:
+    """Return whether a `Host` names this machine.
+
+    A page of another site can make its own name lead to 127.0.0.1, and a browser would let it read the answers. Nobody
+    can own a name that ends in `.test` (RFC 6761).
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".test") or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 class SimulatorServer:
-    """A simulator that serves from a thread of its own for as long as the context lasts.
+    """A simulator that serves from its own thread while the context lasts.
 
     Attributes:
         pagerduty: The account that it serves.
@@ -119,6 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if len(body) < length:  # the sender has gone
             self.close_connection = True
+            return
+        if not _is_loopback(self.headers.get("Host", HOST)):
+            self._send(Answer(HTTPStatus.MISDIRECTED_REQUEST, {"error": f"the simulator is {HOST}, and nothing else"}))
             return
         url = urlsplit(self.path)
         path = url.path

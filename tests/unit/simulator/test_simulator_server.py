@@ -76,6 +76,27 @@ def test_answers_are_json_and_so_is_a_404(pool: urllib3.HTTPConnectionPool) -> N
     assert pool.num_connections == 1
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:8080", "localhost", "localhost:8080", "[::1]:8080", "pagerduty.test:80"]
+)
+def test_it_answers_under_the_names_of_this_machine(pool: urllib3.HTTPConnectionPool, host: str) -> None:
+    """With and without a port."""
+    assert pool.request("GET", "/simulator/health", headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.example", "test.example", "127.0.0.1.example", "192.0.2.1", "localhost.example:80", "[", ""]
+)
+def test_it_answers_nobody_who_asks_for_another_host(
+    server: SimulatorServer, pool: urllib3.HTTPConnectionPool, host: str
+) -> None:
+    """So that no website can read alerts, set faults or send events through a browser on this machine."""
+    for method, path in (("GET", "/"), ("GET", "/simulator/health"), ("POST", "/v2/enqueue")):
+        answer = pool.request(method, path, headers={"Host": host}, body=b"")
+        assert (answer.status, list(answer.json())) == (421, ["error"])
+    assert not server.pagerduty.requests
+
+
 def test_two_servers_know_nothing_of_each_other(server: SimulatorServer) -> None:
     """Each server has a port and an account of its own."""
     with SimulatorServer() as other:
