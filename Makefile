@@ -109,7 +109,7 @@ scan: $(SCAN)/.installed ## misconfigurations of the template, secrets in the wh
 
 lock: ## pin the newest versions that fit, with their hashes
 	$(PYTHON) -m venv --clear .tools/lock
-	.tools/lock/bin/pip install -q --require-hashes -r requirements/lock.txt
+	.tools/lock/bin/pip install -q --only-binary=:all: --require-hashes -r requirements/lock.txt
 	for name in src/requirements requirements/dev requirements/sam requirements/ministack requirements/bench requirements/scan requirements/lock; do \
 	  .tools/lock/bin/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	    --no-emit-find-links --strip-extras --no-header --allow-unsafe -o $$name.txt $$name.in || exit 1; done

@@ -24,6 +24,7 @@ PATTERNS = {
 }
 FAKES = re.compile(
     r"\w*EXAMPLE\w*"  # of AWS's documentation, and whatever says so itself
+    r"|[0-9]{8,10}:pagerduty-publisher-\w+"  # the end of an ARN, like a token of Telegram
     r"|0123456789abcdef0123456789abcdef|fedcba9876543210fedcba9876543210"  # of the simulator
     r"|5ec7e75ec7e75ec7e75ec7e75ec7e75e"  # of tests/unit/test_hygiene.py
     # digests, and ids of AWS's documentation, in events and tests

@@ -180,6 +180,33 @@ def test_deploying_uploads_the_zip_files_and_names_the_bucket(dist: Path) -> Non
     assert all(f"\n  {it.split('=')[0]}:\n" in template for it in overrides if not it.startswith("Code"))
 
 
+def test_the_documented_trust_policy_checks_audience_repository_and_environment() -> None:
+    """Without any of the three, others could assume the role."""
+    page = (ROOT / "docs/security.md").read_text()
+    (block,) = re.findall(r"(?s)```json\n(.*?)```", page)
+    (statement,) = json.loads(block)["Statement"]
+    issuer = "token.actions.githubusercontent.com"
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert statement["Principal"]["Federated"].endswith(f":oidc-provider/{issuer}")
+    assert statement["Condition"] == {
+        "StringEquals": {
+            f"{issuer}:aud": "sts.amazonaws.com",
+            f"{issuer}:sub": f"repo:OWNER/NAME:environment:{RELEASE['deploy']['environment']}",
+        }
+    }
+    used = set(re.findall(r"vars\.(\w+)", (ROOT / ".github/workflows/release.yml").read_text()))
+    assert used <= set(re.findall(r"`([A-Z_]+)`", page))
+    assert all(f"`{RELEASE[name]['environment']}`" in page for name in ("publish", "deploy"))
+
+
+def test_tools_are_installed_from_wheels_with_known_hashes() -> None:
+    """A source distribution runs its setup script, and what has no hash may be another package tomorrow."""
+    makefile = (ROOT / "Makefile").read_text()
+    installs = [line for line in makefile.splitlines() if re.search(r"pip install", line)]
+    assert len(installs) >= 2
+    assert [line for line in installs if not re.search(r"--only-binary=:all: --require-hashes", line)] == []
+
+
 def test_the_checker_of_aws_commands_finds_what_the_cli_would_refuse() -> None:
     """Unknown operations and options, and missing ones."""
     assert awscli.problems(["sns", "publishh"]) == ["sns: no operation publishh"]
