@@ -1,1 +1,1 @@
-"""Measurements that print ratios: each module is one, and says how it measures."""
+"""Measurements that print ratios: each module is one, and explains how it measures."""

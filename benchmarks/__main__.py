@@ -29,7 +29,7 @@ COMPARED = ("awslambdaric", "pagerduty", "pdpyras")
 
 
 def print_calls(counted: Mapping[str, calls.Calls]) -> str:
-    """Give the table of what each kind of delivery calls."""
+    """Return the table of what each kind of delivery calls."""
     headings = ("one alert, alone in its invocation", "DynamoDB", "write units", "read units", "SQS", "Secrets Manager")
     rows = [
         [
@@ -48,7 +48,7 @@ def print_calls(counted: Mapping[str, calls.Calls]) -> str:
 
 
 def print_costs(counted: Mapping[str, calls.Calls], durations: Durations, prices: Prices) -> str:
-    """Give the table of what a million of each kind cost."""
+    """Return the table of what a million of each kind cost."""
     names = [field.name for field in fields(Cost)]
     rows = []
     for kind, each in counted.items():
@@ -58,7 +58,7 @@ def print_costs(counted: Mapping[str, calls.Calls], durations: Durations, prices
 
 
 def print_standing(counted: Mapping[str, calls.Calls], prices: Prices) -> str:
-    """Give the table of what a month costs before the first alert."""
+    """Return the table of what a month costs before the first alert."""
     metrics = len(frozenset[str]().union(*(each.metrics for each in counted.values())))
     items = standing_cost(prices, metrics=metrics, template=(ROOT / "template.yaml").read_text())
     rows = [[what, f"{dollars:.2f}"] for what, dollars in items.items()]
@@ -66,7 +66,7 @@ def print_standing(counted: Mapping[str, calls.Calls], prices: Prices) -> str:
 
 
 def describe_machine() -> str:
-    """Say what this ran on."""
+    """Return what this ran on."""
     cpu = next(iter(re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())), platform.processor())
     memory = next(iter(re.findall(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())), "0")
     return (
@@ -76,7 +76,7 @@ def describe_machine() -> str:
 
 
 def describe_versions() -> str:
-    """Say what was measured, and compared with."""
+    """Return what was measured, and compared with."""
     script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     compared = run([PYTHON, "-c", script, *COMPARED], check=True, capture_output=True, text=True).stdout.split()
     named = [*((name, version(name)) for name in MEASURED), *zip(COMPARED, compared, strict=True)]
@@ -84,13 +84,13 @@ def describe_versions() -> str:
 
 
 def describe_code() -> str:
-    """Say which commit this is."""
+    """Return which commit this is."""
     commit = run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     return commit.stdout.strip() or "no commit"
 
 
 def fill(text: str) -> str:
-    """Give a paragraph."""
+    """Return a paragraph."""
     return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 

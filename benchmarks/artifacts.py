@@ -1,4 +1,4 @@
-"""What is measured: the function as our build leaves it, as a plain `sam build` would, and a bare one beside them."""
+"""What is measured: the function as our build makes it, as a plain `sam build` would, and a bare one."""
 
 import ast
 import compileall
@@ -78,7 +78,7 @@ class Artifact:
 
 
 def make() -> tuple[Artifact, Artifact, Artifact, Artifact]:
-    """Give ours, the plain one, the bare one, and the bare one with all modules that ours imports."""
+    """Return ours, the plain one, the bare one, and the bare one with all modules that ours imports."""
     shutil.rmtree(MADE, ignore_errors=True)
     plain = _make_plain(MADE / "plain")
     bare = _make_bare(MADE / "bare")
@@ -121,7 +121,7 @@ def _make_bare(folder: Path) -> Path:
 
 
 def _imports_of_packages() -> list[str]:
-    """Give the statements by which the function's modules import what is not theirs, as they are executed at init."""
+    """Return the function's imports of other packages, in the order in which init executes them."""
     found: set[str] = set()
     for path in sorted(SOURCE.rglob("*.py")):
         for statement in ast.parse(path.read_text()).body:

@@ -84,7 +84,7 @@ class Calls:
 
 
 class Counted:
-    """AWS and PagerDuty, which remember, and count what they are asked."""
+    """AWS and PagerDuty stand-ins that keep state and count requests."""
 
     def __init__(self, clock: Clock) -> None:
         self.pagerduty = PagerDuty(clock)
@@ -130,7 +130,7 @@ class Counted:
         return Response(status, json.dumps(answer).encode())
 
     def _size(self, arguments: Mapping[str, Any]) -> int:
-        """Give the bytes of the item that a call is about, as DynamoDB counts them, nearly."""
+        """Return the approximate size of a call's item in bytes, as DynamoDB counts it."""
         [requested] = arguments.get("RequestItems", {TABLE: {}}).values()
         key: Any = arguments.get("Key") or arguments.get("Item") or next(iter(requested.get("Keys", [])), {})
         item = self._dynamodb.tables[TABLE].get(key.get("id", {}).get("S", ""), {})
@@ -151,7 +151,7 @@ def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class Function:
-    """The function, freshly imported, in an AWS that counts."""
+    """The function, freshly imported, against stand-ins that count."""
 
     def __init__(self, app: ModuleType, counted: Counted, clock: Clock) -> None:
         self.app = app
@@ -164,7 +164,7 @@ class Function:
         return self.counted.pagerduty
 
     def invoke(self, *alerts: Any) -> Calls:
-        """Invoke it with these alerts in one message each; give what that used."""
+        """Invoke it with these alerts in one message each and return what that used."""
         self.counted.forget()
         printed = io.StringIO()
         with redirect_stdout(printed):
@@ -187,7 +187,7 @@ class Function:
 
 
 def _metrics(lines: str) -> Iterator[str]:
-    """Give each metric that was written, with its dimensions."""
+    """Return each metric that was written, with its dimensions."""
     for blob in map(json.loads, lines.splitlines()):
         for directive in blob.get("_aws", {}).get("CloudWatchMetrics", []):
             for names in directive["Dimensions"]:

@@ -59,7 +59,7 @@ class Durations:
     pagerduty: float
 
     def of(self, calls: Calls) -> float:
-        """Give the billed milliseconds of an invocation, its calls made one after another, no pause between tries."""
+        """Return the billed milliseconds of an invocation, its calls made one after another, no pause between tries."""
         waited = sum(calls.aws.values()) * self.aws + calls.pagerduty * self.pagerduty
         return waited + self.cpu * max(1.0, FULL_PROCESSOR_GB / MEMORY_GB)
 
@@ -82,7 +82,7 @@ class Cost:
 
 
 def cost_of(calls: Calls, durations: Durations, prices: Prices, *, times: int = MILLION) -> Cost:
-    """Give what so many deliveries of a kind cost, each an invocation of its own, published to the topic."""
+    """Return what a number of deliveries of a kind cost, each an invocation of its own, published to the topic."""
     rates = prices.rates
     gb_seconds = durations.of(calls) / 1000 * MEMORY_GB
     log_bytes = calls.log_bytes + PLATFORM_LOG_BYTES + LOG_EVENT_BYTES * (PLATFORM_LINES + calls.log_lines)
@@ -97,7 +97,7 @@ def cost_of(calls: Calls, durations: Durations, prices: Prices, *, times: int = 
 
 
 def standing_cost(prices: Prices, *, metrics: int, template: str) -> dict[str, float]:
-    """Give what a month costs beside the alerts, in dollars, by item; a metric costs only in hours that have values."""
+    """Return what a month costs besides alerts, in dollars, by item. A metric costs only in hours that have values."""
     rates = prices.rates
     alarms = len(re.findall(r"Type: AWS::CloudWatch::Alarm\b", template))
     dashboards = len(re.findall(r"Type: AWS::CloudWatch::Dashboard\b", template))

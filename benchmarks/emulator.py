@@ -36,7 +36,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def function_environment(folder: Path, endpoint: str) -> dict[str, str]:
-    """Give the environment of a function in `folder` for which `endpoint` is AWS and PagerDuty."""
+    """Return the environment of a function in `folder` for which `endpoint` is AWS and PagerDuty."""
     return {
         **{name: value for name, value in aws_environment(endpoint).items() if not name.startswith("PYTHON")},
         "PYTHONPATH": str(folder),
@@ -113,7 +113,7 @@ class ExecutionEnvironment:
         return answer
 
     def log(self) -> str:
-        """Give what the emulator and the function have printed."""
+        """Return what the emulator and the function have printed."""
         return Path(self._log.name).read_text(errors="replace")
 
     @property
@@ -141,7 +141,7 @@ class ExecutionEnvironment:
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def _runtime(self) -> int:
-        """Give the process that the function runs in; 0 where it has not begun."""
+        """Return the process that the function runs in; 0 where it has not begun."""
         for children in Path(f"/proc/{self._process.pid}/task").glob("*/children"):
             if found := children.read_text().split():
                 return int(found[0])

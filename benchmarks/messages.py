@@ -21,12 +21,12 @@ class Context:
     aws_request_id: str = "00000000-0000-0000-0000-000000000000"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Give the time left."""
+        """Return the time left."""
         return 60_000
 
 
 def native(fingerprint: str, **more: Any) -> dict[str, Any]:
-    """Give a native alert, as long as they usually are."""
+    """Return a native alert, as long as they usually are."""
     return {
         "alert": {
             "fingerprint": fingerprint,
@@ -46,7 +46,7 @@ def native(fingerprint: str, **more: Any) -> dict[str, Any]:
 
 
 def over_sns(*messages: Any) -> dict[str, Any]:
-    """Give an invocation with these messages, each a record."""
+    """Return an invocation with these messages, each a record."""
     return {
         "Records": [
             {
@@ -67,7 +67,7 @@ def over_sns(*messages: Any) -> dict[str, Any]:
 
 
 def with_alerts(count: int, prefix: str) -> dict[str, Any]:
-    """Give an invocation with so many alerts: in one message, where there is a source that takes several."""
+    """Return an invocation with so many alerts: in one message, where there is a source that takes several."""
     if _takes_webhooks():
         return over_sns(webhook(count, prefix))
     return over_sns(*(native(f"{prefix}-{number}") for number in range(count)))
@@ -80,7 +80,7 @@ def _takes_webhooks() -> bool:
 
 
 def webhook(count: int, prefix: str) -> dict[str, Any]:
-    """Give what Alertmanager sends of a group of so many alerts."""
+    """Return what Alertmanager sends of a group of so many alerts."""
     return {
         "version": "4",
         "groupKey": '{}:{alertname="CheckoutErrorRate"}',

@@ -48,7 +48,7 @@ type Answering = Callable[[Request], Response]
 
 
 def say_yes(aws_seconds: float, pagerduty_seconds: float) -> Answering:
-    """Give what takes every write, has one target, and accepts every event."""
+    """Return a handler that accepts every write and event, and has one target."""
     ok = Response(200, b"{}", aws_seconds)
     answers = {
         "SendMessage": Response(200, b'{"MessageId": "m-1"}', aws_seconds),
@@ -97,7 +97,7 @@ class _Connection(asyncio.Protocol):
 
 @contextmanager
 def serve(answering: Answering, on_connection: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """Serve from a thread of this process; give the URL. `on_connection` is called for each that is made."""
+    """Serve from a thread of this process and return the URL. `on_connection` is called for each new connection."""
     started: Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
 
     async def run() -> None:
@@ -130,7 +130,7 @@ def _url(server: asyncio.Server) -> str:
 
 @contextmanager
 def running(*, aws_ms: float = 0.0, pagerduty_ms: float = 0.0) -> Iterator[str]:
-    """Run the one that says yes, in a process of its own; give the URL."""
+    """Run the stand-in that accepts everything in its own process, and return the URL."""
     command = [sys.executable, "-m", "benchmarks.standin", f"--aws-ms={aws_ms}", f"--pagerduty-ms={pagerduty_ms}"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:

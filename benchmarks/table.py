@@ -33,7 +33,7 @@ class Line:
         return self.bar is None or self.median <= self.bar
 
     def cells(self) -> list[str]:
-        """Give the line's cells."""
+        """Return the line's cells."""
         numbers = [f"{number:.{_digits(number)}f}" for number in (self.median, min(self.values), max(self.values))]
         bar = "" if self.bar is None else f"<= {self.bar:g} {self.unit}"
         verdict = "" if self.bar is None else "held" if self.is_held else "MISSED"
@@ -48,7 +48,7 @@ def _digits(number: float) -> int:
 
 
 def ratio(what: str, ours: Sequence[float], theirs: Sequence[float], *, unit: str, bar: float | None = None) -> Line:
-    """Give the line of ratios of two measurements that were taken in turns, each pair in one round."""
+    """Return the line of ratios of two measurements that were taken in turns, each pair in one round."""
     pairs = list(zip(ours, theirs, strict=True))
     one, other = median(ours), median(theirs)
     seen = f"{one:.{_digits(one)}f} / {other:.{_digits(other)}f} {unit}"
@@ -56,7 +56,7 @@ def ratio(what: str, ours: Sequence[float], theirs: Sequence[float], *, unit: st
 
 
 def aligned(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Give a Markdown table that can be read as text too; the first columns go left, the others right."""
+    """Return a Markdown table that can be read as text too; the first columns go left, the others right."""
     lines = [list(headings), *(list(row) for row in rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(headings))]
     rule = [("-" * width if column < left else "-" * (width - 1) + ":") for column, width in enumerate(widths)]
@@ -72,5 +72,5 @@ def aligned(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int
 
 
 def print_lines(lines: Sequence[Line]) -> str:
-    """Give the table of these lines."""
+    """Return the table of these lines."""
     return aligned(HEADINGS, [line.cells() for line in lines])

@@ -195,7 +195,7 @@ def deliveries() -> Samples:
 
 
 class Accepted:
-    """An answer of PagerDuty's that took nothing to come."""
+    """An answer of PagerDuty that cost nothing."""
 
     status = 202
     headers: Mapping[str, str] = {}
@@ -206,14 +206,14 @@ class Accepted:
         self._unread = data
 
     def read1(self, amount: int = -1) -> bytes:
-        """Give the body, then nothing."""
+        """Return the body, then nothing."""
         body, self._unread = self._unread, b""
         return body
 
     read = read1
 
     def json(self) -> Any:
-        """Give what it says."""
+        """Return the body."""
         return json.loads(self.data)
 
     def close(self) -> None:

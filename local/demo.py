@@ -1,4 +1,4 @@
-"""`make run`: the whole road on one machine, from an alert on the topic to an incident at PagerDuty, and a check of it.
+"""`make run`: the whole path on one machine, from an alert on the topic to an incident at PagerDuty, and a check of it.
 
 Reads KEEP (leave the stack up until interrupted), ROUTING_KEY (send to the real PagerDuty instead of the simulator)
 and BASE_URL (of the real PagerDuty, where it is not the US service region) from the environment.
@@ -47,12 +47,12 @@ ALARM_KEY = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{ALARM_NAME}"
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 2.0
 INCIDENTS = ROOT / ".aws-sam/incidents.html"
-"""The page of a simulator that is gone when somebody reads it."""
+"""The page, saved to be read after the simulator has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One thing that was said to AWS.
+    """One alert that was sent to AWS.
 
     Attributes:
         action: what PagerDuty has to hear.
@@ -68,17 +68,17 @@ class Sent:
 
 
 class WrongResultError(Exception):
-    """PagerDuty did not receive what it should have."""
+    """PagerDuty did not receive what it should have; the message lists the differences."""
 
 
 def step(text: str) -> None:
-    """Say what happens now."""
+    """Print what happens now."""
     print(f"  {text}", flush=True)
 
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Say what is being done, and how long it took."""
+    """Print what is being done, and how long it took."""
     print(f"  {text} ...", end="", flush=True)
     started = time.monotonic()
     try:
@@ -90,7 +90,7 @@ def progress(text: str) -> Iterator[None]:
 
 
 class Demo:
-    """Sends the alerts, and waits after each until PagerDuty has accepted it, as an alert's life would have it.
+    """Sends the alerts, and waits after each until PagerDuty has accepted it, in the order of an alert's life.
 
     Args:
         stack: the deployed stack.
@@ -128,7 +128,7 @@ class Demo:
             OKActions=[self._topic],
         )
         self._say("CloudWatch alarm -> SNS        ALARM", "trigger", ALARM_KEY, lambda: self._alarm("ALARM", 0.93))
-        time.sleep(1)  # alarms have states to the second, and this one is not to change twice in one
+        time.sleep(1)  # alarm states have whole seconds, and this one must not change twice in one
         self._say("CloudWatch alarm -> SNS        OK", "resolve", ALARM_KEY, lambda: self._alarm("OK", 0.12))
         native = "native alert     -> EventBridge"
         self._say(f"{native} firing", "trigger", self.key, lambda: self._native("firing"))
@@ -184,7 +184,7 @@ class Demo:
 
 
 def accepted_by_simulator(pagerduty: PagerDuty) -> Callable[[str, str], list[float]]:
-    """Look at what the simulator accepted."""
+    """Read what the simulator accepted."""
 
     def accepted(action: str, dedup_key: str) -> list[float]:
         return [
@@ -197,7 +197,7 @@ def accepted_by_simulator(pagerduty: PagerDuty) -> Callable[[str, str], list[flo
 
 
 def accepted_by_log(emulator: Emulator, stack: RunningStack) -> Callable[[str, str], list[float]]:
-    """Look at what the function's own log says: all that there is to see of the real PagerDuty."""
+    """Read the function's own log: the real PagerDuty shows nothing else."""
     logs = emulator.client("logs")
     group = f"/aws/lambda/{STACK_NAME}-publisher"
 
@@ -313,7 +313,7 @@ def dead_letters(sqs: Any, url: str) -> list[DeadLetter]:
 
 
 def by_hand(stack: RunningStack) -> str:
-    """Say how to publish to a stack that is left up."""
+    """Return instructions for publishing to a stack that keeps running."""
     message = '{"alert": {"alert_name": "ByHand", "status": "firing", "labels": {"severity": "warning"}}}'
     lines = [
         "",
@@ -349,7 +349,7 @@ def by_hand(stack: RunningStack) -> str:
 
 
 def main() -> int:
-    """Run the demo; give the exit status."""
+    """Run the demo and return the exit status."""
     routing_key = os.environ.get("ROUTING_KEY", "")
     keep = os.environ.get("KEEP", "") not in ("", "0")
     if routing_key and len(routing_key) != ROUTING_KEY_CHARACTERS:

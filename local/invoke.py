@@ -69,7 +69,7 @@ class ContainerRunner:
             yield
 
     def invoke(self, event: Path) -> Any:
-        """Run the function on one event; give what it returned.
+        """Run the function on one event and return what it returned.
 
         Raises:
             LocalStackError: the container did not run, or the function failed.
@@ -102,10 +102,10 @@ class ContainerRunner:
 
 
 def _container_template(code: Path, variables: dict[str, str]) -> dict[str, Any]:
-    """Give the built template with its function as it runs here: `sam` passes on declared variables alone."""
+    """Return the built template with its function as it runs here: `sam` passes on declared variables alone."""
 
     class Loader(yaml.SafeLoader):
-        """Keeps CloudFormation's short functions (`!Ref` and its like) as what they are short for."""
+        """Reads CloudFormation's short forms, such as `!Ref`, as their long ones."""
 
     def construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
         name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
@@ -129,7 +129,7 @@ def has_image() -> bool:
 
 
 def main(events: Sequence[str]) -> int:
-    """Invoke the function on each event; give the exit status."""
+    """Invoke the function on each event and return the exit status."""
     paths = [Path(event).resolve() for event in events]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
@@ -145,7 +145,7 @@ def main(events: Sequence[str]) -> int:
             emulator = resources.enter_context(Emulator())
             simulator = resources.enter_context(SimulatorServer())
             stack = RunningStack(emulator.endpoint, simulator.url, deploy(emulator, parameters_for(simulator.url)))
-        # a short path: that of a Unix socket has some hundred characters at most
+        # a short path: a Unix socket's may have about a hundred characters
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="pagerduty-publisher-")))
         runner = ContainerRunner(stack, folder)
         resources.enter_context(runner.way_out())

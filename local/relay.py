@@ -14,11 +14,11 @@ PORTS_VARIABLE = "LOCAL_PORTS"
 FOLDER = ".host"
 """Inside the function's folder, the one folder that `sam local invoke` mounts."""
 DOCKER_DESKTOP = "host.docker.internal"
-"""Where Unix sockets do not cross into containers, this name does."""
+"""The host's name inside containers, where Unix sockets cannot be shared with them."""
 
 
 def relay(listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
-    """Connect whoever connects to the listener with what `connect` gives, until the listener is closed."""
+    """Join each connection to the listener with one that `connect` opens, until the listener is closed."""
 
     def accept() -> None:
         while True:
@@ -46,7 +46,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def offer(port: int, folder: Path) -> socket.socket:
-    """Offer this machine's loopback port as a Unix socket in a folder; give its listener, to be closed."""
+    """Offer this machine's loopback port as a Unix socket in a folder and return its listener, to be closed."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / f"{port}.sock"))
     listener.listen(64)
@@ -55,7 +55,7 @@ def offer(port: int, folder: Path) -> socket.socket:
 
 
 def take(port: int, folder: Path) -> None:
-    """Take an offered port to the loopback of this container, for as long as the process lives."""
+    """Make an offered port available on this container's loopback while the process lives."""
     listener = socket.create_server(("127.0.0.1", port), backlog=64)
 
     def connect() -> socket.socket:

@@ -1,6 +1,6 @@
 """The whole stack on this machine: the AWS emulator, the PagerDuty simulator, and `sam deploy` of the real template.
 
-Everything listens on free ports of 127.0.0.1, lives in a temporary folder, and is gone when the stack is closed.
+Everything listens on free ports of 127.0.0.1, lives in a temporary folder, and is deleted when the stack is closed.
 """
 
 import ctypes
@@ -34,9 +34,9 @@ MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
-"""Of the simulator, which knows no accounts: any 32 characters do."""
+"""For the simulator, which accepts any 32 characters."""
 RUNNING = TEMPLATE.with_name("running.json")
-"""Where a stack that is left up says where it is."""
+"""Where a stack that keeps running writes its addresses."""
 START_SECONDS = 60.0
 NOT_EMULATED = ("AWS::Logs::QueryDefinition", "AWS::Events::EventBusPolicy")
 """Resource types that the emulator refuses; nothing else of the template depends on them."""
@@ -45,7 +45,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class LocalStackError(RuntimeError):
-    """Something of the local stack did not start; the message says what, and what it printed."""
+    """A part of the local stack did not start; the message says which, with its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class RunningStack:
 
     @classmethod
     def find(cls) -> "RunningStack | None":
-        """Return the stack that was left up and still answers."""
+        """Return the stack that was kept running, if it still answers."""
         try:
             stack = cls(**json.loads(RUNNING.read_text()))
             urllib3.request("GET", f"{stack.endpoint}/_ministack/health", retries=False, timeout=2)
@@ -116,7 +116,7 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 
 
 class Emulator:
-    """MiniStack in a process group of its own."""
+    """MiniStack in its own process group."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pagerduty-publisher-"))
@@ -196,7 +196,7 @@ class Emulator:
         process = getattr(self, "_process", None)
         if process is None:
             return
-        # the emulator runs functions as children of its own: the whole group has to go
+        # the emulator runs functions as its children: stop the whole group
         for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
             try:
                 os.killpg(process.pid, number)
@@ -233,7 +233,7 @@ def deploy(
         raise LocalStackError(f"{template.relative_to(ROOT)} is not built: run `make run` or `make test`")
     folder = emulator.log.parent
     template = emulated(template)
-    # in a file of our own, not on the command line: every user of the machine can list those
+    # in a file, not on the command line: every user of the machine can list those
     overrides = json.dumps([f"{name}={value}" for name, value in parameters.items()])
     config = folder / "samconfig.toml"
     config.write_text(f"version = 0.1\n[default.deploy.parameters]\nparameter_overrides = {overrides}\n")
@@ -262,7 +262,7 @@ def deploy(
         raise LocalStackError(f"sam deploy failed:\n{said}")
     stack = emulator.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    # the emulator leaves a template's TTL setting out
+    # the emulator ignores a template's TTL setting
     emulator.client("dynamodb").update_time_to_live(
         TableName=outputs["DedupTableName"],
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
@@ -315,7 +315,7 @@ def parameters_for(base_url: str, routing_key: str = ROUTING_KEY, **more: str) -
 
 
 def await_until[Found](look: Callable[[], Found | None], seconds: float, what: str) -> Found:
-    """Look until something is found; raise LocalStackError that says what was waited for."""
+    """Poll until something is found; raise a LocalStackError that names what was awaited."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
@@ -332,7 +332,7 @@ def native_event(**alert: Any) -> dict[str, str]:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end this process with its parent, however that ends; elsewhere only an orderly end is followed."""
+    """Ask Linux to end this process with its parent, however that ends; elsewhere only after an orderly end."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

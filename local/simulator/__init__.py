@@ -1,1 +1,1 @@
-"""A PagerDuty of our own: it takes in, refuses and throttles events as the Events API v2 does, and fails on demand."""
+"""A PagerDuty simulator: it accepts, refuses and throttles events as the Events API v2 does, and fails on demand."""

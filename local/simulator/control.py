@@ -1,4 +1,4 @@
-"""The simulator's own endpoints, under `/simulator/`: look at what was recorded, and say what shall fail."""
+"""The simulator's own endpoints, under `/simulator/`: read what was recorded, and set what fails."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What PagerDuty answers, and the ways in which it fails when it is told to."""
+"""What PagerDuty answers, and how it fails on demand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Give the errors that the body lists."""
+        """Return the errors that the body lists."""
         errors = self.body.get("errors") if isinstance(self.body, Mapping) else None
         return tuple(map(str, errors)) if isinstance(errors, list) else ()
 
@@ -53,18 +53,18 @@ class FaultKind(StrEnum):
     ANSWER = "answer"
     """Nothing: the event is processed and answered, only late or slowly."""
     STATUS = "status"
-    """The answer is `status`, and the event is not taken in."""
+    """The answer is `status`, and the event is not accepted."""
     ACCEPT_THEN_DROP = "accept_then_drop"
     """The event is processed, and the connection closed without an answer."""
     RESET = "reset"
-    """The connection is reset, and the event not taken in."""
+    """The connection is reset, and the event is not accepted."""
     GARBAGE = "garbage"
-    """The answer is `status` (200 unless given) with a body that is not JSON; taken in only if that is 202."""
+    """The answer is `status` (200 unless given) with a body that is not JSON; accepted only if that is 202."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule for requests to fail by. A matcher that is None matches every request; the first rule that fits wins."""
+    """A rule for which requests fail, and how. A matcher that is None matches all; the first rule that fits wins."""
 
     kind: FaultKind
     action: str | None = None
@@ -91,7 +91,7 @@ class Fault:
 
     @property
     def takes_event_in(self) -> bool:
-        """Tell whether the event is processed in spite of the fault."""
+        """Return whether the event is processed in spite of the fault."""
         match self.kind:
             case FaultKind.ANSWER | FaultKind.ACCEPT_THEN_DROP:
                 return True
@@ -101,7 +101,7 @@ class Fault:
                 return False
 
     def matches(self, action: str | None, dedup_key: str | None, routing_key: str | None) -> bool:
-        """Tell whether the rule is meant for such a request."""
+        """Return whether the rule matches such a request."""
         return all(
             wanted in (None, given)
             for wanted, given in (
@@ -112,7 +112,7 @@ class Fault:
         )
 
     def spoil(self, genuine: Answer | None) -> Answer:
-        """Give the answer that the sender gets, from the genuine one if the event was processed."""
+        """Return the answer that the sender gets, from the genuine one if the event was processed."""
         match self.kind:
             case FaultKind.RESET | FaultKind.ACCEPT_THEN_DROP:
                 answer = Answer(None, resets=self.kind is FaultKind.RESET)

@@ -1,4 +1,4 @@
-"""Incidents, and what an event does to one."""
+"""Incidents, and how events change them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from local.simulator.schema import Document, Event, Payload
 
 
 def mask(routing_key: str) -> str:
-    """Make a routing key fit to be shown: its first four characters and a digest that tells two keys apart."""
+    """Mask a routing key: its first four characters, and a digest that distinguishes keys."""
     digest = hashlib.sha256(routing_key.encode(errors="surrogatepass")).hexdigest()
     return f"{routing_key[:4]}…{digest[:4]}"
 
@@ -75,7 +75,7 @@ class Incident:
         )
 
     def take(self, event: Event, at: float) -> "Incident":
-        """Fold a later event in: a trigger brings the latest payload and never a new state."""
+        """Apply a later event: a trigger replaces the payload and never changes the state."""
         action = event["event_action"]
         if action == "trigger":
             latest = Incident.open(event, self.number, self.dedup_key, at)

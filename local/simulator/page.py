@@ -1,4 +1,4 @@
-"""The page on which a person sees what the simulator recorded: its file, its feed, and a copy to keep.
+"""The page that shows what the simulator recorded: its file, its feed, and a copy to keep.
 
 The feed tells a page what is new since it last asked. It names a routing key by a digest alone.
 """
@@ -72,7 +72,7 @@ def look(pagerduty: PagerDuty, method: str, path: str, query: str) -> Answer | N
 
 
 def keepsake(pagerduty: PagerDuty) -> str:
-    """Give the page with all that was recorded inside, to be read when the simulator is gone."""
+    """Return the page with everything that was recorded, to be read after the simulator has stopped."""
     page = _page()
     recorded = json.dumps(feed(pagerduty)).replace("<", "\\u003c")  # no text can end the element that it is in
     policy = f'{_HEAD}\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">'
@@ -80,7 +80,7 @@ def keepsake(pagerduty: PagerDuty) -> str:
 
 
 def feed(pagerduty: PagerDuty, since: str = "") -> Document:
-    """Give what was recorded after an earlier answer, whose `cursor` is `since`, or all of it.
+    """Return what was recorded after an earlier answer, whose `cursor` is `since`, or all of it.
 
     `whole` tells which: a cursor from before a reset is answered with everything, to replace what was shown. The
     sender's dead letters are always all there; None where nobody has looked for them.
@@ -128,7 +128,7 @@ def _page() -> str:
 
 
 def _policy(page: str) -> str:
-    """Give a policy under which only the page's own style and script run, and nothing is loaded."""
+    """Return a policy under which only the page's own style and script run, and nothing is loaded."""
     script, style = (_digest(page, element) for element in ("script", "style"))
     sources = {"default": "'none'", "script": script, "style": style, "img": "data:"}
     directives = [f"{name}-src {source}" for name, source in sources.items()]
@@ -136,20 +136,20 @@ def _policy(page: str) -> str:
 
 
 def _digest(page: str, element: str) -> str:
-    """Give the source expression for the content of the page's one inline element of that name."""
+    """Return the source expression for the content of the page's one inline element of that name."""
     _, _, rest = page.partition(f"<{element}>")
     content, _, _ = rest.partition(f"</{element}>")
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def _seen(since: str, epoch: str, recorded: int) -> int:
-    """Give the number of requests that a page has seen; 0 where its cursor is of another time, or no cursor."""
+    """Return the number of requests that a page has seen; 0 where its cursor is invalid, or of another run."""
     began, _, count = since.rpartition("-")
     return int(count) if began == epoch and count.isdecimal() and int(count) <= recorded else 0
 
 
 def _apportion(lives: Sequence[Incident], requests: Sequence[Request]) -> Sequence[tuple[Incident, Sequence[Request]]]:
-    """Give each incident of one dedup key the requests of its time: those before its end, and after the one before."""
+    """Assign to each incident of one dedup key the requests made before its end and after the previous one ended."""
     shares: list[list[Request]] = [[] for _ in lives]
     ends = [life.timeline[-1].at if life.state is State.RESOLVED else float("inf") for life in lives]
     for request in requests:
@@ -210,7 +210,7 @@ def _change(number: int, change: Change) -> Document:
 
 
 def _refused(number: int, request: Request, unmet: Container[object]) -> Document | None:
-    """Tell of a request that came to nothing; None where it did not."""
+    """Describe a request that had no effect; None if it had one."""
     if not request.accepted:
         outcome, reason = "refused", _reason(request)
     elif (request.at, request.action, request.dedup_key) in unmet:
@@ -231,7 +231,7 @@ def _refused(number: int, request: Request, unmet: Container[object]) -> Documen
 
 
 def _reason(request: Request) -> str:
-    """Say why a request was not taken in, without a word of what it said."""
+    """Return why a request was not accepted, without quoting it."""
     if request.fault is FaultKind.RESET or request.status is None:
         return "The connection was reset before an answer"
     if request.errors:
@@ -239,12 +239,12 @@ def _reason(request: Request) -> str:
     if request.status in _REASONS:
         return f"{request.status}: {_REASONS[HTTPStatus(request.status)]}"
     if request.fault is FaultKind.GARBAGE:
-        return f"{request.status}: the answer was not PagerDuty's, and the event not taken in"
-    return f"Answered {request.status}, and not taken in"
+        return f"{request.status}: the answer was not PagerDuty's, and the event was not accepted"
+    return f"Answered {request.status}, and not accepted"
 
 
 def _shown(value: object, depth: int = 0) -> object:
-    """Give what a browser can read as JSON of anything that was sent: numbers that are finite, and a bottom to it."""
+    """Return a value that a browser can read as JSON, whatever was sent: finite numbers, limited depth."""
     match value:
         case float() if not isfinite(value):
             return str(value)

@@ -50,7 +50,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class Change:
-    """A change event that was taken in."""
+    """A change event that was accepted."""
 
     at: float
     routing_key: str
@@ -81,7 +81,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came and went."""
+    """A request and its answer."""
 
     at: float
     method: str
@@ -93,7 +93,7 @@ class Request:
     status: int | None
     """None: not answered."""
     accepted: bool
-    """The event was taken in, whatever the sender was told."""
+    """The event was accepted, whatever the sender was told."""
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     fault: FaultKind | None
@@ -117,7 +117,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that was recorded, at one instant."""
+    """Everything that was recorded, at one instant."""
 
     incidents: tuple[Incident, ...]
     changes: tuple[Change, ...]
@@ -187,7 +187,7 @@ class PagerDuty:
             self._known_keys = None if keys is None else frozenset(keys)
 
     def set_faults(self, *faults: Fault) -> None:
-        """Replace the rules to fail by; none: fail no more."""
+        """Replace the rules for failing; none: stop failing."""
         with self._lock:
             self._faults = [_ArmedFault(fault, fault.count) for fault in faults]
 
@@ -229,7 +229,7 @@ class PagerDuty:
             return self._peak()
 
     def snapshot(self) -> Snapshot:
-        """Give all of the above as of one instant."""
+        """Return all of the above as of one instant."""
         with self._lock:
             return Snapshot(
                 incidents=tuple(self._incidents),
@@ -240,7 +240,7 @@ class PagerDuty:
             )
 
     def handle(self, method: str, path: str, body: bytes) -> Answer:
-        """Take a request, and say what becomes of it."""
+        """Process a request and return its answer."""
         with self._lock:
             received = _Received.read(self._clock(), method, path, body)
             fault = self._next_fault(received)
@@ -335,7 +335,7 @@ class PagerDuty:
 
 @dataclass(frozen=True)
 class _Received:
-    """A request with what could be read of it; nothing but its shape is known to be right."""
+    """A request as far as it could be parsed; only its shape is known to be valid."""
 
     at: float
     method: str
@@ -393,7 +393,7 @@ class _ArmedFault:
 
 
 def _forget_before(instants: deque[float], start: float) -> None:
-    """Keep what lies inside a window that ends now: its start itself is outside."""
+    """Keep what lies inside a window that ends now; its start is excluded."""
     while instants and instants[0] <= start:
         instants.popleft()
 

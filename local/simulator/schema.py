@@ -1,4 +1,4 @@
-"""What the Events API v2 accepts, as JSON Schemas of our own, and the words it refuses the rest with.
+"""What the Events API v2 accepts, as JSON Schemas, and the words in which it refuses the rest.
 
 An error names the property and the rule, never the value: a value may be a routing key.
 """
@@ -181,7 +181,7 @@ class EventKind:
     payload_properties: Document
 
     def errors(self, document: Document) -> tuple[str, ...]:
-        """Say what PagerDuty would answer in `errors`; nothing if it accepts the document."""
+        """Return what PagerDuty would answer in `errors`; empty if it accepts the document."""
         found: dict[str, str] = {}
         for violation in Draft202012Validator(self.schema, format_checker=_FORMATS).iter_errors(document):
             for name, text in _explain(violation):
@@ -189,7 +189,7 @@ class EventKind:
         return tuple(found.values())
 
     def warnings(self, document: Document) -> tuple[str, ...]:
-        """Say what a valid document carries that PagerDuty ignores."""
+        """Return what a valid document contains that PagerDuty ignores."""
         ignored = [f"'{name}' is unknown and ignored" for name in document if name not in self.properties]
         payload, action = document.get("payload"), document.get("event_action")
         if action in ("acknowledge", "resolve"):
@@ -226,7 +226,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _explain(violation: _Violation) -> Iterator[tuple[str, str]]:
-    """Give the name of each property at fault and PagerDuty's words for it."""
+    """Return the name of each property at fault and PagerDuty's words for it."""
     path, rule = list(violation.absolute_path), violation.validator_value
     name = _name(path)
     match violation.validator:

@@ -1,4 +1,4 @@
-"""Builds what is deployed: `python package/build.py arm64 FOLDER`, in src/. SAM gets here by way of function.mk.
+"""Builds what is deployed: `python package/build.py arm64 FOLDER`, in src/. SAM calls it through function.mk.
 
 The folder holds the function and its dependencies, without what is never called, with byte-code for every module.
 Two builds of the same sources are equal, byte for byte, wherever they are made.
@@ -19,9 +19,9 @@ from py_compile import PycInvalidationMode
 from typing import Any
 
 RUNTIME = (3, 13)
-"""Byte-code is of one minor version of Python, the function's."""
+"""Byte-code works with one minor version of Python: the function's."""
 WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
-"""Lambda's word for an architecture, and that in the names of wheels."""
+"""Names of architectures: Lambda's, and the one in the names of wheels."""
 GLIBC = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 """What runs on Amazon Linux 2023, on which Lambda's Python 3.13 is."""
 SERVICES = ("dynamodb", "secretsmanager", "sqs")
@@ -48,7 +48,7 @@ def build(architecture: str, folder: Path, source: Path) -> None:
     """Fill an empty folder with the package of the function under `source`.
 
     Raises:
-        BuildError: this Python, its pip, the architecture or a dependency is not as it has to be.
+        BuildError: the Python version, pip, the architecture or a dependency is wrong.
     """
     if architecture not in WHEELS:
         raise BuildError(f"unknown architecture {architecture!r}: Lambda has {' and '.join(WHEELS)}")
@@ -68,7 +68,7 @@ def build(architecture: str, folder: Path, source: Path) -> None:
 
 
 def install(architecture: str, folder: Path, requirements: Path) -> None:
-    """Unpack the pinned wheels of another machine; nothing is compiled here, and nothing unpinned is let in."""
+    """Unpack the pinned wheels for another machine. Nothing is compiled, and nothing unpinned is installed."""
     platforms = [f"--platform={glibc}_{WHEELS[architecture]}" for glibc in GLIBC]
     done = subprocess.run(
         [
@@ -124,9 +124,9 @@ def cut_botocore(data: Path) -> None:
 
 
 def compile_all(folder: Path) -> None:
-    """Add byte-code that Python takes without a look at the source.
+    """Add byte-code that Python uses without checking the source.
 
-    In Lambda the folder is read-only: what has no byte-code, or byte-code of another date, is compiled anew at every
+    In Lambda the folder is read-only: a module without byte-code, or with that of another date, is compiled at every
     cold start.
     """
     good = compileall.compile_dir(
@@ -141,24 +141,24 @@ def compile_all(folder: Path) -> None:
 
 
 def normalise(folder: Path) -> None:
-    """Give every file and folder the same modes and dates."""
+    """Set the same modes and dates on every file and folder."""
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (SAME_TIME, SAME_TIME))
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Give the files of a package, in order."""
+    """Return the files of a package, in order."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def size(folder: Path) -> float:
-    """Give what a package takes when it is unzipped, in MB."""
+    """Return the size of an unzipped package in MB."""
     return sum(path.stat().st_size for path in files(folder)) / 1e6
 
 
 def digest(folder: Path) -> str:
-    """Give the SHA-256 of a package: of names, modes, dates and contents."""
+    """Return the SHA-256 of a package: of names, modes, dates and contents."""
     whole = hashlib.sha256()
     for path in files(folder):
         status = path.stat()

@@ -69,7 +69,7 @@ def test_a_timeline_tells_what_was_accepted_merged_refused_and_never_answered(ac
     (incident,) = account.feed()["incidents"]
     assert incident["state"] == "resolved"
     assert timeline(incident) == [
-        ("trigger", "refused", "Answered 503, and not taken in"),
+        ("trigger", "refused", "Answered 503, and not accepted"),
         ("trigger", "accepted", ""),
         ("trigger", "merged", ""),
         ("acknowledge", "refused", "429: Too many requests for this service: sent too quickly"),
@@ -143,8 +143,8 @@ def test_reasons_are_the_refusals_own(account: Account) -> None:
         "400: 'payload.severity' is invalid",
         "429: Too many requests for this service: sent too quickly",
         "The connection was reset before an answer",
-        "200: the answer was not PagerDuty's, and the event not taken in",
-        "Answered 403, and not taken in",
+        "200: the answer was not PagerDuty's, and the event was not accepted",
+        "Answered 403, and not accepted",
         "400: JSON parse error",
         "405: Only POST is taken here",
         "404: No such endpoint",
