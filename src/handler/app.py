@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -31,14 +31,16 @@ from handler.delivery.dynamodb import Table
 from handler.delivery.limiter import RateLimiter
 from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
-from handler.delivery.table import DedupTable
+from handler.delivery.table import DedupTable, Place
 from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE, MetricsRecorder
+from handler.outcome import Deferred, Rejected
 from handler.pagerduty.client import Attempt, PagerDutyClient
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
+from handler.rounds import Rounds
 from handler.settings import Settings
 from handler.targets.secrets import SecretsByPrefix, Targets
 
@@ -77,6 +79,8 @@ logger = Logger(service=SERVICE, json_serializer=serialize)
 for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would show secrets at DEBUG
     logging.getLogger(chatty).setLevel(logging.WARNING)
 metrics = MetricsRecorder()
+undelivered: list[Report] = []
+"""Of this invocation: what operators may have to know."""
 
 
 def show_attempt(attempt: Attempt) -> None:
@@ -121,6 +125,7 @@ class Parts:
     publisher: Publisher
     drainer: Drainer
     health_check: HealthCheck
+    rounds: Rounds
 
 
 def wire(settings: Settings, function_name: str = "") -> Parts:
@@ -166,9 +171,14 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         table=table,
         queues=queues,
         clock=time.time,
-        parse=partial(sources.parse, when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA),
+        parse=partial(
+            sources.parse,
+            when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA,
+            account_names=settings.ACCOUNT_NAMES,
+        ),
         map_concurrently=map_on(deliveries),
         function_name=function_name,
+        foreign_topic_arn=settings.FOREIGN_TOPIC_ARN or "",
     )
     drainer = Drainer(
         sender=sender,
@@ -184,7 +194,16 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         map_concurrently=map_on(deliveries),
         map_keys=map_on(drains),
     )
-    return Parts(publisher, drainer, HealthCheck(targets, client, table, limiter, time.time))
+    rounds = Rounds(
+        settings,
+        function_name,
+        make_client=partial(boto3.client, config=AWS_CLIENT_CONFIG),
+        targets=targets,
+        publish=lambda record, deadline: handle(record, deadline),
+        report=logger.error,
+        clock=time.time,
+    )
+    return Parts(publisher, drainer, HealthCheck(targets, client, table, limiter, time.time), rounds)
 
 
 def new_owner() -> str:
@@ -199,7 +218,8 @@ def explain(error: Exception) -> PublishError:
 
 
 environment = os.environ
-parts = wire(Settings.from_environment(environment), environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
+FUNCTION_NAME = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
+parts = wire(Settings.from_environment(environment), FUNCTION_NAME)
 
 gc.freeze()  # no later collection has to look at what init made
 gc.enable()
@@ -209,26 +229,33 @@ gc.enable()
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
     """Publish every alert of an invocation; fail only if one could neither be sent nor kept."""
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+    undelivered.clear()
     try:
-        if health.is_asked_for(event):
-            return check_health(deadline)
-        if event == drainer.REQUEST:
-            return drain(WakeUp(), deadline)
-        records = envelope.split(event)
-        if any(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records):
-            return handle_batch(event, deadline, context)
-        failures: list[Exception] = []
-        reports: list[Report] = []
-        for record in records:
-            try:
-                reports += handle(record, deadline)
-            except QueueUnavailableError as error:
-                failures.append(error)
-        if failures:
-            raise ExceptionGroup("alerts that could neither be sent nor kept: Lambda has to try again", failures)
-        return {"results": [report.fields() for report in reports]}
+        return answer(event, context, deadline)
     finally:
         metrics.flush()
+        parts.rounds.note(undelivered)
+
+
+def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
+    """Do what an invocation asks for: the schedules' rounds, or the alerts of its records."""
+    if health.is_asked_for(event):
+        return check_health(context.invoked_function_arn, deadline)
+    if event == drainer.REQUEST:
+        return drain_all(deadline)
+    records = envelope.split(event)
+    if any(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records):
+        return handle_batch(event, deadline, context)
+    failures: list[Exception] = []
+    reports: list[Report] = []
+    for record in records:
+        try:
+            reports += handle(record, deadline)
+        except QueueUnavailableError as error:
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("alerts that could neither be sent nor kept: Lambda has to try again", failures)
+    return {"results": [report.fields() for report in reports]}
 
 
 def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
@@ -256,10 +283,21 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
     return answer
 
 
-def drain(wake_up: WakeUp, deadline: float) -> dict[str, Any]:
+def drain_all(deadline: float) -> dict[str, Any]:
+    """Tell the operators what waits for too long, and send what waits."""
+    try:
+        places = list(parts.publisher.table.all_waiting())
+    except PublishError as error:
+        report_problem(error)
+        return {"drained": 0}
+    parts.rounds.look(places)
+    return drain(WakeUp(), deadline, places)
+
+
+def drain(wake_up: WakeUp, deadline: float, places: Sequence[Place] | None = None) -> dict[str, Any]:
     """Send what waits, as permits come free. Never fails: the schedule starts the next drainer."""
     try:
-        drained = parts.drainer.run(parts.publisher.targets.read(), deadline, wake_up)
+        drained = parts.drainer.run(parts.publisher.targets.read(), deadline, wake_up, places)
     except PublishError as error:
         report_problem(error)
         return {"drained": 0}
@@ -269,13 +307,16 @@ def drain(wake_up: WakeUp, deadline: float) -> dict[str, Any]:
     return {"drained": len(drained.reports)}
 
 
-def check_health(deadline: float) -> dict[str, Any]:
-    """Ask everything that a page needs whether it is there, and report it."""
+def check_health(function_arn: str, deadline: float) -> dict[str, Any]:
+    """Ask everything that a page needs whether it is there; then compare CloudWatch's alarms with the records."""
     found = parts.health_check.run(deadline)
-    metrics.record_health(found)
+    metrics.record_health(found, FUNCTION_NAME)
     log = logger.error if found.errors else logger.info
     log("unhealthy" if found.errors else "healthy", extra=found.fields())
-    return found.fields()
+    if not found.errors:
+        parts.rounds.beat()
+    agreed = parts.rounds.agree(function_arn, deadline)
+    return {**found.fields(), **({"agreed": agreed} if agreed else {})}
 
 
 def handle(record: Any, deadline: float) -> list[Report]:
@@ -297,3 +338,5 @@ def tell(reports: Iterable[Report]) -> None:
         metrics.record(report)
         log = logger.error if report.all_errors else logger.info
         log(report.outcome, extra=report.fields())
+        if isinstance(report.result, Deferred | Rejected):
+            undelivered.append(report)

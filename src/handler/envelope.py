@@ -51,6 +51,8 @@ class Wrapping(StrEnum):
     SNS = "sns"
     EVENTBRIDGE = "eventbridge"
     SQS = "sqs"
+    FOREIGN = "foreign"
+    """Put around what came by the event bus of other accounts, by the template's rule."""
     OTHER = "other"
 
 
@@ -156,6 +158,11 @@ class Record:
     queue_arn: str = ""
     latest: datetime | None = None
     wrappings: tuple[Wrapping, ...] = ()
+    topic_arns: tuple[str, ...] = ()
+
+    def is_foreign(self, foreign_topic_arn: str) -> bool:
+        """Whether it came by the topic or the event bus that other accounts may use."""
+        return Wrapping.FOREIGN in self.wrappings or (bool(foreign_topic_arn) and foreign_topic_arn in self.topic_arns)
 
     @property
     def is_failed_invocation(self) -> bool:
@@ -221,6 +228,8 @@ def _unwrap_once(record: Record, function_name: str) -> Record | None:
             return _afresh(record, inner) if _is_own(record, payload, function_name) else None
         case {"error": _, "record": inner}:
             return _afresh(record, inner) if is_dead_letter(payload) and record.is_direct else None
+        case {"foreign": Mapping() as inner} if len(payload) == 1:
+            return _inside(record, Wrapping.FOREIGN, inner)
         case {"Records": [inner]}:  # a whole invocation of one record
             return _inside(record, Wrapping.OTHER, inner)
         case _:
@@ -301,6 +310,7 @@ def _open_sns(record: Record, notification: Any) -> Record:
         sent_at=sns.Timestamp,
         message_id=sns.MessageId or record.message_id,
         topic_arn=sns.TopicArn,
+        topic_arns=(*record.topic_arns, sns.TopicArn),
         subject=sns.Subject,
         attributes=sns.MessageAttributes,
     )
@@ -332,6 +342,7 @@ def _afresh(record: Record, payload: Any) -> Record:
         published_at=record.published_at,
         latest=record.latest,
         wrappings=(*record.wrappings, Wrapping.OTHER),
+        topic_arns=record.topic_arns,
     )
 
 

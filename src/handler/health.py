@@ -30,16 +30,18 @@ class Health:
 
     Attributes:
         targets: for each enabled target's name, what is wrong with it, or None. A target whose routing key had no
-            turn left is not in it: its limit is in use, which proves more than a request would.
+            permit left is not in it: its limit is in use, which proves more than a request would.
         problems: what is wrong beside that.
         reported: what is wrong with secrets; logged and counted when they were read.
         tracked: how many dedup keys the table holds; None where it could not be asked.
+        waiting: for each target's name, how many deliveries wait, and the oldest one's milliseconds.
         attempts: the requests that were made.
     """
 
     targets: dict[str, PublishError | None] = field(default_factory=dict)
     problems: list[PublishError] = field(default_factory=list)
     tracked: int | None = None
+    waiting: dict[str, tuple[int, float]] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     reported: list[PublishError] = field(default_factory=list)
 
@@ -54,13 +56,14 @@ class Health:
         return [*self.problems, *(error for error in self.targets.values() if error)]
 
     def fields(self) -> dict[str, Any]:
-        """Give what the log line and the answer say."""
+        """Return what the log line and the answer say."""
         return {
             "version": VERSION,
             "healthy": not self.errors,
             "targets": {name: str(error) if error else "healthy" for name, error in self.targets.items()},
             "problems": [str(problem) for problem in (*self.problems, *self.reported)],
             "tracked": self.tracked,
+            **({"waiting": {name: count for name, (count, _) in self.waiting.items()}} if self.waiting else {}),
         }
 
 
@@ -79,6 +82,10 @@ class HealthCheck:
         health = Health()
         try:
             health.tracked = self.table.count(self.clock())
+            now = self.clock() * 1000
+            for place in self.table.all_waiting():
+                count, oldest = health.waiting.get(place.target, (0, 0.0))
+                health.waiting[place.target] = (count + 1, max(oldest, now - place.due))
         except (TableMissingError, TableUnavailableError) as error:
             health.problems.append(error)
         try:

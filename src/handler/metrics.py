@@ -50,6 +50,9 @@ class Metric(StrEnum):
     HEALTHY = "Healthy"
     ALL_HEALTHY = "AllHealthy"
     CACHE_SIZE = "CacheSize"
+    DELIVERIES_WAITING = "DeliveriesWaiting"
+    OLDEST_WAITING = "OldestWaiting"
+    FIRINGS_SUPERSEDED = "FiringsSuperseded"
 
 
 class Dimension(StrEnum):
@@ -62,9 +65,13 @@ class Dimension(StrEnum):
     METHOD = "method"
     REASON = "reason"
     TARGET = "target"
+    FUNCTION_NAME = "function_name"
 
 
-UNITS = dict.fromkeys((Metric.API_REQUEST_DURATION, Metric.TIME_TO_PAGE, Metric.TIME_WAITING), MetricUnit.Milliseconds)
+UNITS = dict.fromkeys(
+    (Metric.API_REQUEST_DURATION, Metric.TIME_TO_PAGE, Metric.TIME_WAITING, Metric.OLDEST_WAITING),
+    MetricUnit.Milliseconds,
+)
 
 type _Labels = tuple[tuple[Dimension, str], ...]
 
@@ -79,6 +86,11 @@ class MetricsRecorder:
         """Add one value; the labels' names are those of `Dimension`."""
         key = tuple((Dimension(name), label) for name, label in sorted(labels.items()))
         self._values[key][metric].append(value)
+
+    def add_if(self, metric: Metric, is_so: bool) -> None:
+        """Count one where something is so."""
+        if is_so:
+            self.add(metric, 1)
 
     def record_error(self, error: PublishError) -> None:
         """Count an error."""
@@ -100,19 +112,29 @@ class MetricsRecorder:
                     self.add(Metric.TIME_TO_PAGE, report.milliseconds_since_observed or 0)
             case Skipped(reason=reason) | Ignored(reason=reason):
                 self.add(Metric.ALERTS_SKIPPED, 1, reason=str(reason))
+                self.add_if(Metric.FIRINGS_SUPERSEDED, report.is_superseded_firing)
             case Deferred(reason=reason):
                 self.add(Metric.ALERTS_DEFERRED, 1, reason=str(reason))
-                if reason is DeferReason.RATE_LIMIT:
-                    self.add(Metric.RATE_LIMIT_HITS, 1)
+                self.add_if(Metric.RATE_LIMIT_HITS, reason is DeferReason.RATE_LIMIT)
             case Rejected(error=error):
                 self.add(Metric.ALERTS_REJECTED, 1, reason=str(error.reason))
 
-    def record_health(self, health: Health) -> None:
-        """Tell of each target whether it is healthy, and of the whole."""
+    def record_health(self, health: Health, function_name: str = "") -> None:
+        """Record whether each target is healthy, and the whole; and what waits.
+
+        What alarms watch also has the function's name, so that two stacks of an account do not mask each other.
+        """
         self._record_attempts(health.attempts)
         for name, error in health.targets.items():
             self.add(Metric.HEALTHY, 0 if error else 1, target=name)
+        for name, (count, oldest) in health.waiting.items():
+            self.add(Metric.DELIVERIES_WAITING, count, target=name)
+            self.add(Metric.OLDEST_WAITING, oldest, target=name)
         self.add(Metric.ALL_HEALTHY, 0 if health.errors else 1)
+        if function_name:
+            self.add(Metric.ALL_HEALTHY, 0 if health.errors else 1, function_name=function_name)
+            oldest_of_all = max((oldest for _, oldest in health.waiting.values()), default=0.0)
+            self.add(Metric.OLDEST_WAITING, oldest_of_all, function_name=function_name)
         for error in health.unreported:
             self.record_error(error)
         if health.tracked is not None:

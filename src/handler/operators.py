@@ -294,7 +294,7 @@ def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = fro
                     if report.alert
                     else _bounded(Entry(kind=Kind.DEAD_LETTER, name="A message that is no alert", **common))
                 )
-            case Deferred(reason=reason) if (alert := report.alert) and _is_late(report, now):
+            case Deferred(reason=reason, is_kept=False) if (alert := report.alert) and _is_late(report, now):
                 identity = f"{report.target}#{dedup_key_of(alert)}"
                 if hash_of(identity) in known or hash_of(identity) in late:
                     continue

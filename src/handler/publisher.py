@@ -47,6 +47,7 @@ class Publisher:
         parse: returns a record's alerts.
         map_concurrently: delivers the alerts of one record; those of one identity stay in their order.
         function_name: of this function: its own on-failure records are opened, those of others are alerts.
+        foreign_topic_arn: the topic that other accounts publish to; empty where there is none.
     """
 
     targets: Targets
@@ -57,6 +58,7 @@ class Publisher:
     parse: Callable[[Record], sources.Parsed] = sources.parse
     map_concurrently: MapConcurrently = map
     function_name: str = ""
+    foreign_topic_arn: str = ""
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
@@ -76,6 +78,8 @@ class Publisher:
             reports.append(Report(result=result, lost=lost))
         found = parsed[progress.start : progress.start + MAX_ALERTS]
         alerts = [carried(alert, progress) for alert in found if isinstance(alert, Alert)]
+        if record.is_foreign(self.foreign_topic_arn):
+            alerts = [_as_foreign(alert) for alert in alerts]
         reports += self._publish_alerts(alerts, progress, deadline)
         for other in found:
             match other:
@@ -246,6 +250,11 @@ class _Route:
     open_at: frozenset[str] = frozenset()
     records: Mapping[str, DeliveryRecord] = field(default_factory=dict)
     unheard: Sequence[Target] = ()
+
+
+def _as_foreign(alert: Alert) -> Alert:
+    """Return an alert of another account: it chooses no target, and resolves nothing but what came the same way."""
+    return replace(alert, fingerprint=f"foreign#{alert.fingerprint}", targets=())
 
 
 def _may_be_open(record: DeliveryRecord) -> bool:

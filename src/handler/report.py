@@ -13,6 +13,7 @@ from handler.outcome import (
     Rejected,
     Result,
     Skipped,
+    SkipReason,
 )
 from handler.pagerduty.client import Attempt
 from handler.pagerduty.events import Action
@@ -52,6 +53,12 @@ class Report:
                 return "skipped"
             case _:
                 return type(self.result).__name__.lower()
+
+    @property
+    def is_superseded_firing(self) -> bool:
+        """Whether a firing alert was not sent because something newer was known: worth an eye on clocks."""
+        is_superseded = isinstance(self.result, Skipped) and self.result.reason is SkipReason.SUPERSEDED
+        return is_superseded and self.action is Action.TRIGGER
 
     @property
     def all_errors(self) -> list[PublishError]:

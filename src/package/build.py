@@ -24,7 +24,7 @@ WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Names of architectures: Lambda's, and the one in the names of wheels."""
 GLIBC = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 """What runs on Amazon Linux 2023, on which Lambda's Python 3.13 is."""
-SERVICES = ("dynamodb", "secretsmanager", "sqs")
+SERVICES = ("cloudwatch", "dynamodb", "secretsmanager", "sns", "sqs")
 TASK_ROOT = "/var/task"
 """Where Lambda unpacks the function: in tracebacks, instead of the folder it happened to be built in."""
 SAME_TIME = 315_619_200

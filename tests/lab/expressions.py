@@ -94,13 +94,13 @@ def _comparison(tokens: _Tokens) -> _Node:
         path = tokens.take()
         tokens.take(")")
         return (left, path)
-    if left == "begins_with":
+    if left in ("begins_with", "contains"):
         tokens.take("(")
         path = tokens.take()
         tokens.take(",")
-        prefix = tokens.take()
+        part = tokens.take()
         tokens.take(")")
-        return (left, path, prefix)
+        return (left, path, part)
     return (tokens.take("=", "<", "<=", ">", ">=", "<>"), left, tokens.take())
 
 
@@ -227,6 +227,9 @@ class Expressions:
             case ("begins_with", left, right):
                 value, prefix = self.value(left, item), self.value(right, item)
                 return bool(value and prefix and value.get("S", "").startswith(prefix["S"]))
+            case ("contains", left, right):
+                value, part = self.value(left, item), self.value(right, item)
+                return bool(value and part and part["S"] in value.get("S", ""))
             case (operator, left, right):
                 return _compare(operator, self.value(left, item), self.value(right, item))
         raise AssertionError(node)

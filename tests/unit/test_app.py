@@ -87,7 +87,7 @@ def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the function work on a world."""
     client = make_client(DirectPool(world.pagerduty, world.clock), world.clock)
     check = HealthCheck(world.targets, client, world.table, world.limiter, world.clock)
-    monkeypatch.setattr(app, "parts", app.Parts(world.publisher, world.drainer, check))
+    monkeypatch.setattr(app, "parts", app.Parts(world.publisher, world.drainer, check, app.parts.rounds))
 
 
 @pytest.fixture

@@ -47,11 +47,15 @@ DIMENSION = {
     "AlertsRejected": {"reason"},
     "TimeToPage": set(),
     "Healthy": {"target"},
-    # beyond it
+    "DeliveriesWaiting": {"target"},
+    "OldestWaiting": {"target"},
     "AllHealthy": set(),
     "TimeWaiting": set(),
+    "FiringsSuperseded": set(),
 }
-MILLISECONDS = {"ApiRequestDuration", "TimeToPage", "TimeWaiting"}
+BY_FUNCTION = {"AllHealthy", "OldestWaiting"}
+"""What alarms watch is emitted by the function's name too."""
+MILLISECONDS = {"ApiRequestDuration", "TimeToPage", "TimeWaiting", "OldestWaiting"}
 
 type Emitted = dict[tuple[str, str], list[float]]
 
@@ -68,9 +72,10 @@ def emitted(output: str) -> Emitted:
         assert isinstance(blob["_aws"]["Timestamp"], int)
         for metric in directive["Metrics"]:
             name = metric["Name"]
-            assert set(dimensions) == {"service"} | DIMENSION[name]
+            own = {"function_name"} if name in BY_FUNCTION and "function_name" in dimensions else DIMENSION[name]
+            assert set(dimensions) == {"service"} | own
             assert metric["Unit"] == ("Milliseconds" if name in MILLISECONDS else "Count")
-            label = "".join(blob[dimension] for dimension in DIMENSION[name])
+            label = "".join(blob[dimension] for dimension in own)
             assert 0 < len(blob[name]) <= 100
             found[name, label] += blob[name]
     return dict(found)
@@ -168,9 +173,8 @@ def test_a_delivery_that_comes_back_once_more_tells_how_long_it_has_waited(capsy
 def test_health_is_told_for_each_target_and_for_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """With the requests it took, and what is wrong as errors."""
     unauthorized = PagerDutyApiError(401)
-    health = Health(
-        {"a": None, "b": unauthorized}, [], 7, [Attempt(Action.RESOLVE, "202", 12), Attempt(Action.RESOLVE, "401", 9)]
-    )
+    attempts = [Attempt(Action.RESOLVE, "202", 12), Attempt(Action.RESOLVE, "401", 9)]
+    health = Health(targets={"a": None, "b": unauthorized}, tracked=7, attempts=attempts)
     recorder = MetricsRecorder()
     recorder.record_health(health)
     recorder.flush()
@@ -187,6 +191,23 @@ def test_health_is_told_for_each_target_and_for_the_whole(capsys: pytest.Capture
     recorder.record_health(Health({"a": None}))
     recorder.flush()
     assert emitted(capsys.readouterr().out) == {("Healthy", "a"): [1], ("AllHealthy", ""): [1]}
+
+
+def test_what_alarms_watch_has_the_functions_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two stacks of an account do not mask each other; what waits is told for each target that something waits for."""
+    recorder = MetricsRecorder()
+    recorder.record_health(Health({"a": None}, waiting={"a": (3, 120_000.0), "gone": (1, 5_000.0)}), "stack-publisher")
+    recorder.flush()
+    assert emitted(capsys.readouterr().out) == {
+        ("Healthy", "a"): [1],
+        ("DeliveriesWaiting", "a"): [3],
+        ("DeliveriesWaiting", "gone"): [1],
+        ("OldestWaiting", "a"): [120_000.0],
+        ("OldestWaiting", "gone"): [5_000.0],
+        ("AllHealthy", ""): [1],
+        ("AllHealthy", "stack-publisher"): [1],
+        ("OldestWaiting", "stack-publisher"): [120_000.0],
+    }
 
 
 def test_a_secret_that_is_wrong_is_counted_when_it_is_read_and_not_again_by_the_health_check(
@@ -249,7 +270,7 @@ def test_a_flush_forgets(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_metric_is_in_the_design() -> None:
-    """With its dimension; two are beyond it."""
+    """With its dimensions."""
     assert {str(metric) for metric in Metric} == DIMENSION.keys()
 
 

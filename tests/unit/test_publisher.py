@@ -637,3 +637,46 @@ def test_what_is_urgent_goes_first(world: World) -> None:
         "info",
         "resolve",
     ]
+
+
+# --- What other accounts publish ---
+
+FOREIGN_TOPIC = "arn:aws:sns:us-east-1:000000000000:stack-foreign"
+OTHER_EVENT = {
+    "id": "e-1",
+    "detail-type": "Alert",
+    "source": "their.app",
+    "account": "111111111111",
+    "time": "2026-11-23T03:40:00Z",
+    "detail": native("f-1", "resolved", 5, targets=["search"]),
+}
+
+
+def of_foreign_topic(message: Any) -> dict[str, Any]:
+    record = sns(message)
+    record["Sns"]["TopicArn"] = FOREIGN_TOPIC
+    return record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        of_foreign_topic(native("f-1", "resolved", 5, targets=["search"])),
+        of_foreign_topic(sns(native("f-1", "resolved", 5, targets=["search"]))["Sns"]),
+        {"foreign": OTHER_EVENT},
+        {"error": "x", "record": of_foreign_topic(native("f-1", "resolved", 5, targets=["search"]))},
+    ],
+    ids=["topic", "a forged topic inside", "bus", "a dead letter of it"],
+)
+def test_others_choose_no_target_and_end_no_alert_of_this_account(record: Any) -> None:
+    """Whatever they wrap it in; their own alerts page, by the matchers."""
+    world = two_targets()
+    publisher = replace(world.publisher, foreign_topic_arn=FOREIGN_TOPIC)
+    world.publish(native("f-1", labels={"team": "payments"}))
+    publisher.publish(record, world.clock() + 57)
+    assert world.states["f-1"] == "triggered"
+    assert not any(place.target == "search" for place in world.table.all_waiting())
+    theirs = native("f-1", labels={"team": "payments"}, targets=["search"])
+    [report] = publisher.publish(of_foreign_topic(theirs), world.clock() + 57)
+    assert (report.target, report.outcome) == ("payments", "accepted")
+    assert world.states["foreign#f-1"] == "triggered"

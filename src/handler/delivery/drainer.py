@@ -132,16 +132,26 @@ class Drainer:
     map_concurrently: MapConcurrently = map
     map_keys: MapConcurrently = map
 
-    def run(self, targets: TargetSet, deadline: float, wake_up: WakeUp) -> Drained:
+    def run(
+        self, targets: TargetSet, deadline: float, wake_up: WakeUp, places: Sequence[Place] | None = None
+    ) -> Drained:
         """Drain what a wake-up asks for: one routing key, or all that waits, each key at the same time.
 
+        Args:
+            targets: all targets.
+            deadline: epoch seconds when the invocation must have ended.
+            wake_up: what started this.
+            places: all that waits, where it was read already.
+
         Raises:
-            TableUnavailableError, TableMissingError: the index cannot be read.
+            TableUnavailableError, TableMissingError: records cannot be read.
         """
         woken = targets.named(wake_up.target) if wake_up.target else None
-        if woken:
+        if woken and woken.type != "none":
             return self._hand_over(self.drain(targets.with_key(woken.routing_key), deadline), wake_up)
-        keys, others = self._waiting_targets(targets)
+        if places is None:
+            places = list(self.table.all_waiting())
+        keys, others = self._waiting_targets(targets, places)
         reports = self._end_without_key(others, targets)
         errors: list[PublishError] = []
         for drained in self.map_keys(lambda group: self.drain(group, deadline, takes_over=True), keys.values()):
@@ -157,12 +167,14 @@ class Drainer:
                 self.wake(drained.left, wake_up.handovers + 1)
         return drained
 
-    def _waiting_targets(self, targets: TargetSet) -> tuple[dict[str, list[Target]], list[Place]]:
+    def _waiting_targets(
+        self, targets: TargetSet, places: Sequence[Place]
+    ) -> tuple[dict[str, list[Target]], list[Place]]:
         """Return the targets for which something waits, by routing key, and what waits for nobody with a key."""
         now = self.clock()
         keys: dict[str, list[Target]] = {}
         others: list[Place] = []
-        for place in self.table.all_waiting():
+        for place in places:
             target = targets.named(place.target)
             if target is None or target.type == "none":
                 others.append(place)

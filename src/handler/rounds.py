@@ -1,0 +1,165 @@
+"""What is done beside the path of a page: operators are told, alarms are compared, the heartbeat is sent.
+
+Everything here is imported and made when it is first needed: an execution environment that only pages never does.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from handler.delivery.table import Place
+from handler.errors import PublishError, QueueUnavailableError
+from handler.outcome import Deferred, Rejected
+from handler.report import Report
+from handler.settings import Settings
+from handler.targets.secrets import Targets
+
+if TYPE_CHECKING:
+    import urllib3
+
+    from handler.agreement import Agreement
+    from handler.alert import Alert
+    from handler.operators import Operators
+
+type MakeClient = Callable[[str], Any]
+
+
+class Rounds:
+    """The second path, the agreement with CloudWatch, and the heartbeat. No method raises for what AWS does.
+
+    Args:
+        settings: all settings.
+        function_name: of this function, `<stack>-publisher`.
+        make_client: returns a client of an AWS service.
+        targets: of this stack.
+        publish: publishes one record as it came, until a deadline, and logs what becomes of it.
+        report: told in one sentence what did not work.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        function_name: str,
+        *,
+        make_client: MakeClient,
+        targets: Targets,
+        publish: Callable[[Any, float], Any],
+        report: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._function_name = function_name
+        self._make_client = make_client
+        self._targets = targets
+        self._publish = publish
+        self._report = report
+        self._clock = clock
+
+    def note(self, reports: Iterable[Report]) -> None:
+        """Tell the operators of dead letters, and of critical alerts that wait for long outside of the table."""
+        concerning = [report for report in reports if isinstance(report.result, Rejected | Deferred)]
+        if not concerning or not self._settings.OPERATOR_TOPIC_ARN:
+            return
+        from handler.operators import seen_in
+
+        if not seen_in(concerning, self._clock()).is_empty:
+            self._operators.note(concerning)
+
+    def look(self, places: Sequence[Place]) -> None:
+        """Tell the operators of critical alerts that wait too long, and of those that do so no longer."""
+        if not self._settings.OPERATOR_TOPIC_ARN:
+            return
+        from handler.operators import Waiting
+
+        self._operators.look(Waiting(place.identity, f"{place.order:d}#{place.due}") for place in places)
+
+    def agree(self, function_arn: str, deadline: float) -> dict[str, int]:
+        """Publish what CloudWatch's alarms and the records disagree on; return how many, by reason."""
+        if self._settings.AGREE_WITH_CLOUDWATCH == "off":
+            return {}
+        from handler.agreement import TargetRouting
+
+        published: dict[str, int] = {}
+        try:
+            routing = TargetRouting(self._targets.read())
+        except PublishError as error:
+            self._report(f"alarms and records could not be compared: {error}")
+            return {}
+        for page in self._agreement(function_arn).run(routing, deadline):
+            for disagreement in page:
+                try:
+                    self._publish(disagreement.message, deadline)
+                except QueueUnavailableError as error:
+                    self._report(f"{disagreement.name} is compared again in five minutes: {error}")
+                    continue
+                why = str(disagreement.decision.why)
+                published[why] = published.get(why, 0) + 1
+        return published
+
+    def beat(self) -> None:
+        """Send the heartbeat, where there is an address for it."""
+        if self._settings.HEARTBEAT_URL is None:
+            return
+        from handler.heartbeat import ping
+
+        if problem := ping(self._pool, self._settings.HEARTBEAT_URL):
+            self._report(problem)
+
+    @cached_property
+    def _pool(self) -> "urllib3.PoolManager":
+        from handler.pagerduty.connections import make_pool
+
+        return make_pool(self._settings.HTTPS_PROXY)
+
+    @cached_property
+    def _operators(self) -> "Operators":
+        from handler.operators import Operators
+
+        return Operators(
+            self._make_client("dynamodb"),
+            self._make_client("sns"),
+            table=self._settings.DEDUP_TABLE_NAME,
+            topic_arn=self._settings.OPERATOR_TOPIC_ARN or "",
+            clock=self._clock,
+            redact=self._targets.redact,
+            report=self._report,
+            stack=self._function_name.removesuffix("-publisher"),
+        )
+
+    def _agreement(self, function_arn: str) -> "Agreement":
+        if self._compared is None:
+            from handler.agreement import Agreement, Scope
+
+            self._compared = Agreement(
+                self._make_client("cloudwatch"),
+                self._make_client("dynamodb"),
+                self._make_client("sns"),
+                table=self._settings.DEDUP_TABLE_NAME,
+                topic_arn=self._settings.ALERT_TOPIC_ARN or "",
+                function_arn=function_arn,
+                scope=Scope(self._settings.AGREE_WITH_CLOUDWATCH),
+                parse=self._parse,
+                clock=self._clock,
+                report=self._report,
+                when_undetermined=self._settings.CLOUDWATCH_INSUFFICIENT_DATA,
+            )
+        return self._compared
+
+    _compared: "Agreement | None" = None
+    """Made with the function's ARN, which an invocation knows; it remembers where it was cut short."""
+
+    def _parse(self, message: Mapping[str, Any]) -> "Alert | None":
+        """Return a notification of CloudWatch's as an alert, or None where nothing is sent for it."""
+        from datetime import UTC, datetime
+
+        from handler import sources
+        from handler.alert import Alert
+        from handler.envelope import unwrap
+
+        try:
+            record = unwrap(message, datetime.fromtimestamp(self._clock(), UTC))
+            found = sources.parse(record, self._settings.CLOUDWATCH_INSUFFICIENT_DATA, self._settings.ACCOUNT_NAMES)
+        except PublishError:
+            return None
+        return next((alert for alert in found if isinstance(alert, Alert)), None)
