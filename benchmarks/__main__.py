@@ -16,7 +16,7 @@ from pathlib import Path
 from subprocess import run
 from time import perf_counter
 
-from benchmarks import artifacts, calls, function, warm
+from benchmarks import artifacts, calls, function, storm, warm
 from benchmarks.artifacts import BUILT
 from benchmarks.costs import MEMORY_GB, Cost, Durations, Prices, cost_of, standing_cost
 from benchmarks.emulator import EMULATOR, PYTHON
@@ -130,6 +130,9 @@ def main() -> None:
     life = function.measure_life(ours)
     measure("Life of an environment", LIFE, life)
     measure("Throughput", THROUGHPUT, function.measure_throughput(ours))
+
+    measure("Storms", storm.ASSUMED, storm.measure())
+    section("Storms, compared", storm.compare())
 
     counted = calls.count_all()
     prices = Prices.read()

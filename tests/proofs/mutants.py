@@ -1,0 +1,344 @@
+"""Breaks the rules of delivery one at a time, in a copy of the project, and shows which test notices: `make mutants`.
+
+A mutant is a replacement of text that occurs exactly once; one that no longer fits the source is an error. It ends with
+an exit status of 1 if a mutant survives. `--proofs` runs the proofs on all of them. A word on the command line picks
+the mutants that have it in their names.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parents[2]
+HANDLER = Path("src/handler")
+TIMEOUT_SECONDS = 300
+UNIT = [
+    f"tests/unit/test_{name}.py"
+    for name in ("claims", "record", "table", "rate", "limiter", "sender", "drainer", "publisher")
+]
+PROOFS = ["tests/proofs/test_interleavings.py", "tests/proofs/test_fleet.py", "-k", "not three and not nothing_is_lost"]
+"""Three deliveries and the random fleets take longer, and see little in these mutants that two do not."""
+PROVES_ALL = "--proofs" in sys.argv
+"""Whether the proofs run on what the unit tests have noticed too."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: edits are (module, text, replacement)."""
+
+    name: str
+    edits: Sequence[tuple[str, str, str]]
+
+
+def mutant(name: str, module: str, text: str, replacement: str) -> Mutant:
+    return Mutant(name, [(module, text, replacement)])
+
+
+MUTANTS = [
+    # --- what is newer ---
+    mutant("compare: no tie", "record", "TIE_MS = 1000", "TIE_MS = 0"),
+    mutant("compare: older is newer", "record", "return 1 if one > other else -1", "return -1 if one > other else 1"),
+    mutant(
+        "decide: an older state is let in", "claims", "case _ if age < 0 or is_redelivery:", "case _ if is_redelivery:"
+    ),
+    mutant(
+        "decide: a redelivery is let in",
+        "claims",
+        "case _ if age < 0 or is_redelivery:",
+        "case _ if age < 0:",
+    ),
+    mutant(
+        "decide: an acknowledge supersedes a resolve",
+        "claims",
+        "case Status.ACKNOWLEDGED, Status.RESOLVED:",
+        "case Status.ACKNOWLEDGED, Status.RESOLVED if age < 0:",
+    ),
+    mutant(
+        "decide: an acknowledge hides a trigger that nobody heard of",
+        "claims",
+        "case Status.FIRING, Status.ACKNOWLEDGED if not record.triggered:",
+        "case Status.FIRING, Status.ACKNOWLEDGED if age > 0:",
+    ),
+    mutant(
+        "decide: an expired record counts",
+        "claims",
+        "if record is None or record.is_absent(now):",
+        "if record is None:",
+    ),
+    mutant(
+        "decide: a live lease is ignored", "claims", "if record.is_leased(now) or (record.waiting", "if (record.waiting"
+    ),
+    mutant(
+        "decide: what waits is passed by what is not critical",
+        "claims",
+        "(record.waiting and order is not Order.CRITICAL)",
+        "False",
+    ),
+    mutant(
+        "decide: a raised severity is a duplicate",
+        "claims",
+        "    if is_raised:\n        return _arrive(order, record, now)\n",
+        "",
+    ),
+    mutant("decide: a duplicate is sent", "claims", "if record.delivered_at > now - repeat_after:", "if False:"),
+    mutant(
+        "decide: the same state is a duplicate for ever",
+        "claims",
+        "if record.delivered_at > now - repeat_after:",
+        "if True:",
+    ),
+    mutant(
+        "decide: a resolve of what was never sent is sent",
+        "claims",
+        "case Status.RESOLVED, Status.FIRING if _was_never_sent(record, now):",
+        "case Status.RESOLVED, Status.FIRING if False:",
+    ),
+    mutant(
+        "decide: a trigger that may be open counts as never sent",
+        "claims",
+        "record.needs_delivery() and not record.open and",
+        "record.needs_delivery() and",
+    ),
+    mutant(
+        "decide: a change event is repeated",
+        "claims",
+        "if record.delivered_at is not None or record.waiting:",
+        "if record.waiting:",
+    ),
+    # --- how a record changes ---
+    mutant(
+        "claim: open is not set",
+        "record",
+        "open=new.open or seen.status is Status.FIRING or record is None,",
+        "open=new.open,",
+    ),
+    mutant(
+        "claim: before a resolve of something unknown there is nothing",
+        "record",
+        "or seen.status is Status.FIRING or record is None,",
+        "or seen.status is Status.FIRING,",
+    ),
+    mutant(
+        "claim: a delivery before counts for this one",
+        "record",
+        "message_ids=ids, delivered_at=None)",
+        "message_ids=ids)",
+    ),
+    mutant(
+        "drain: the claim leaves the index",
+        "record",
+        "open=is_open, tries=record.tries + 1)",
+        "open=is_open, waiting=None)",
+    ),
+    mutant("drain: claims are not counted", "record", "open=is_open, tries=record.tries + 1)", "open=is_open)"),
+    mutant(
+        "wait: a newer state loses the place",
+        "record",
+        "since = new.waiting_since if new.waiting_since is not None else now\n    place",
+        "since = now\n    place",
+    ),
+    mutant(
+        "settle: after a resolve something is open", "record", "new = replace(new, open=False, triggered=False)", "pass"
+    ),
+    mutant(
+        "settle: after a trigger nothing is open", "record", "new = replace(new, open=True, triggered=True)", "pass"
+    ),
+    mutant(
+        "settle: whatever was recorded meanwhile",
+        "record",
+        "    if record.status is not sent.status:\n        return new  # something newer waits already\n",
+        "",
+    ),
+    mutant("release: forgets the attempts", "record", "open=was_open or attempted,", "open=was_open,"),
+    mutant("release: forgets what was before", "record", "open=was_open or attempted,", "open=attempted,"),
+    mutant(
+        "release: what ended before its first request waits",
+        "record",
+        "if record.status is Status.RESOLVED and record.waiting and not new.open:",
+        "if False:",
+    ),
+    mutant(
+        "reject: what waits is forgotten, whatever it is",
+        "record",
+        "if (record.status, record.at) != (ended.status, ended.at):",
+        "if False:",
+    ),
+    mutant("expiry: what waits expires", "record", "        if record.waiting:\n            return None\n", ""),
+    mutant("expiry: an open incident is forgotten", "record", "days = OPEN_DAYS if", "days = 0 if"),
+    # --- the table ---
+    mutant(
+        "put: whoever wrote meanwhile",
+        "table",
+        'condition, names, values = "#rev = :rev"',
+        'condition, names, values = "(#rev = :rev OR #rev <> :rev)"',
+    ),
+    mutant(
+        "put: a record that is there counts as absent",
+        "table",
+        'f"attribute_not_exists(#{KEY}) OR #{TTL_ATTRIBUTE} <= :now"',
+        'f"attribute_not_exists(#{KEY}) OR #{TTL_ATTRIBUTE} > :now"',
+    ),
+    mutant("put: what boto3 made twice is somebody else's", "table", "or found == new:", "or False:"),
+    mutant(
+        "read: keys that were left unprocessed are absent",
+        "table",
+        "                if not request:",
+        "                if True:",
+    ),
+    # --- sending ---
+    mutant(
+        "send: the claim has no lease",
+        "sender",
+        "owner=owner, now=now, lease_until=round(deadline * 1000)",
+        "owner=owner, now=now, lease_until=now",
+    ),
+    mutant(
+        "send: a copy does not assert the end again",
+        "sender",
+        "if record and delivery.was_sent_unclaimed and _has_ended_since(record, seen):",
+        "if False:",
+    ),
+    mutant("send: no copy without a record", "sender", "if action is Action.TRIGGER and error.retryable:", "if False:"),
+    mutant(
+        "send: settled by whoever sent",
+        "sender",
+        "            if record.owner == sending.mine.owner:\n                follows",
+        "            if True:\n                follows",
+    ),
+    mutant(
+        "send: a 429 holds nobody back",
+        "sender",
+        "self._quietly(trace, lambda: self._limiter.push_back(key, now, seconds))",
+        "pass",
+    ),
+    mutant(
+        "send: Retry-After is believed, however long",
+        "sender",
+        "min(error.retry_after_seconds or THROTTLED_SECONDS, LONGEST_THROTTLED_SECONDS)",
+        "(error.retry_after_seconds or THROTTLED_SECONDS)",
+    ),
+    mutant(
+        "send: PagerDuty out of reach closes nothing",
+        "sender",
+        "self._quietly(trace, lambda: self._limiter.close(key, now, PROBE_SECONDS))",
+        "pass",
+    ),
+    mutant(
+        "send: everything goes where the limiter throttles", "sender", "if taker is not Taker.CRITICAL:", "if False:"
+    ),
+    # --- the drainer ---
+    mutant(
+        "drain: in no order",
+        "drainer",
+        "return [*by_order[Order.CRITICAL], *turns, *by_order[Order.REPEAT]]",
+        "return [*by_order[Order.REPEAT], *turns, *by_order[Order.CRITICAL]]",
+    ),
+    mutant("drain: triggers and resolves do not alternate", "drainer", "    if run.alternates:\n", "    if False:\n"),
+    mutant("drain: a record that kills is tried for ever", "drainer", "if record.tries >= MAX_TRIES:", "if False:"),
+    mutant("drain: nobody goes on", "drainer", "self.wake(drained.left, wake_up.handovers + 1)", "pass"),
+    mutant(
+        "drain: the schedule does not take over",
+        "drainer",
+        "takes_over=True), keys.values()",
+        "takes_over=False), keys.values()",
+    ),
+    mutant(
+        "drain: an unknown target's deliveries end at once",
+        "drainer",
+        "elif now - place.due > UNKNOWN_TARGET_SECONDS * 1000:",
+        "elif True:",
+    ),
+    # --- the limiter ---
+    mutant(
+        "limiter: a drainer keeps nobody waiting",
+        "limiter",
+        "if taker is Taker.LESSER and window.drain_until > now:",
+        "if False:",
+    ),
+    mutant(
+        "limiter: nothing is kept for criticals",
+        "rate",
+        "permits - min(ceil(permits / _HEAD_ROOM), permits - 1)",
+        "permits",
+    ),
+    mutant(
+        "limiter: a permit counts for half a minute",
+        "rate",
+        "SEGMENTS = WINDOW_MS // SEGMENT_MS + 2",
+        "SEGMENTS = WINDOW_MS // SEGMENT_MS // 2",
+    ),
+    mutant(
+        "limiter: a closed key lets everybody through",
+        "limiter",
+        "if window.probe_at is not None and window.probe_at > now:",
+        "if False:",
+    ),
+    # --- routing ---
+    mutant(
+        "route: a resolve goes where the matchers say",
+        "publisher",
+        "if known_open := sorted(",
+        "if False and sorted(",
+    ),
+]
+
+
+def run(mutant: Mutant | None) -> tuple[str, str]:
+    """Return which unit test and which proof fail first, of a copy with the mutant's edits."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("src", "tests", "local", "tools", "events"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        for module, text, replacement in mutant.edits if mutant else ():
+            path = next((copy / HANDLER).rglob(f"{module}.py"))
+            source = path.read_text()
+            if source.count(text) != 1:
+                sys.exit(f"mutant {mutant and mutant.name!r}: {source.count(text)} times in {module}.py: {text!r}")
+            path.write_text(source.replace(text, replacement))
+        unit = _first_failure(copy, UNIT)
+        return unit, "" if unit and not PROVES_ALL else _first_failure(copy, PROOFS)
+
+
+def _first_failure(copy: Path, arguments: Sequence[str]) -> str:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", *arguments]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return "(takes for ever)"
+    if done.returncode == 0:
+        return ""
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return failed[1].rpartition("::")[2] if failed else f"(exit status {done.returncode})"
+
+
+def main() -> int:
+    """Print the table; return 1 if a mutant survives."""
+    if any(run(None)):
+        print("the tests fail without any mutant: mend that first")
+        return 1
+    survivors = 0
+    words = [word for word in sys.argv[1:] if word != "--proofs"]
+    mutants = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
+    width = max(len(mutant.name) for mutant in mutants)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, (unit, proof) in zip(mutants, pool.map(run, mutants), strict=True):
+            survivors += not (unit or proof)
+            said = "; ".join(part for part in (unit, proof and f"proof: {proof}") if part) or "SURVIVES"
+            print(f"{mutant.name:{width}}  {said}", flush=True)
+    print(f"{len(mutants)} mutants, {survivors} survive")
+    return min(survivors, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
