@@ -9,18 +9,20 @@ import re
 from contextlib import suppress
 from typing import Any
 
-_SUSPICIOUS = re.compile(r"(?:routing|service|integration)[ ._-]?key|pagerduty\.com/|/integration/", re.IGNORECASE)
 _NAMES = ("routingkey", "servicekey", "integrationkey")
-_NOT_A_LETTER = re.compile(r"[^a-z]")
-_IN_TEXT = re.compile(
+_SIGNS = (
+    *(f"{name}{between}key" for name in ("routing", "service", "integration") for between in ("", "_", "-", " ", ".")),
+    *("pagerduty.com/", "/integration/"),
+)
+"""What a text with a key contains, in any case; most texts contain none, and need no regular expression."""
+_IN_TEXT = (
     r"""((?:routing|service|integration)[ ._-]?key\\*+["']?\s*+[:=]\s*+(?:[>|][+-]?\s*+)?\\*+["']?)"""
-    r"""([A-Za-z0-9+/_=-]{16,})""",
-    re.IGNORECASE,
+    r"""([A-Za-z0-9+/_=-]{16,})"""
 )
 """`routing_key: 0f1e...` in JSON within a text, YAML, a query or plain words, with any number of escapes."""
-_KEY = re.compile(r"[A-Za-z0-9+/_=-]{16,}")
+_KEY = r"[A-Za-z0-9+/_=-]{16,}"
 """PagerDuty's have 32 characters; a message queue's routing key is mostly shorter or has dots, and is no secret."""
-_IN_URL = re.compile(r"((?:pagerduty\.com|/integration)/(?:[a-z0-9.-]{1,30}/){0,4})([a-z0-9]{20,})", re.IGNORECASE)
+_IN_URL = r"((?:pagerduty\.com|/integration)/(?:[a-z0-9.-]{1,30}/){0,4})([a-z0-9]{20,})"
 """The address of an integration contains its key."""
 _LONG = 20
 """Characters from which on a text that was found to be a key is one wherever else it stands; PagerDuty's have 32."""
@@ -31,7 +33,7 @@ def redacted(value: Any) -> Any:
     """Return a JSON value without the routing keys in it, the same object where there are none."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if not _SUSPICIOUS.search(text):
+        if not _is_suspicious(text):
             return value
         keys: set[str] = set()
         left = _redacted(value, keys)
@@ -39,6 +41,11 @@ def redacted(value: Any) -> Any:
         return _without_repeats(left, repeated) if repeated else left
     except RecursionError:
         return "(nested too deeply to be kept)"
+
+
+def _is_suspicious(text: str) -> bool:
+    lower = text.lower()
+    return any(sign in lower for sign in _SIGNS)
 
 
 def _redacted(value: Any, keys: set[str]) -> Any:
@@ -57,7 +64,7 @@ def _redacted(value: Any, keys: set[str]) -> Any:
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and len(name) < 100 and _NOT_A_LETTER.sub("", name.lower()).endswith(_NAMES)
+    return isinstance(name, str) and len(name) < 100 and "".join(filter(str.isalpha, name.lower())).endswith(_NAMES)
 
 
 def _hidden(value: Any, keys: set[str]) -> Any:
@@ -66,7 +73,7 @@ def _hidden(value: Any, keys: set[str]) -> Any:
             return {name: _hidden(inner, keys) for name, inner in value.items()}
         case list():
             return [_hidden(inner, keys) for inner in value]
-        case str() if _KEY.fullmatch(value.strip()):
+        case str() if re.fullmatch(_KEY, value.strip()):
             keys.add(value.strip())
             return _mark(value.strip())
         case _:
@@ -75,7 +82,7 @@ def _hidden(value: Any, keys: set[str]) -> Any:
 
 def _without(text: Any, keys: set[str]) -> Any:
     """Return a text without keys: of JSON in it the value without them, written again, else what looks like one."""
-    if not isinstance(text, str) or not _SUSPICIOUS.search(text):
+    if not isinstance(text, str) or not _is_suspicious(text):
         return text
     if text.lstrip().startswith(("{", "[")):
         with suppress(ValueError):
@@ -87,7 +94,7 @@ def _without(text: Any, keys: set[str]) -> Any:
         keys.add(found[2])
         return found[1] + _mark(found[2])
 
-    return _IN_URL.sub(hide, _IN_TEXT.sub(hide, text))
+    return re.sub(_IN_URL, hide, re.sub(_IN_TEXT, hide, text, flags=re.IGNORECASE), flags=re.IGNORECASE)
 
 
 def _without_repeats(value: Any, keys: set[str]) -> Any:

@@ -121,6 +121,8 @@ print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith
         ("native-direct", "native"),
         ("cloudwatch-direct-alarm", "aws cloudwatch links"),
         ("ecs-eventbridge-failed", "aws deployments ecs"),
+        ("glue-eventbridge-job-failed", "aws catalog catalog_events notices row words"),
+        ("pagerduty-sns-trigger", "aws pagerduty_body words"),
     ],
 )
 def test_only_the_module_that_reads_a_record_is_imported(name: str, modules: str) -> None:

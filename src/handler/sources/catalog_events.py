@@ -13,8 +13,8 @@ from handler.pagerduty.severity import Severity
 from handler.sources.row import Fields, Row, Verdict
 
 CRITICAL, ERROR, WARNING, INFO = Severity.CRITICAL, Severity.ERROR, Severity.WARNING, Severity.INFO
-_STACK_ID = re.compile(r"(arn:[^/]{1,200}:stack/[^/]{1,200})")
-_TRANSITION = re.compile(r"health has transitioned from (\w{1,20}) to (\w{1,20})")
+_STACK_ID = r"(arn:[^/]{1,200}:stack/[^/]{1,200})"
+_TRANSITION = r"health has transitioned from (\w{1,20}) to (\w{1,20})"
 _DMS_FINISHED = ("FINISHED", " NORMAL", "STOPPED_AFTER", "STOPPED_AT")
 
 
@@ -39,7 +39,7 @@ def dms_state(fields: Fields) -> str:
 def beanstalk_state(fields: Fields) -> str:
     """Return the health that an Elastic Beanstalk message tells of, or what its words say of any other event."""
     said = _at(fields, "Message")
-    health = _TRANSITION.search(said[:1000])
+    health = re.search(_TRANSITION, said[:1000])
     if health:
         return health[2]
     lower = f"{said} {_at(fields, 'Status')}"[:1000].lower()
@@ -66,7 +66,7 @@ def scan_state(fields: Fields) -> str:
 def stack_of(fields: Fields) -> str:
     """Return a stack's ARN without the part that is new whenever it is created again."""
     text = _at(fields, "stack-id") or _at(fields, "StackId")
-    found = _STACK_ID.match(text)
+    found = re.match(_STACK_ID, text)
     return found[1] if found else text
 
 

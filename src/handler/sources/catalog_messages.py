@@ -19,11 +19,11 @@ from handler.sources.catalog_events import (
 )
 from handler.sources.row import Fields, Row, Shape, Verdict
 
-_LINE = re.compile(r"^([A-Za-z][A-Za-z ]{0,40}):[ \t]*(\S[^\n]*)$", re.MULTILINE)
-_ASSIGNMENT = re.compile(r"^(\w{1,40})='([^\n]*)'$", re.MULTILINE)
+_LINE = r"^([A-Za-z][A-Za-z ]{0,40}):[ \t]*(\S[^\n]*)$"
+_ASSIGNMENT = r"^(\w{1,40})='([^\n]*)'$"
 _MAX_CHARACTERS = 20_000
 _ELASTICACHE = "ElastiCache:"
-_OUTCOME = re.compile(r"(?:Complete|Completed|Failed|Started|Scheduled|Rescheduled|Canceled)$")
+_OUTCOMES = ("Completed", "Complete", "Failed", "Started", "Rescheduled", "Scheduled", "Canceled")
 
 
 def _object(record: Record) -> Mapping[str, Any]:
@@ -35,7 +35,7 @@ def _text(record: Record) -> str:
 
 
 def _lines(record: Record) -> dict[str, str]:
-    return {name: value.strip() for name, value in reversed(_LINE.findall(_text(record)))}
+    return {name: value.strip() for name, value in reversed(re.findall(_LINE, _text(record), re.MULTILINE))}
 
 
 # --- CloudFormation ---------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def _is_stack_event(record: Record) -> bool:
 
 
 def _stack_event(record: Record) -> Fields:
-    return dict(_ASSIGNMENT.findall(_text(record)))
+    return dict(re.findall(_ASSIGNMENT, _text(record), re.MULTILINE))
 
 
 def _stack_state(fields: Fields) -> str:
@@ -107,7 +107,9 @@ def _is_elasticache(record: Record) -> bool:
 def _elasticache(record: Record) -> Fields:
     [(name, cluster)] = _object(record).items()
     event = name.removeprefix(_ELASTICACHE).strip()
-    return {"event": event, "topic": _OUTCOME.sub("", event.partition(" ")[0]), "cluster": cluster}
+    about = event.partition(" ")[0]
+    outcome = next((word for word in _OUTCOMES if about.endswith(word)), "")
+    return {"event": event, "topic": about.removesuffix(outcome), "cluster": cluster}
 
 
 _CACHE = Row(

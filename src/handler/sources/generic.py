@@ -29,8 +29,9 @@ ORIGIN = "generic"
 MAX_NAME_CHARACTERS = 255
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
 """By these a sender says which of its messages belong together. An `id` may be the message's own, or a constant."""
-_GOOD_HEADING = re.compile(r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\s?[:\]\u2013-]", re.IGNORECASE)
-_BAD_WORD = re.compile(r"fail|error|unsuccessful|denied|expir|revoke", re.IGNORECASE)
+_GOOD_WORDS = ("ok", "resolved", "recover", "cleared", "closed")
+_GOOD_HEADING = r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\s?[:\]\u2013-]"
+_BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke")
 _NOTHING_SAID = "A message without text"
 
 
@@ -105,10 +106,12 @@ def _reason(record: Record, severity: str) -> SkipReason | None:
     that is urgent is more than progress.
     """
     heading = first_line(record.subject) or (record.payload if isinstance(record.payload, str) else "")
-    if _GOOD_HEADING.match(heading):
+    start = heading[:20].lower()
+    if any(word in start for word in _GOOD_WORDS) and re.match(_GOOD_HEADING, start):
         return SkipReason.NOTICE
     states = states_of(record.payload)
-    if not states and record.event_source.startswith("aws.") and not _BAD_WORD.search(record.detail_type):
+    kind = record.detail_type.lower()
+    if not states and record.event_source.startswith("aws.") and not any(word in kind for word in _BAD_WORDS):
         states = {state_word(record.detail_type.rpartition(" ")[2])} & GOOD
     if states and states <= GOOD:
         return SkipReason.NOTICE

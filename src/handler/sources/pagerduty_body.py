@@ -23,7 +23,7 @@ _ACTIONS = {
     "resolve": Status.RESOLVED,
 }
 _STATES = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
-_HEADING = re.compile(r"(?:ALARM|OK|INSUFFICIENT_DATA)\s?:\s?", re.IGNORECASE)
+_HEADING = r"(?:ALARM|OK|INSUFFICIENT_DATA)\s?:\s?"
 
 
 def parse(record: Record) -> list[Alert | Undetermined]:
@@ -98,7 +98,7 @@ def _of_cloudwatch_integration(body: Mapping[str, Any], record: Record) -> Alert
     """
     state = _text(body, "NewStateValue").upper()
     subject = first_line(record.subject)
-    about = _HEADING.sub("", subject, count=1) if _HEADING.match(subject) else subject
+    about = re.sub(f"^{_HEADING}", "", subject, flags=re.IGNORECASE)
     name = _text(body, "AlarmName") or _text(body, "incident_key") or about
     said = first_line(_text(body, "NewStateReason")) or headline({**body, "NewStateValue": None})
     topic = Arn.of(record.topic_arn)

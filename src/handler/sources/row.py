@@ -1,9 +1,9 @@
 """What the catalog says of one kind of event: where its id, place, state and reason are, and what each state means."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
@@ -26,9 +26,11 @@ type Path = str | Callable[[Fields], str]
 """Where a text is, or a function that finds it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One kind of event.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Row(NamedTuple):
+    """One kind of event; a named tuple, as a hundred of them are made when the first event of any kind arrives.
 
     A path is the names to a value, separated by dots, of a list through its first entry; several paths separated by `|`
     are tried in turn. `@resource` is the event's first resource, `@resource:/x/` what comes before `/x/` in it, `@id`
@@ -77,10 +79,10 @@ class Row:
     otherwise: Verdict = Verdict.BAD
     blank: Verdict | None = None
     severity: Severity | None = Severity.ERROR
-    severities: Mapping[str, Severity] = field(default_factory=dict)
+    severities: Mapping[str, Severity] = NOTHING
     severity_path: str = ""
     reasons: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = NOTHING
     links: tuple[str, ...] = ()
     console: tuple[str, str] = ("", "")
     leaves_change: bool = False
@@ -100,8 +102,7 @@ class Row:
         return next((verdict for states, verdict in tables if state in states), self.otherwise)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(NamedTuple):
     """A kind of message that comes by a topic: how it is known, and how its fields are read."""
 
     name: str

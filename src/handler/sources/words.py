@@ -25,7 +25,7 @@ GOOD = _words(
     " HEALTHY PASSED NORMAL CLEARED FIXED"
 )
 PROGRESS = _words("RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED")
-_NOT_IN_A_WORD = re.compile(r"[\s_-]+")
+_BETWEEN_WORDS = str.maketrans("_-", "  ")
 _STATES = _words(
     "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
     " jobstatus result outcome compliancetype"
@@ -55,9 +55,8 @@ _INSIDE = (
     "finding",
 )
 _NO_HEADLINES = frozenset({"", "none", "null", "undefined", "nil", "-", "(no subject)", "no subject", "untitled"})
-_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]")
-_JSON_MARKS = re.compile(r'[{}\[\]"\\]+')
-_URL = re.compile(r"https?://[^\s<>\"'`|\\^{}\[\]()]{3,1000}")
+_JSON_MARKS = str.maketrans(dict.fromkeys('{}[]"\\', " "))
+_URL = r"https?://[^\s<>\"'`|\\^{}\[\]()]{3,1000}"
 _END_OF_SENTENCE = ".,;:!?*_"
 _MAX_LINKS = 10
 _MAX_DEPTH = 4
@@ -67,7 +66,7 @@ _MAX_FACTS = 8
 
 def state_word(text: str) -> str:
     """Return a state as the tables spell it: `In progress` and `in-progress` are both IN_PROGRESS."""
-    return _NOT_IN_A_WORD.sub("_", text.strip()).upper()
+    return "_".join(text.translate(_BETWEEN_WORDS).split()).upper()
 
 
 def states_of(payload: Any) -> set[str]:
@@ -160,7 +159,7 @@ def first_line(text: str) -> str:
     line = next((line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")), "")
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
     if looks_like_json:
-        line = " ".join(_JSON_MARKS.sub(" ", line).split()).replace(" :", ":").replace(" ,", ",")
+        line = " ".join(line.translate(_JSON_MARKS).split()).replace(" :", ":").replace(" ,", ",")
     return "" if line.lower() in _NO_HEADLINES else line
 
 
@@ -189,7 +188,7 @@ def links_in(*payloads: Any) -> tuple[Link, ...]:
     links: dict[str, Link] = {}
     for payload in payloads:
         for text in _texts(payload):
-            for url in _URL.findall(text):
+            for url in re.findall(_URL, text):
                 address = url.rstrip(_END_OF_SENTENCE)
                 links.setdefault(address, Link(address))
                 if len(links) == _MAX_LINKS:
@@ -214,7 +213,7 @@ def digest_of(record: Record) -> str:
 
 
 def _plain(name: Any) -> str:
-    return _NOT_IN_A_NAME.sub("", name[:100].lower()) if isinstance(name, str) else ""
+    return "".join(filter(str.isalnum, name[:100].lower())) if isinstance(name, str) else ""
 
 
 def _near(payload: Any) -> Iterator[tuple[str, Any]]:
