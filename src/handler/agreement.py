@@ -37,6 +37,8 @@ KEYS_A_BATCH = 100
 BATCH_ATTEMPTS = 3
 GRACE = timedelta(seconds=30)
 """A state this young may still be on its way as a notification."""
+TIE = timedelta(seconds=1.5)
+"""A notification may carry a state's time to the second, or rounded: as in the records, such times are the same."""
 KNOWN_FOR_SECONDS = 900
 """For how long it is remembered who subscribes to a topic, and which alarms no target wants."""
 _SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
@@ -194,7 +196,7 @@ def decide_firing(alarm: Alarm, known: Sequence[Known]) -> Decision:
     if not known:
         return Decision(Verdict.PAGE, Why.NO_RECORD)
     firing = [record for record in known if record.status is not Status.RESOLVED]
-    if any(record.is_open or record.is_waiting or record.observed_at >= alarm.since for record in firing):
+    if any(record.is_open or record.is_waiting or record.observed_at >= alarm.since - TIE for record in firing):
         return Decision(Verdict.LEAVE, Why.KNOWN)
     if max(record.observed_at for record in known) > alarm.since:
         return Decision(Verdict.LEAVE, Why.NEWER_RECORD)

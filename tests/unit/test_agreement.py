@@ -74,6 +74,13 @@ def test_a_record_agrees_or_an_alarm_pages(status: Status, is_open: bool, is_wai
     assert decision.verdict is expected
 
 
+@pytest.mark.parametrize(("seconds", "verdict"), [(-1, Verdict.LEAVE), (-2, Verdict.PAGE)])
+def test_times_that_tell_no_order_are_the_same_state(seconds: int, verdict: Verdict) -> None:
+    """A dead letter of this ALARM is not paged again every five minutes because its time was rounded."""
+    record = replace(RECORD, is_open=False, observed_at=SINCE + timedelta(seconds=seconds))
+    assert decide_firing(ALARM, [record]).verdict is verdict
+
+
 def test_one_open_incident_is_enough() -> None:
     """A target that was added later, or that skipped the alert, does not page for it again."""
     ended = replace(RECORD, target="b", status=Status.RESOLVED, observed_at=SINCE - timedelta(hours=1), is_open=False)
