@@ -98,22 +98,22 @@ class Page:
     def run(self) -> int:
         """Trigger, await, resolve, await; return the exit status."""
         self._say(f"Test page to {self._target.name}, severity {self._severity}, dedup key {self.key}")
-        self._publish("firing")
-        if not self._await("firing", "trigger"):
+        if not self._await("firing", "trigger", self._publish("firing")):
             return FINDING
         if not self._target.auto_resolve:
             self._step(f"not resolved: auto_resolve of {self._target.name} is off; resolve the incident in PagerDuty")
             return FINE
         self._sleep(_SPLIT_SECOND)
-        self._publish("resolved")
-        return FINE if self._await("resolved", "resolve") else FINDING
+        return FINE if self._await("resolved", "resolve", self._publish("resolved")) else FINDING
 
     def _step(self, text: str) -> None:
         self._say(
             f"  {datetime.fromtimestamp(self._clock(), UTC):%H:%M:%S}Z  {self._clock() - self._started:5.1f} s  {text}"
         )
 
-    def _publish(self, status: str) -> None:
+    def _publish(self, status: str) -> float:
+        """Publish a state of the alert; return when, in epoch seconds."""
+        at = self._clock()
         alert = {
             "fingerprint": self.key,
             "alert_name": "TEST PAGE",
@@ -128,10 +128,10 @@ class Page:
             MessageAttributes={"targets": {"DataType": "String", "StringValue": self._target.name}},
         )
         self._step(f"{status} published to {self._stack.topic_arn}")
+        return at
 
-    def _await(self, status: str, action: str) -> bool:
+    def _await(self, status: str, action: str, published: float) -> bool:
         """Wait until the record says that this state was accepted; say when, or why not."""
-        published = self._clock()
         told_waiting = False
         while self._clock() - published <= PATIENCE_SECONDS:
             record = self._record()
