@@ -232,9 +232,9 @@ def test_a_fault_of_an_alarm_is_found(stack: Deployed, alarms: Any, settings: di
 
 
 def test_faults_of_the_stack_are_found(stack: Deployed, key: str) -> None:
-    """Dead letters, a bad secret, a disabled rule, an operator who has not confirmed: each with what mends it."""
-    stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key=key))
-    stack.invoke(native(key))
+    """A dead letter, a bad secret, a disabled rule: each with what mends it."""
+    letter = json.dumps({**native(key), "error": "PagerDuty answered 400"})
+    stack.emulator.client("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=letter)
     secrets, events = stack.emulator.client("secretsmanager"), stack.emulator.client("events")
     secrets.create_secret(Name="pagerduty/bad", SecretString="{}", Tags=[{"Key": "publishing-target", "Value": "true"}])
     rule = stack.emulator.client("cloudformation").describe_stack_resource(
