@@ -28,6 +28,7 @@ from handler.outcome import Deferred, Rejected
 from handler.pagerduty.events import Action, truncate
 from handler.pagerduty.severity import Severity
 from handler.report import Report
+from handler.sources.notices import REPORT, REPORT_ATTRIBUTE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -45,8 +46,6 @@ MAX_LATE = 4000
 """Remembered as reported; beyond that more are counted and not remembered."""
 MAX_SUBJECT = 99
 """SNS takes fewer than 100 ASCII characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
-ORIGIN_ATTRIBUTE, ORIGIN = "origin", "pagerduty-publisher-operators"
-"""By which the publisher recognises its own reports, should somebody subscribe it to the operators' topic."""
 STATE_ID = "operators#state"
 _ATTEMPTS = 5
 _CRITICAL_TRIGGER = "0"
@@ -239,11 +238,6 @@ def _subject(state: State, counted: Mapping[Kind, int]) -> str:
         text = f"PagerDuty Publisher: {recovered} no longer waiting, {len(state.late)} still"
     line = " ".join("".join(letter if " " <= letter <= "~" else "?" for letter in text).split())
     return truncate(line, MAX_SUBJECT).replace("…", "...")[:MAX_SUBJECT]
-
-
-def is_report(attributes: Mapping[str, str]) -> bool:
-    """Return whether a message with these SNS attributes is a report of this module: it is not an alert."""
-    return attributes.get(ORIGIN_ATTRIBUTE) == ORIGIN
 
 
 # --- From alerts, reports and records to entries ---
@@ -519,7 +513,7 @@ class Operators:
             TopicArn=self._topic_arn,
             Subject=self._redact(subject),
             Message=self._redact(text),
-            MessageAttributes={ORIGIN_ATTRIBUTE: {"DataType": "String", "StringValue": ORIGIN}},
+            MessageAttributes={REPORT_ATTRIBUTE: {"DataType": "String", "StringValue": REPORT}},
         )
 
     def _read(self) -> State:

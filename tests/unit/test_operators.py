@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handler.alert import Alert, Ignored
 from handler.errors import InvalidAlertError, NoTargetError, QueueUnavailableError, TableUnavailableError
 from handler.operators import (
     MAX_ENTRIES,
@@ -26,15 +27,14 @@ from handler.operators import (
     after_sending,
     compose,
     dump,
-    is_report,
     load,
     step,
 )
-from handler.outcome import DeferReason, Deferred, Rejected
+from handler.outcome import DeferReason, Deferred, Rejected, SkipReason
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
 from handler.report import Report
-from tests.lab.alerts import AN_ALERT
+from tests.lab.alerts import AN_ALERT, parse
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB
 from tests.lab.failures import client_error
@@ -427,12 +427,16 @@ def test_without_a_topic_nothing_is_done(bench: Bench) -> None:
     assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
 
 
-def test_a_report_is_known_by_its_attribute(bench: Bench) -> None:
-    """A publisher that is subscribed to the operators' topic does not page for its own reports."""
+def test_a_report_pages_nobody(bench: Bench) -> None:
+    """Not even where somebody subscribes the function to the operators' topic: no report leads to another one."""
     bench.operators().note([dead()])
-    attributes = {name: each["StringValue"] for name, each in bench.sns.messages[0]["MessageAttributes"].items()}
-    assert is_report(attributes)
-    assert not is_report({"origin": "shop"})
+    [message] = bench.sns.messages
+    attributes = {n: {"Type": "String", "Value": a["StringValue"]} for n, a in message["MessageAttributes"].items()}
+    notification = {"TopicArn": TOPIC, "Message": message["Message"], "MessageAttributes": attributes}
+    [found] = parse({"Records": [{"EventSource": "aws:sns", "Sns": notification}]})
+    assert found == Ignored(SkipReason.NOTICE, "notice")
+    [found] = parse({"Records": [{"EventSource": "aws:sns", "Sns": {**notification, "MessageAttributes": {}}}]})
+    assert isinstance(found, Alert)
 
 
 # --- Pure -----------------------------------------------------------------------------------------------------------

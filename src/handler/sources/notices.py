@@ -4,6 +4,8 @@ from handler.alert import Ignored
 from handler.envelope import Record
 from handler.outcome import SkipReason
 
+REPORT_ATTRIBUTE, REPORT = "origin", "pagerduty-publisher-operators"
+"""The SNS attribute of this function's own reports to operators, should somebody subscribe it to their topic."""
 _DETAIL_TYPES = {"Scheduled Event": SkipReason.NOTICE}
 _TYPES = {"SubscriptionConfirmation", "UnsubscribeConfirmation"}
 """https://docs.aws.amazon.com/sns/latest/dg/http-subscription-confirmation-json.html"""
@@ -25,6 +27,8 @@ def parse(record: Record) -> list[Ignored]:
 
 
 def _reason(record: Record) -> SkipReason | None:
+    if record.attributes.get(REPORT_ATTRIBUTE) == REPORT:
+        return SkipReason.NOTICE
     if record.detail_type:
         return _DETAIL_TYPES.get(record.detail_type)
     match record.payload:
