@@ -58,7 +58,7 @@ def on_failure(payload: Any) -> Any:
         "timestamp": "2026-11-23T03:42:31.000Z",
         "requestContext": {
             "requestId": "e4b46cbf-b738-xmpl-8880-a18cdf61200e",
-            "functionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:publisher:$LATEST",
+            "functionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK_NAME}-publisher:$LATEST",
             "condition": "RetriesExhausted",
             "approximateInvokeCount": 3,
         },

@@ -208,6 +208,18 @@ def test_others_get_a_way_in_of_their_own() -> None:
     assert target["InputTransformer"] == {"InputTemplate": '{"foreign": <aws.events.event.json>}'}
 
 
+def test_what_others_put_on_their_bus_is_read_as_the_event_it_is() -> None:
+    """The rule's template is JSON once EventBridge has put the event in, and the function opens it."""
+    event = json.loads((EVENTS / "guardduty-eventbridge-finding.json").read_text())
+    (target,) = of_type(deployed(TRUSTING), "AWS::Events::Rule")["ForeignEvents"]["Targets"]
+    written = target["InputTransformer"]["InputTemplate"].replace("<aws.events.event.json>", json.dumps(event))
+    (alert,) = parse(json.loads(written))
+    (own,) = parse(event)
+    assert isinstance(alert, Alert)
+    assert isinstance(own, Alert)
+    assert (alert.name, alert.origin) == (own.name, own.origin)
+
+
 def test_nobody_else_may_put_events_on_the_default_bus() -> None:
     """A trusted account could fire every rule there that matches a source it chooses."""
     policies = of_type(deployed(TRUSTING), "AWS::Events::EventBusPolicy").values()
