@@ -50,7 +50,7 @@ lint: $(VENV)/.installed $(SAM)/.installed ## ruff, mypy --strict, sam validate 
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 
-format: $(VENV)/.installed ## let ruff mend what it can
+format: $(VENV)/.installed ## fix what ruff can fix
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
@@ -118,7 +118,7 @@ clean: ## delete everything that was made here
 	rm -rf .aws-sam dist .tools .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# --- how the tools come to be ---
+# --- installing the tools ---
 
 define supported_python
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.13, or name it with PYTHON=..." >&2; exit 1; }

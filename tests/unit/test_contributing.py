@@ -54,3 +54,11 @@ def test_what_the_guide_names_exists() -> None:
     assert set(re.findall(r"`make (\w+)", GUIDE)) <= targets
     files = re.findall(r"`((?:src|tests|docs|events|\.github)/[\w./-]+\.\w+|\.checkov\.yaml)`", GUIDE)
     assert [name for name in files if "tickets" not in name and not (ROOT / name).exists()] == []
+
+
+def test_the_reading_order_has_every_module_of_the_function() -> None:
+    """Each file of src/handler, and each folder."""
+    start = GUIDE.index("## The code, in reading order")
+    named = set(re.findall(r"`(\w+)/?`", GUIDE[start : GUIDE.index("\n## ", start + 1)]))
+    handler = ROOT / "src/handler"
+    assert {it.stem for it in handler.iterdir() if not it.name.startswith("__")} <= named
