@@ -219,12 +219,6 @@ MUTANTS = [
         "pass",
     ),
     mutant(
-        "send: Retry-After is believed, however long",
-        "sender",
-        "min(error.retry_after_seconds or THROTTLED_SECONDS, LONGEST_THROTTLED_SECONDS)",
-        "(error.retry_after_seconds or THROTTLED_SECONDS)",
-    ),
-    mutant(
         "send: PagerDuty out of reach closes nothing",
         "sender",
         "self._quietly(trace, lambda: self._limiter.close(key, now, PROBE_SECONDS))",

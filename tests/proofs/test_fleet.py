@@ -77,6 +77,22 @@ def test_a_thousand_warnings_and_20_criticals_during_the_drain() -> None:
     assert audit.drained_at <= 545
 
 
+def test_the_schedule_s_drainer_takes_over_so_that_no_chain_grows() -> None:
+    """A backlog of 700 takes six minutes; each minute begins a new chain of Lambda and SQS."""
+    audit = run(Fleet(firing("warning", [0.0] * 700)))
+    assert_calm(audit)
+    assert audit.fleet.deepest <= 3
+
+
+def test_resolves_and_triggers_that_wait_take_turns() -> None:
+    """Neither 300 new warnings nor 100 resolves of old ones go first."""
+    old = [History(f"old-{number}", [Change(0.0, "firing"), Change(71.0, "resolved")]) for number in range(100)]
+    audit = run(Fleet([*old, *firing("new", [70.0] * 300)]))
+    assert_calm(audit)
+    drained = [taken.sent.action for taken in audit.accepted if taken.at > 120][:100]
+    assert 40 <= drained.count("resolve") <= 60
+
+
 @ALL
 def test_a_large_backlog_drains_at_95_percent_of_the_limit() -> None:
     """5,000 take 2,500 s at best; no time must be lost between two drainers."""
@@ -281,6 +297,14 @@ def test_a_pagerduty_that_counts_refused_requests_is_not_hammered() -> None:
     assert audit.lost == []
     assert audit.fleet.dead_letters == []
     assert audit.drained_at < 240
+
+
+def test_retry_after_is_believed_for_five_minutes_at_most() -> None:
+    """PagerDuty asks for an hour, and answers again after ten seconds."""
+    misfortune = Misfortune(pagerduty=[out(0, 10, FaultKind.STATUS, status=429, retry_after=3600)])
+    audit = run(Fleet(firing("alert", [1.0], "critical"), misfortune=misfortune))
+    assert_right(audit)
+    assert 290 < audit.critical_latency < 330
 
 
 def test_what_a_person_resolved_stays_resolved() -> None:

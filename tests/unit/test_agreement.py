@@ -31,7 +31,10 @@ from handler.envelope import unwrap
 from handler.mapping import dedup_key_of
 from handler.targets.secrets import parse_targets
 from tests.lab.alerts import parse_alert, sample
-from tests.lab.fakes import BASE_URL, OTHER_KEY, Clock, client_error, target_secret
+from tests.lab.clock import Clock
+from tests.lab.failures import client_error
+from tests.lab.secrets import OTHER_KEY, target_secret
+from tests.lab.wire import BASE_URL
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"

@@ -18,7 +18,7 @@ from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.sources import generic
 from tests.lab.alerts import ARRIVED_AT, EVENTS, json_values, parse, parse_alert, sample
-from tests.lab.fakes import make_world
+from tests.lab.world import make_world
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 PUBLISHED_AT = "2026-11-23T03:15:00.120Z"

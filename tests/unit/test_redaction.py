@@ -8,7 +8,7 @@ import pytest
 from handler.envelope import unwrap, without_dead_letters
 from handler.redaction import redacted
 from tests.lab.alerts import ARRIVED_AT, on_topic
-from tests.lab.fakes import make_world
+from tests.lab.world import make_world
 
 KEY = "5ec7e75ec7e75ec7e75ec7e75ec7e75e"
 MESSAGES: list[Any] = [
