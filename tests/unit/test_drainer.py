@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from handler.delivery.drainer import MAX_HANDOVERS, UNKNOWN_TARGET_SECONDS, WakeUp
 from handler.delivery.record import DAY_MS
@@ -89,6 +91,28 @@ def test_triggers_and_resolves_alternate() -> None:
     assert sorted(map(str, actions[:6])) == ["resolve"] * 3 + ["trigger"] * 3
     assert [key for action, key in order if action == "resolve"] == [f"old-{number}" for number in range(6)]
     assert [key for _, key in order if key and key.startswith("new")] == [f"new-{number}" for number in range(6)]
+
+
+def test_a_large_backlog_is_paced_and_alternates() -> None:
+    """One at a time, a trigger and a resolve in turn, so that neither waits for the other's end."""
+    world = make_world(rate_limit=12)
+    for number in range(30):
+        world.publish_one(message(f"old-{number}", severity="critical"))
+        world.clock.advance(6)
+    hold(world)
+    for number in range(30):
+        world.publish_one(message(f"new-{number}", at=300))
+        world.publish_one(message(f"old-{number}", "resolved", at=300))
+    world.clock.advance(61)
+    before = len(world.pagerduty.requests)
+    for _ in range(3):
+        world.drain()
+    requests = world.pagerduty.requests[before:]
+    gaps = [later.at - earlier.at for earlier, later in pairwise(requests)]
+    assert len(requests) > 20
+    assert min(gaps) >= 4
+    actions = [request.action for request in requests]
+    assert sum(one == other for one, other in pairwise(actions)) <= 2  # each of the three runs begins with a trigger
 
 
 def test_no_warning_of_one_target_goes_before_a_critical_of_another() -> None:
@@ -332,6 +356,53 @@ def test_two_drainers_send_nothing_twice() -> None:
     world.pagerduty.handle = handle  # type: ignore[method-assign, assignment]
     world.drain()
     assert sorted(map(str, sent(world))) == sorted(["held", *(f"f-{number}" for number in range(30))])
+
+
+def at_request(world: World, number: int, act: Callable[[], object]) -> None:
+    """Do something while the n-th request from now on is on its way."""
+    original = world.pagerduty.handle
+    requests = 0
+
+    def handle(method: str, path: str, body: bytes) -> Any:
+        nonlocal requests
+        requests += 1
+        if requests == number:
+            act()
+        return original(method, path, body)
+
+    world.pagerduty.handle = handle  # type: ignore[method-assign]
+
+
+def test_a_drainer_whose_lease_was_taken_over_ends() -> None:
+    """At its next renewal, with the rest left to the other."""
+    world = made_waiting(rate_limit=12)
+    for number in range(40):
+        world.publish_one(message(f"f-{number}"))
+    world.clock.advance(31)
+    at_request(world, 3, lambda: world.limiter.lead(SecretStr(ROUTING_KEY), "other", world.clock(), takes_over=True))
+    started = world.clock()
+    world.drain(WakeUp(target="production"))
+    assert world.clock() - started < 20
+    assert len(waiting(world)) > 20
+
+
+def test_the_schedule_s_drainer_takes_over_from_one_that_has_died() -> None:
+    """Its lease holds back a wake-up's alone."""
+    world = made_waiting()
+    world.clock.advance(31)
+    world.limiter.lead(SecretStr(ROUTING_KEY), "dead", world.clock())
+    assert world.drain(WakeUp(target="production")) == []
+    assert len(world.drain()) == 1
+
+
+def test_a_dead_drainer_holds_nothing_for_longer_than_half_a_minute() -> None:
+    """Its claims end by then."""
+    world = made_waiting()
+    world.clock.advance(31)
+    leases: list[float] = []
+    at_request(world, 1, lambda: leases.append(world.item("production#held")["lease_until"] / 1000 - world.clock()))
+    world.drain()
+    assert [5 < lease <= 30 for lease in leases] == [True]
 
 
 def arrive_at_leave(world: World, arrive: Callable[[], object]) -> None:
