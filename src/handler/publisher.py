@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from handler import sources
 from handler.alert import Alert, Ignored, Status
 from handler.delivery.drainer import MapConcurrently
-from handler.delivery.record import Order, never_opened
+from handler.delivery.record import Observation, never_opened
 from handler.delivery.record import Record as DeliveryRecord
 from handler.delivery.sender import Delivery, Sender
 from handler.delivery.table import DedupTable, identities
@@ -142,8 +143,7 @@ class Publisher:
         ]
         if route.unknown:
             reports.append(self._reject_unknown(alert, route.unknown))
-        self._note_end(alert, route.unheard)
-        return reports
+        return [*reports, *self._deliver_unheard(alert, route.unheard, progress, deadline)]
 
     def _route(self, alert: Alert, progress: Progress) -> "_Route":
         """Find the targets: matchers route triggers; the rest goes where the incident is open."""
@@ -177,7 +177,7 @@ class Publisher:
                 raise
             matching = []
         names = {target.name for target in matching} | found.keys()
-        unheard = [] if found else [t for t in known.targets if t.name not in names and alert.status is Status.RESOLVED]
+        unheard = [] if found else [t for t in known.targets if t.name not in names and t.type == "pagerduty"]
         return _Route(
             targets=[by_name[name] for name in sorted(names)],
             unknown=_unknown(alert, known),
@@ -185,15 +185,25 @@ class Publisher:
             unheard=unheard,
         )
 
-    def _note_end(self, alert: Alert, targets: Sequence[Target]) -> None:
-        """Remember an end that overtook its trigger at targets that only the trigger's labels would name."""
+    def _deliver_unheard(
+        self, alert: Alert, targets: Sequence[Target], progress: Progress, deadline: float
+    ) -> list[Report]:
+        """Record what overtook its trigger, at the targets that only the trigger's labels would name.
+
+        Where the trigger has come meanwhile, it is delivered.
+        """
         now = round(self.clock() * 1000)
+        reports: list[Report] = []
         for target in targets:
             seen = Delivery(alert=alert, target=target).observation()
             try:
-                self.table.change(seen.identity, lambda record: record or never_opened(None, seen, now), now)  # noqa: B023
+                change = self.table.change(seen.identity, partial(_unless_known, seen=seen, now=now), now)
             except (TableUnavailableError, TableMissingError):
-                return
+                break
+            if change.before is not None:
+                late = Delivery(alert=alert, target=target, has_open_incident=True, record=change.before)
+                reports.append(self._deliver(late, progress, deadline))
+        return reports
 
     def _deliver(self, delivery: Delivery, progress: Progress, deadline: float) -> Report:
         """Deliver, and keep what could neither be delivered nor recorded."""
@@ -201,9 +211,12 @@ class Publisher:
         match report.result:
             case Rejected():
                 return self.reject(report)
-            case Deferred(is_kept=False, delay_seconds=delay):
+            case Deferred(is_kept=False, delay_seconds=delay, reason=reason):
                 bound = progress.model_copy(update={"target": delivery.target.name})
-                lost = _lost(lambda: self.queues.defer(delivery.alert, bound, delay, self.clock()))
+                has_failed = reason is not DeferReason.BUSY
+                lost = _lost(
+                    lambda: self.queues.defer(delivery.alert, bound, delay, self.clock(), has_failed=has_failed)
+                )
                 return replace(report, lost=lost)
             case _:
                 return report
@@ -242,7 +255,7 @@ class _Route:
         unknown: the names it asks for that no target has.
         open_at: the names of targets where its incident may be open.
         records: what was read of the records, by the targets' names.
-        unheard: targets that know nothing of an alert whose end came before its trigger.
+        unheard: targets that know nothing of an alert which this overtook the trigger of.
     """
 
     targets: Sequence[Target] = ()
@@ -250,6 +263,10 @@ class _Route:
     open_at: frozenset[str] = frozenset()
     records: Mapping[str, DeliveryRecord] = field(default_factory=dict)
     unheard: Sequence[Target] = ()
+
+
+def _unless_known(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord:
+    return record or never_opened(None, seen, now)
 
 
 def _as_foreign(alert: Alert) -> Alert:
@@ -286,4 +303,4 @@ def _lost(put: Callable[[], None]) -> QueueUnavailableError | None:
     return None
 
 
-__all__ = ["MAX_ALERTS", "Order", "Publisher"]
+__all__ = ["MAX_ALERTS", "Publisher"]

@@ -24,6 +24,7 @@ from handler.delivery.sender import Delivery
 from handler.envelope import Record
 from handler.errors import PublishError, QueueUnavailableError
 from handler.pagerduty.events import truncate_bytes
+from handler.redaction import redacted
 from handler.sources import native
 from handler.validation import Instant, parse_model, parse_text
 
@@ -36,6 +37,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
+_CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
+"""Of an alert; a record that could not be read is told from others' messages by having no other keys."""
 
 
 class Progress(BaseModel):
@@ -94,11 +97,14 @@ class Queues:
                     return parse_model(WakeUp, message, "wake-up")
         return None
 
-    def defer(self, alert: Alert, progress: Progress, delay_seconds: float, now: float) -> None:
+    def defer(
+        self, alert: Alert, progress: Progress, delay_seconds: float, now: float, *, has_failed: bool = True
+    ) -> None:
         """Put a delivery on the retry queue, to come back after a delay of up to 15 minutes."""
         since = progress.waiting_since or datetime.fromtimestamp(now, UTC)
+        failures = progress.failures + has_failed
         progress = progress.model_copy(
-            update={"waiting_since": since, "failures": progress.failures + 1, "message_id": alert.message_id}
+            update={"waiting_since": since, "failures": failures, "message_id": alert.message_id}
         )
         body = {**native.dump(alert), "delivery": progress.model_dump(mode="json", exclude_defaults=True)}
         self._send(self.retry_url, _fitting(body), delay_seconds=delay_seconds)
@@ -130,7 +136,7 @@ class Queues:
 
     def dead_letter_record(self, record: Any, error: PublishError) -> None:
         """Put a record that could not be read on the dead-letter queue, as it came, with its error."""
-        self._dead_letter({"record": record}, error, 1)
+        self._dead_letter({"record": redacted(record)}, error, 1)
 
     def _dead_letter(self, body: Mapping[str, Any], error: PublishError, attempts: int, name: str = "") -> None:
         attributes = {"error_type": str(error.reason), "error": str(error)[:1024], "attempts": str(attempts)}
@@ -188,7 +194,7 @@ def _readable(body: Mapping[str, Any]) -> str:
     for longest in (20_000, 2_000, 200):
         if len(text) <= MAX_MESSAGE_BYTES:
             return text
-        text = _encode({**_shorten(body, longest), "truncated": "longer than SQS takes: its longest texts were cut"})
+        text = _encode({**_shorten(body, longest), **_CUT} if "alert" in body else _shorten(body, longest))
     return (
         text if len(text) <= MAX_MESSAGE_BYTES else _encode({"error": body.get("error"), "truncated": "far too long"})
     )

@@ -168,11 +168,24 @@ def test_a_firing_published_after_an_end_or_an_acknowledgement_pages() -> None:
 
 
 def test_what_was_published_earlier_changes_nothing() -> None:
-    """Superseded or a duplicate; a trigger of which nobody has heard is the exception."""
+    """Superseded or a duplicate; but for a trigger of which nobody has heard, and the end of what is acknowledged."""
     check(
-        lambda case: case.sign < 0 and not case.is_unheard,
+        lambda case: case.sign < 0 and not case.is_unheard and not is_late_end(case),
         lambda case: case.verdict in (Verdict.SUPERSEDED, Verdict.DUPLICATE),
     )
+
+
+def is_late_end(case: Case) -> bool:
+    """Whether an end comes after an acknowledgement that was published later."""
+    return case.seen.status is RESOLVED and case.record.status is ACKNOWLEDGED and not case.is_known
+
+
+def test_an_end_is_not_hidden_by_an_acknowledgement_that_was_published_later() -> None:
+    """It is sent, unless the alert has fired since."""
+    check(is_late_end, lambda case: case.is_sent)
+    acknowledged = Record(status=ACKNOWLEDGED, at=T + 20_000, fired_at=T + 10_000, delivered_at=NOW, rev=1)
+    assert decide(seen(RESOLVED, at=T), acknowledged, NOW, REPEAT_AFTER).verdict is Verdict.SUPERSEDED
+    assert decide(seen(RESOLVED, at=T + 15_000), acknowledged, NOW, REPEAT_AFTER).verdict is Verdict.CLAIM
 
 
 def test_an_acknowledgement_never_supersedes_a_resolve() -> None:

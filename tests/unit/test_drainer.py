@@ -110,7 +110,7 @@ def test_a_large_backlog_is_paced_and_alternates() -> None:
     requests = world.pagerduty.requests[before:]
     gaps = [later.at - earlier.at for earlier, later in pairwise(requests)]
     assert len(requests) > 20
-    assert min(gaps) >= 4
+    assert min(gaps) >= 3  # after a pause two seconds of the pace are made up for
     actions = [request.action for request in requests]
     assert sum(one == other for one, other in pairwise(actions)) <= 2  # each of the three runs begins with a trigger
 
@@ -539,7 +539,6 @@ def test_what_waits_for_a_target_that_pages_nobody_any_more_is_skipped() -> None
     assert (waiting(world), sent(world), world.sqs.dead_letters) == ([], [], [])
 
 
-@pytest.mark.xfail(strict=True, reason="what it raises ends the whole run")
 @pytest.mark.parametrize("operation", ["BatchGetItem", "PutItem"])
 def test_what_waits_for_a_target_that_is_gone_stops_nobody(operation: str) -> None:
     """Its record cannot be read, or not be ended: the others are sent in the same run."""

@@ -18,7 +18,6 @@ from handler.delivery.record import (
     claim,
     claim_waiting,
     compare,
-    follow,
     forget_waiting,
     never_opened,
     note,
@@ -293,8 +292,7 @@ def test_an_end_of_what_was_never_sent_ends_it() -> None:
 
 def test_an_acknowledgement_follows_its_trigger() -> None:
     """It waits from when the trigger is accepted, with the trigger's body: both have the same dedup key."""
-    mine = follow(claimed(), seen(ACKNOWLEDGED, at=T + 5000, message_id="m-2"))
-    assert (mine.status, mine.acknowledge, mine.message_ids[ACKNOWLEDGED]) == (FIRING, T + 5000, "m-2")
+    mine = replace(claimed(), acknowledge=T + 5000)
     record = settle(mine, seen(), NOW, body=BODY)
     assert (record.status, record.at, record.acknowledge) == (ACKNOWLEDGED, T + 5000, None)
     assert (record.waiting, record.body, record.delivered_at) == (Waiting(Order.FOLLOWING, NOW), BODY, None)
@@ -312,14 +310,14 @@ def test_an_acknowledgement_that_overtook_its_trigger_follows_it() -> None:
 
 def test_nothing_follows_a_resolve() -> None:
     """An acknowledgement that was to follow is forgotten when the alert ends."""
-    record = observe(follow(claimed(), seen(ACKNOWLEDGED, at=T + 1)), seen(RESOLVED, at=T + 5000))
+    record = observe(replace(claimed(), acknowledge=T + 1), seen(RESOLVED, at=T + 5000))
     assert record.acknowledge is None
     assert settle(replace(record, owner="me"), seen(RESOLVED), NOW, body=BODY).status is RESOLVED
 
 
 def test_a_refresh_keeps_what_follows() -> None:
     """A re-send of the waiting trigger does not undo the acknowledgement."""
-    record = refresh(follow(waiting(), seen(ACKNOWLEDGED, at=T + 1)), seen(at=T + 60_000), Order.TRIGGER, BODY)
+    record = refresh(replace(waiting(), acknowledge=T + 1), seen(at=T + 60_000), Order.TRIGGER, BODY)
     assert record.acknowledge == T + 1
 
 

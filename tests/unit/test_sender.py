@@ -433,7 +433,6 @@ def test_what_has_failed_for_too_long_is_dead_lettered() -> None:
     assert world.item("production#f-1")["open"]
 
 
-@pytest.mark.xfail(strict=True, reason="a critical delivery that always fails is every probe of its key")
 def test_one_bad_delivery_does_not_close_the_key_for_long(world: World) -> None:
     """PagerDuty fails with one alert: the others are out within a minute or so."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=500, count=None, dedup_key="bad"))

@@ -26,7 +26,7 @@ class Verdict(StrEnum):
     REFRESH = "refresh"
     """The same state waits already: keep its place, show the newer text."""
     FOLLOW = "follow"
-    """An acknowledgement that goes out as soon as the trigger before it was accepted."""
+    """An acknowledgement that goes out when the trigger before it was accepted."""
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
     NEVER_OPENED = "never_opened"
@@ -75,6 +75,8 @@ def _decide_other(seen: Observation, record: Record, now: int) -> Decision:
             return Decision(Verdict.SUPERSEDED, order)
         case Status.FIRING, Status.ACKNOWLEDGED if not record.triggered:
             return _arrive(order, record, now)  # nobody has heard of the trigger yet; the acknowledgement follows
+        case Status.RESOLVED, Status.ACKNOWLEDGED if compare(seen.at, record.fired_at) >= 0 and not is_redelivery:
+            return _arrive(order, record, now)  # an acknowledgement never supersedes a resolve
         case _ if age < 0 or is_redelivery:
             return Decision(Verdict.SUPERSEDED, order)
         case Status.FIRING, Status.RESOLVED if age == 0:

@@ -35,13 +35,16 @@ from handler.outcome import Deferred, Rejected, Skipped, SkipReason
 from handler.report import Report
 from handler.targets.target import Target, TargetSet
 
-BATCH = 10
-"""Deliveries at a time: as many as there are connections."""
+BATCH = 30
+"""Deliveries at a time. They share the connections; a burst takes its permits in few writes."""
 VISIBLE = 50
 """Of each shard of the index, in one look."""
 LOOK_SECONDS = 1.0
 """How far apart the index is read."""
-NAP_SECONDS = 0.25
+NAP_SECONDS = 0.05
+"""The shortest pause."""
+CATCH_UP_MS = 2000
+"""How much of the pace may be made up for after a pause, such as between two drainers."""
 LINGER_SECONDS = 3.0
 """How long a drainer stays that has nothing to do: longer than an execution goes by what it last knew of it."""
 RENEW_SECONDS = 3.0
@@ -152,12 +155,16 @@ class Drainer:
         if places is None:
             places = list(self.table.all_waiting())
         keys, others = self._waiting_targets(targets, places)
-        reports = self._end_without_key(others, targets)
+        reports: list[Report] = []
         errors: list[PublishError] = []
         for drained in self.map_keys(lambda group: self.drain(group, deadline, takes_over=True), keys.values()):
             self._hand_over(drained, wake_up)
             reports += drained.reports
             errors += drained.errors
+        try:
+            reports += self._end_without_key(others, targets)
+        except (TableUnavailableError, TableMissingError) as error:
+            errors.append(error)
         return Drained(reports=reports, errors=errors)
 
     def _hand_over(self, drained: Drained, wake_up: WakeUp) -> Drained:
@@ -194,13 +201,13 @@ class Drainer:
         key, me = targets[0].routing_key, self.new_owner()
         run = _Run(targets, deadline)
         try:
-            while self._patiently(run, lambda: self.limiter.lead(key, me, self.clock(), takes_over=takes_over)):
+            while self._leads(key, me, run, takes_over=takes_over and not run.renewed_at):
                 run.renewed_at = self.clock()
                 try:
                     left = self._drain(key, me, run)
                 finally:
                     self._patiently(run, lambda: self.limiter.leave(key, me, self.clock()))
-                if left or self.clock() > run.deadline - RUN_SECONDS:
+                if run.is_replaced or left or self.clock() > run.deadline - RUN_SECONDS:
                     return Drained(reports=run.reports, errors=run.errors, left=left)
                 # what went by the lease until now woke nobody
                 self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)
@@ -211,6 +218,9 @@ class Drainer:
             run.errors.append(error)
             return Drained(reports=run.reports, errors=run.errors, left=targets[0].name if error.retryable else "")
         return Drained(reports=run.reports, errors=run.errors)
+
+    def _leads(self, key: SecretStr, me: str, run: "_Run", *, takes_over: bool) -> bool:
+        return bool(self._patiently(run, lambda: self.limiter.lead(key, me, self.clock(), takes_over=takes_over)))
 
     def _patiently[T](self, run: "_Run", call: Callable[[], T]) -> T | None:
         """Call again while DynamoDB throttles, as long as there is time; return None when there is none."""
@@ -252,6 +262,7 @@ class Drainer:
             if now > run.deadline - RUN_SECONDS:
                 return run.targets[0].name if run.places else ""
             if not self._keeps_lease(key, me, run):
+                run.is_replaced = True
                 return ""
             if now - run.looked_at >= LOOK_SECONDS:
                 self._patiently(run, lambda: self._look(key, run))
@@ -264,7 +275,19 @@ class Drainer:
                 reports = self.map_concurrently(lambda taken: self._deliver(taken, run), batch)
                 run.reports += [report for report in reports if report]
             else:
-                self.sleep(NAP_SECONDS)
+                self.sleep(self._pause_seconds(run))
+
+    def _pause_seconds(self, run: "_Run") -> float:
+        """Return how long nothing can happen: until a permit comes free, or the index is read again."""
+        now = self.clock()
+        until = run.looked_at + LOOK_SECONDS
+        if run.places:
+            is_small = len(run.places) <= 2 * self.limiter.limit.all
+            window = run.window.at(segment_of(round(now * 1000)))
+            free_at = window.free_at(self.limiter.limit.lesser, round(now * 1000)) if is_small else run.paced_until
+            free_at = max(free_at / 1000, run.held_until)
+            until = min(until, free_at if free_at > now else now + 0.25)
+        return max(NAP_SECONDS, until - now)
 
     def _keeps_lease(self, key: SecretStr, me: str, run: "_Run") -> bool:
         """Renew the lease where it is time; return whether this drainer still has it."""
@@ -272,7 +295,7 @@ class Drainer:
         if now - run.renewed_at <= RENEW_SECONDS:
             return True
         run.renewed_at = now
-        return bool(self._patiently(run, lambda: self.limiter.lead(key, me, self.clock())))
+        return self._leads(key, me, run, takes_over=False)
 
     def _look(self, key: SecretStr, run: "_Run") -> None:
         """Read the index and the window."""
@@ -288,22 +311,34 @@ class Drainer:
         now = self.clock()
         now_ms = round(now * 1000)
         candidates = in_turn([place for place in run.places if run.hidden.get(place.identity, 0.0) <= now], run)
-        if not candidates or not self._may_take(candidates[0], run, now_ms):
+        if not candidates or not self._may_take(candidates[0], run, now_ms, 0):
             return []
-        batch: list[_Taken] = []
-        for place, record in self._read(candidates[:BATCH], run):
-            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer: last, and alone
-            if (is_suspect and batch) or not self._may_take(place, run, now_ms):
-                break
-            permit = self._take(key, run)
-            if permit is None:
-                break
-            run.took(permit, place, now_ms, self.limiter.limit.interval_ms)
+        chosen = self._choose(candidates, run, now_ms)
+        if not chosen:
+            return []
+        permit = self._take(key, run, len(chosen))
+        if permit is None:
+            return []
+        run.took(permit, [place for place, _ in chosen], now_ms, self.limiter.limit.interval_ms)
+        for place, _ in chosen:
             run.hide(place, now + HIDDEN_SECONDS)
-            batch.append(_Taken(place, record, permit))
-            if permit.is_probe or is_suspect:
+        return [_Taken(place, record, permit) for place, record in chosen]
+
+    def _choose(self, candidates: Sequence[Place], run: "_Run", now_ms: int) -> list[tuple[Place, Record]]:
+        """Return what there may be permits for, at most one batch of it."""
+        found = self._read(candidates[:BATCH], run)
+        if run.window.probe_at is not None:
+            # the probe: the most urgent of what has not failed, else what failed longest ago; not a bad one every time
+            return sorted(found, key=lambda pair: pair[1].lease_until)[:1]
+        chosen: list[tuple[Place, Record]] = []
+        for place, record in found:
+            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer: last, and alone
+            if (is_suspect and chosen) or not self._may_take(place, run, now_ms, len(chosen)):
                 break
-        return batch
+            chosen.append((place, record))
+            if is_suspect:
+                break
+        return chosen
 
     def _read(self, chosen: Sequence[Place], run: "_Run") -> list[tuple[Place, Record]]:
         """Return those of the places whose records may be sent now, suspects last."""
@@ -325,10 +360,10 @@ class Drainer:
                 found.append((place, record))
         return sorted(found, key=lambda pair: pair[1].tries >= SUSPECT_TRIES)
 
-    def _take(self, key: SecretStr, run: "_Run") -> Permit | None:
-        """Take a permit, or hold until there may be one."""
+    def _take(self, key: SecretStr, run: "_Run", count: int) -> Permit | None:
+        """Take so many permits, or hold until there may be some."""
         try:
-            return self.limiter.take(key, Taker.DRAINER, self.clock())
+            return self.limiter.take(key, Taker.DRAINER, self.clock(), count=count)
         except NoPermitError as error:
             until = self.clock() + error.retry_after_seconds
             run.hold(until if error.refusal is Refusal.CLOSED else min(until, self.clock() + LOOK_SECONDS))
@@ -336,16 +371,16 @@ class Drainer:
             run.hold(self.clock() + LOOK_SECONDS)
         return None
 
-    def _may_take(self, place: Place, run: "_Run", now_ms: int) -> bool:
-        """Whether a permit may be taken for it now, as far as is known without asking."""
+    def _may_take(self, place: Place, run: "_Run", now_ms: int, taken: int) -> bool:
+        """Whether a permit may be taken for it now, after `taken` others, as far as is known without asking."""
         if self.clock() < run.held_until:
             return False
         window = run.window.at(segment_of(now_ms))
         if window.blocked_until > now_ms or (window.probe_at is not None and window.probe_at > now_ms):
             return False
         if place.order is Order.CRITICAL or window.probe_at is not None:
-            return window.used < self.limiter.limit.all
-        return may_drain(window, self.limiter.limit, len(run.places), now_ms, run.paced_until)
+            return window.used + taken < self.limiter.limit.all
+        return may_drain(window, self.limiter.limit, len(run.places), now_ms, run.paced_until, taken)
 
     def _deliver(self, taken: "_Taken", run: "_Run") -> Report | None:
         """Deliver one; whatever goes wrong with it stays with it."""
@@ -411,6 +446,7 @@ class _Run:
     held_until: float = 0.0
     paced_until: float = 0.0
     alternates: bool = False
+    is_replaced: bool = False
 
     def hide(self, place: Place, until: float) -> None:
         """Leave a place alone until then."""
@@ -420,12 +456,13 @@ class _Run:
         """Ask for no permit before this."""
         self.held_until = until
 
-    def took(self, permit: Permit, place: Place, now_ms: int, interval_ms: float) -> None:
+    def took(self, permit: Permit, places: Sequence[Place], now_ms: int, interval_ms: float) -> None:
         """Go by the window that a permit has shown."""
         self.window = permit.window
-        if place.order is not Order.CRITICAL:
-            self.paced_until = max(self.paced_until, now_ms - 500) + interval_ms
-            self.alternates = place.order is Order.TRIGGER
+        lesser = [place for place in places if place.order is not Order.CRITICAL]
+        if lesser:
+            self.paced_until = max(self.paced_until, now_ms - CATCH_UP_MS) + interval_ms * len(lesser)
+            self.alternates = lesser[-1].order is Order.TRIGGER
 
 
 def in_turn(places: Sequence[Place], run: "_Run") -> list[Place]:

@@ -102,48 +102,48 @@ class RateLimiter:
         self._crowded_until: dict[str, int] = {}
         self._refused: dict[str, tuple[int, NoPermitError]] = {}
 
-    def take(self, routing_key: SecretStr, taker: Taker, now: float) -> Permit:
-        """Take one permit at `now` (epoch seconds).
+    def take(self, routing_key: SecretStr, taker: Taker, now: float, *, count: int = 1) -> Permit:
+        """Take one permit, or so many at once, at `now` (epoch seconds).
 
         Raises:
-            NoPermitError: there is none.
+            NoPermitError: there are not so many.
         """
         identity, now_ms = _identity(routing_key), round(now * 1000)
         until, refused = self._refused.get(identity, (0, None))
         if taker is Taker.LESSER and refused and now_ms < until:
             raise refused.again()
-        if permit := self._take_alone(identity, taker, now_ms):
+        if permit := self._take_alone(identity, taker, now_ms, count):
             return permit
         window: Window | None = None
         for _ in range(MAX_ROUNDS):
             segment = max(segment_of(now_ms), window.segment if window else 0)
             if window is None or window.probe_at is None:
-                taken, item = self._increment(identity, segment, taker, now_ms)
+                taken, item = self._increment(identity, segment, taker, now_ms, count)
                 window = _window(item)
                 if taken:
-                    return self._taken(identity, window.at(segment) if window else Window(segment))
+                    return self._taken(identity, window.at(segment) if window else Window(segment), count)
             current = window.at(segment) if window else Window(segment)
-            refusal = self._refusal(current, taker, now_ms)
+            refusal = self._refusal(current, taker, now_ms, count)
             if refusal:
                 raise self._remember(identity, current, refusal, taker, now_ms)
             is_probe = current.probe_at is not None
             is_next = window is None or window.segment < segment or is_probe
-            if is_next and self._roll(identity, window, current, taker, now_ms):
-                return self._taken(identity, current)
+            if is_next and self._roll(identity, window, current, taker, now_ms, count):
+                return self._taken(identity, current, count)
             if is_probe:
                 break  # somebody else probes
         raise NoPermitError(Refusal.CONTENDED, 1.0, is_drained=False)
 
-    def _take_alone(self, identity: str, taker: Taker, now_ms: int) -> Permit | None:
+    def _take_alone(self, identity: str, taker: Taker, now_ms: int, count: int) -> Permit | None:
         """Begin a segment on what was left behind, in one call instead of two; None if others have been here since."""
         left, segment = self._left_behind.get(identity), segment_of(now_ms)
         if left is None or left.segment >= segment or self._crowded_until.get(identity, 0) > now_ms:
             return None
         current = left.at(segment)
-        if current.probe_at is not None or self._refusal(current, taker, now_ms):
+        if current.probe_at is not None or self._refusal(current, taker, now_ms, count):
             return None
-        if self._roll(identity, left, current, taker, now_ms):
-            return self._taken(identity, current)
+        if self._roll(identity, left, current, taker, now_ms, count):
+            return self._taken(identity, current, count)
         self._crowded_until[identity] = now_ms + WINDOW_MS
         return None
 
@@ -265,9 +265,9 @@ class RateLimiter:
         )
         return written
 
-    def _taken(self, identity: str, before: Window) -> Permit:
+    def _taken(self, identity: str, before: Window, count: int) -> Permit:
         """Remember the window with the permit that was taken in its last segment."""
-        counts = {**before.counts, before.segment: before.counts.get(before.segment, 0) + 1}
+        counts = {**before.counts, before.segment: before.counts.get(before.segment, 0) + count}
         window = replace(before, counts=counts)
         self._left_behind[identity] = window
         return Permit(window, is_probe=before.probe_at is not None)
@@ -288,20 +288,20 @@ class RateLimiter:
     def _limit_of(self, taker: Taker) -> int:
         return self.limit.lesser if taker is Taker.LESSER else self.limit.all
 
-    def _refusal(self, window: Window, taker: Taker, now: int) -> Refusal | None:
+    def _refusal(self, window: Window, taker: Taker, now: int, count: int) -> Refusal | None:
         """Return why there is no permit; the conditions of the writes ask the same of DynamoDB."""
         if window.blocked_until > now:
             return Refusal.BLOCKED
         if window.probe_at is not None and window.probe_at > now:
             return Refusal.CLOSED
-        if window.used >= self._limit_of(taker):
+        if window.used + count > self._limit_of(taker):
             return Refusal.LIMIT
         if taker is Taker.LESSER and window.drain_until > now:
             return Refusal.DRAINER
         return None
 
     def _increment(
-        self, identity: str, segment: int, taker: Taker, now_ms: int
+        self, identity: str, segment: int, taker: Taker, now_ms: int, count: int
     ) -> tuple[bool, Mapping[str, Any] | None]:
         """Take a permit in a segment that has begun, if there is one."""
         condition = f"#segment = :segment AND #used < :limit AND {_UNBLOCKED} AND {_NOT_CLOSED}"
@@ -311,25 +311,25 @@ class RateLimiter:
             names |= _names("drain_until")
         return self._table.update_if(
             identity,
-            update="SET #used = #used + :one, #slot = if_not_exists(#slot, :zero) + :one",
+            update="SET #used = #used + :count, #slot = if_not_exists(#slot, :zero) + :count",
             condition=condition,
             names={**names, "#slot": _slot(segment)},
             values={
                 ":segment": segment,
-                ":one": 1,
+                ":count": count,
                 ":zero": 0,
-                ":limit": self._limit_of(taker),
+                ":limit": self._limit_of(taker) - count + 1,
                 ":now": now_ms,
             },
         )
 
-    def _roll(self, identity: str, read: Window | None, current: Window, taker: Taker, now_ms: int) -> bool:
+    def _roll(self, identity: str, read: Window | None, current: Window, taker: Taker, now_ms: int, count: int) -> bool:
         """Begin a segment, or a probe, with a permit taken, if the window is still as it was read."""
         slot = _slot(current.segment)
         values: dict[str, Any] = {
             ":segment": current.segment,
-            ":used": current.used + 1,
-            ":taken": current.counts.get(current.segment, 0) + 1,
+            ":used": current.used + count,
+            ":taken": current.counts.get(current.segment, 0) + count,
             ":ttl": _expires_at(current.segment * SEGMENT_MS),
         }
         names = {**_names("segment", "used", TTL_ATTRIBUTE), "#slot": slot}

@@ -102,17 +102,17 @@ class Window:
         return sum(permits for taken, permits in self.counts.items() if taken <= segment - SEGMENTS)
 
 
-def may_drain(window: Window, limit: Limit, backlog: int, now: int, paced_until: float) -> bool:
-    """Whether a drainer may take a permit for what is not critical.
+def may_drain(window: Window, limit: Limit, backlog: int, now: int, paced_until: float, taken: int = 0) -> bool:
+    """Whether a drainer may take a permit for what is not critical, after `taken` others.
 
     A small backlog goes in bursts, with the head-room kept for critical triggers. A large one is paced, so that a
-    permit comes free every half second, and few have to be kept.
+    permit comes free every half second, and few have to be kept; so is the end of a large one.
     """
-    free = limit.all - window.used
-    if backlog <= 2 * limit.all:
-        return free > limit.kept
+    free = limit.all - window.used - taken
+    if backlog <= 2 * limit.all and free > limit.kept:
+        return True
     kept = min(KEPT_WHEN_PACED if window.free_soon(now) >= 2 else limit.kept, limit.kept)
-    return now >= paced_until and free - 1 >= kept
+    return now >= paced_until and taken == 0 and free - 1 >= kept
 
 
 def segment_of(now: int) -> int:

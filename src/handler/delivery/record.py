@@ -107,7 +107,10 @@ class Record:
         urgency: of the newest firing.
         summary: digest of the newest firing's.
         summary_sent_at: when a changed summary was last sent.
-        acknowledge: an acknowledgement that follows the trigger as soon as that is accepted: its publishing time.
+        fired_at: when the newest firing was published; 0 where none is known.
+        acknowledge: an acknowledgement that follows the trigger when that is accepted: its publishing time.
+        again: a trigger was accepted of which the record did not know, while this state was being sent: it has to be
+            sent once more.
         routed_to: the targets that the newest trigger went to, where it was more than one.
         waiting: its place, while it waits.
         waiting_since: when it began to wait; kept over the sending, so that a delivery never loses its place.
@@ -129,7 +132,9 @@ class Record:
     urgency: int = 0
     summary: str = ""
     summary_sent_at: int | None = None
+    fired_at: int = 0
     acknowledge: int | None = None
+    again: bool = False
     routed_to: frozenset[str] = frozenset()
     waiting: Waiting | None = None
     waiting_since: int | None = None
@@ -171,12 +176,21 @@ def observe(record: Record | None, seen: Observation) -> Record:
     """Make an observation the newest one of a record, undelivered, with whatever else is known kept."""
     old = record or Record(status=seen.status, at=seen.at)
     ids = {**old.message_ids, **({seen.status: seen.message_id} if seen.message_id else {})}
-    new = replace(old, status=seen.status, at=seen.at, message_ids=ids, delivered_at=None)
+    # the end of what is acknowledged may have been published before the acknowledgement
+    at = max(old.at, seen.at) if seen.status is Status.RESOLVED else seen.at
+    new = replace(old, status=seen.status, at=at, message_ids=ids, delivered_at=None, again=False)
     if seen.status is Status.FIRING:
         # an acknowledgement that is newer still follows; one that the alert fired on after does not
         acknowledged = old.at if old.status is Status.ACKNOWLEDGED and not old.triggered else old.acknowledge
         follows = acknowledged if acknowledged is not None and compare(acknowledged, seen.at) >= 0 else None
-        return replace(new, urgency=seen.urgency, summary=seen.summary, acknowledge=follows, routed_to=seen.routed_to)
+        return replace(
+            new,
+            urgency=seen.urgency,
+            summary=seen.summary,
+            acknowledge=follows,
+            routed_to=seen.routed_to,
+            fired_at=max(old.fired_at, seen.at),
+        )
     return replace(new, acknowledge=None)
 
 
@@ -233,7 +247,9 @@ def note(record: Record, seen: Observation) -> Record:
     if seen.message_id and compare(seen.at, record.at) >= 0:
         ids = {**ids, seen.status: seen.message_id}
     at = max(record.at, seen.at) if seen.status is record.status else record.at
-    return replace(record, message_ids=ids, at=at)
+    is_news = seen.status is Status.FIRING and record.status is not Status.RESOLVED
+    fired_at = max(record.fired_at, seen.at) if is_news else record.fired_at
+    return replace(record, message_ids=ids, at=at, fired_at=fired_at)
 
 
 def follow(record: Record, seen: Observation) -> Record:
@@ -242,7 +258,7 @@ def follow(record: Record, seen: Observation) -> Record:
 
 
 def never_opened(record: Record | None, seen: Observation, now: int) -> Record:
-    """End an alert whose trigger was never sent: nothing has to be sent at all."""
+    """Record a state of an alert whose trigger was never sent: nothing has to be sent at all."""
     return replace(_idle(observe(record, seen)), delivered_at=now, open=False)
 
 
@@ -264,31 +280,24 @@ def settle(record: Record, sent: Observation, now: int, *, body: bytes) -> Recor
         if record.summary != sent.summary:
             return replace(new, waiting=Waiting(Order.REPEAT, now))
     new = replace(_idle(new), delivered_at=now)
+    if record.again:
+        return _wait_again(replace(new, open=True, triggered=True), now, body)
     if sent.status is Status.FIRING and record.acknowledge is not None:
-        return replace(
-            new,
-            status=Status.ACKNOWLEDGED,
-            at=max(record.acknowledge, record.at),
-            acknowledge=None,
-            delivered_at=None,
-            waiting=Waiting(Order.FOLLOWING, now),
-            waiting_since=now,
-            body=body,
-        )
+        at = max(record.acknowledge, record.at)
+        return _wait_again(replace(new, status=Status.ACKNOWLEDGED, at=at, acknowledge=None), now, body)
     return new
 
 
 def reassert(record: Record, now: int, *, body: bytes) -> Record:
-    """Let the newest state wait once more: a trigger was accepted after it, of which the record knew nothing."""
-    return replace(
-        record,
-        open=True,
-        triggered=True,
-        delivered_at=None,
-        waiting=Waiting(Order.FOLLOWING, now),
-        waiting_since=now,
-        body=body,
-    )
+    """Let the newest state be sent once more: a trigger was accepted after it, of which the record knew nothing."""
+    if record.is_leased(now) and not record.waiting:
+        return replace(record, again=True)
+    return _wait_again(replace(record, open=True, triggered=True), now, body)
+
+
+def _wait_again(record: Record, now: int, body: bytes) -> Record:
+    place = Waiting(Order.FOLLOWING, now)
+    return replace(record, delivered_at=None, waiting=place, waiting_since=now, body=body, again=False)
 
 
 def release(

@@ -220,11 +220,16 @@ class Sender:
         if delivery.was_sent_unclaimed and change.after and change.after.waiting:
             self._wake_drainer(target)
             return Deferred(reason=DeferReason.BUSY, is_kept=True)
+        if decision.verdict is Verdict.CLAIM:
+            return self._send_claimed(delivery, seen, change, decision, deadline, trace)
+        return self._end(decision, target)
+
+    def _end(self, decision: Decision, target: Target) -> Result:
+        """Say what becomes of a delivery that is not sent by this execution."""
         match decision.verdict:
-            case Verdict.CLAIM:
-                return self._send_claimed(delivery, seen, change, decision, deadline, trace)
             case Verdict.WAIT:
-                self._wake_drainer(target)
+                if decision.due is None:
+                    self._wake_drainer(target)
                 return Deferred(reason=DeferReason.BUSY, is_kept=True)
             case Verdict.FOLLOW:
                 return Deferred(reason=DeferReason.BUSY, is_kept=True)
@@ -352,7 +357,7 @@ class Sender:
             if record is None:
                 return None
             if record.owner == sending.mine.owner:
-                follows = record.acknowledge is not None
+                follows = record.acknowledge is not None or record.again
                 return settle(record, sending.seen, now, body=pack(alert) if follows else b"")
             if sending.seen.status is Status.FIRING and record.status is Status.RESOLVED and not record.open:
                 return reassert(record, now, body=pack(alert))  # the lease ran out, and its end was accepted before
@@ -361,6 +366,8 @@ class Sender:
         change = self._quietly(
             trace, lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine)
         )
+        if change is None and not sending.is_drained and sending.seen.status is Status.FIRING:
+            self._keep(sending.delivery, trace)  # nobody brings it again, and an acknowledgement may have to follow
         if change and change.after and change.after.waiting and not sending.is_drained:
             self._wake_drainer(sending.delivery.target)
 
@@ -521,10 +528,7 @@ class Sender:
             return self._defer(error, delivery)
         trace.errors.append(error)
         if action is Action.TRIGGER and error.retryable:
-            try:
-                self._keep_copy(delivery, deadline - self._clock() + BUSY_SECONDS)
-            except PublishError as no_copy:
-                trace.errors.append(no_copy)
+            self._keep(delivery, trace, deadline - self._clock())
         own = self._own_window(delivery.target.routing_key)
         try:
             answer = self._post(delivery, deadline, trace, lambda: own.take(self._now()))
@@ -550,6 +554,13 @@ class Sender:
 
     def _defer(self, error: PublishError | None, delivery: Delivery) -> Result:
         return self.defer(error, DeferReason.TABLE_UNAVAILABLE, delivery.failures, delivery.failing_since)
+
+    def _keep(self, delivery: Delivery, trace: "_Trace", seconds: float = 0.0) -> None:
+        """Put a copy of a trigger on the retry queue, to tell its record later that it was sent."""
+        try:
+            self._keep_copy(delivery, seconds + BUSY_SECONDS)
+        except PublishError as no_copy:
+            trace.errors.append(no_copy)
 
     # --- small ones ---
 
