@@ -84,17 +84,24 @@ undelivered: list[Report] = []
 
 
 def show_attempt(attempt: Attempt) -> None:
-    """Log one request to PagerDuty, with its body, at level DEBUG."""
-    shown = {
+    """Log one request to PagerDuty at level DEBUG."""
+    logger.debug("request", extra=_shown(attempt))
+
+
+def show_attempt_with_body(attempt: Attempt) -> None:
+    """Log one request to PagerDuty with its body, which may hold what a log should not; never the routing key."""
+    logger.debug("request", extra={**_shown(attempt), "body": attempt.body()})
+
+
+def _shown(attempt: Attempt) -> dict[str, Any]:
+    return {
         "method": "POST",
         "url": attempt.url,
         "dedup_key": attempt.dedup_key,
         "attempt": attempt.number,
         "status": attempt.status,
         "api_ms": round(attempt.milliseconds, 1),
-        "body": attempt.body(),
     }
-    logger.debug("request", extra=shown)
 
 
 def report_problem(error: PublishError) -> None:
@@ -133,13 +140,14 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
     dynamodb = boto3.client("dynamodb", config=AWS_CLIENT_CONFIG)
     sqs = boto3.client("sqs", config=AWS_CLIENT_CONFIG)
     secrets = boto3.client("secretsmanager", config=AWS_CLIENT_CONFIG)
+    on_attempt = show_attempt_with_body if settings.LOG_BODIES == "ENABLED" else show_attempt
     client = PagerDutyClient(
         base_url=settings.PAGERDUTY_BASE_URL,
         timeout_seconds=settings.PAGERDUTY_TIMEOUT,
         max_retries=settings.PAGERDUTY_MAX_RETRIES,
         proxy_url=settings.proxy_url,
         clock=time.time,
-        on_attempt=show_attempt if settings.LOG_LEVEL == "DEBUG" else None,
+        on_attempt=on_attempt if settings.LOG_LEVEL == "DEBUG" else None,
     )
     items = Table(dynamodb, settings.DEDUP_TABLE_NAME, time.time)
     table = DedupTable(items, Keeping(ttl_ms=round(settings.PAGERDUTY_CACHE_TTL * 1000)))
@@ -203,7 +211,9 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         report=logger.error,
         clock=time.time,
     )
-    return Parts(publisher, drainer, HealthCheck(targets, client, table, limiter, time.time), rounds)
+    return Parts(
+        publisher, drainer, HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters), rounds
+    )
 
 
 def new_owner() -> str:

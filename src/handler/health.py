@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.delivery.limiter import RateLimiter, Taker
+from handler.delivery.limiter import NoPermitError, RateLimiter, Refusal, Taker
 from handler.delivery.table import DedupTable
 from handler.errors import (
     NoTargetError,
     PublishError,
+    QueueUnavailableError,
     RateLimitExceededError,
     TableMissingError,
     TableUnavailableError,
@@ -35,6 +36,7 @@ class Health:
         reported: what is wrong with secrets; logged and counted when they were read.
         tracked: how many dedup keys the table holds; None where it could not be asked.
         waiting: for each target's name, how many deliveries wait, and the oldest one's milliseconds.
+        dead_letters: how many there are; None where the queue could not be asked.
         attempts: the requests that were made.
     """
 
@@ -42,6 +44,7 @@ class Health:
     problems: list[PublishError] = field(default_factory=list)
     tracked: int | None = None
     waiting: dict[str, tuple[int, float]] = field(default_factory=dict)
+    dead_letters: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
     reported: list[PublishError] = field(default_factory=list)
 
@@ -63,19 +66,26 @@ class Health:
             "targets": {name: str(error) if error else "healthy" for name, error in self.targets.items()},
             "problems": [str(problem) for problem in (*self.problems, *self.reported)],
             "tracked": self.tracked,
+            **({"dead_letters": self.dead_letters} if self.dead_letters else {}),
             **({"waiting": {name: count for name, (count, _) in self.waiting.items()}} if self.waiting else {}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """Reads the targets anew, counts what the table tracks, and sends each target a resolve of what is never open."""
+    """Reads the targets anew, counts what the table tracks, and sends each target a resolve of what is never open.
+
+    Attributes:
+        count_dead_letters: asks the queue. SQS keeps the metrics of a queue that nobody asks up to date only after
+            15 minutes: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-monitoring-using-cloudwatch.html
+    """
 
     targets: Targets
     client: PagerDutyClient
     table: DedupTable
     limiter: RateLimiter
     clock: Callable[[], float]
+    count_dead_letters: Callable[[], int]
 
     def run(self, deadline: float) -> Health:
         """Check everything; never raises a PublishError. `deadline` is when the invocation must have ended."""
@@ -98,16 +108,25 @@ class HealthCheck:
         if not enabled:
             health.problems.append(NoTargetError("there is no enabled target: nobody can be paged"))
         for target in enabled:
-            with suppress(RateLimitExceededError):
+            try:
                 health.targets[target.name] = self._ask(target, deadline, health.attempts)
+            except NoPermitError as refused:
+                if refused.refusal is Refusal.CLOSED:
+                    health.targets[target.name] = refused
+            except RateLimitExceededError:
+                continue
+        with suppress(QueueUnavailableError):
+            health.dead_letters = self.count_dead_letters()
         return health
 
     def _ask(self, target: Target, deadline: float, attempts: list[Attempt]) -> PublishError | None:
-        """Prove network, TLS and routing key; give what is wrong with them."""
+        """Prove network, TLS and routing key; return what is wrong with them."""
+        is_probe = False
 
         def take_permit() -> None:
-            with suppress(TableMissingError, TableUnavailableError):  # the count has told already
-                self.limiter.take(target.routing_key, Taker.LESSER, self.clock())
+            nonlocal is_probe
+            with suppress(TableMissingError, TableUnavailableError):  # the count has shown that already
+                is_probe |= self.limiter.take(target.routing_key, Taker.LESSER, self.clock()).is_probe
 
         try:
             self.client.send(
@@ -122,6 +141,9 @@ class HealthCheck:
             raise
         except PublishError as error:
             return error
+        if is_probe:
+            with suppress(TableMissingError, TableUnavailableError):
+                self.limiter.reopen(target.routing_key, self.clock())
         return None
 
 

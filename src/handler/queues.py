@@ -138,6 +138,15 @@ class Queues:
         """Put a record that could not be read on the dead-letter queue, as it came, with its error."""
         self._dead_letter({"record": redacted(record)}, error, 1)
 
+    def count_dead_letters(self) -> int:
+        """Return about how many messages are in the dead-letter queue, those being looked at among them."""
+        names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        try:
+            answer: Any = self.client.get_queue_attributes(QueueUrl=self.dead_letter_url, AttributeNames=names)
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailableError(f"SQS queue {self.dead_letter_url}: {type(error).__name__}") from error
+        return sum(int(answer.get("Attributes", {}).get(name, 0)) for name in names)
+
     def _dead_letter(self, body: Mapping[str, Any], error: PublishError, attempts: int, name: str = "") -> None:
         attributes = {"error_type": str(error.reason), "error": str(error)[:1024], "attempts": str(attempts)}
         if name.strip():

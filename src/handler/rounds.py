@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from handler.alert import Alert
     from handler.operators import Operators
 
+PAGE_SECONDS = 15.0
+"""Kept for publishing the last page of alarms."""
+
 type MakeClient = Callable[[str], Any]
 
 
@@ -86,7 +89,7 @@ class Rounds:
         except PublishError as error:
             self._report(f"alarms and records could not be compared: {error}")
             return {}
-        for page in self._agreement(function_arn).run(routing, deadline):
+        for page in self._agreement(function_arn).run(routing, deadline - PAGE_SECONDS):
             for disagreement in page:
                 try:
                     self._publish(disagreement.message, deadline)

@@ -115,6 +115,7 @@ class Settings(BaseModel):
     HEARTBEAT_URL: HttpsUrl = None
     ACCOUNT_NAMES: AccountNames = {}
     HTTPS_PROXY: ProxyUrl = None
+    LOG_BODIES: Literal["ENABLED", "DISABLED"] = "DISABLED"
     LOG_LEVEL: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")] = "INFO"
 
     @property

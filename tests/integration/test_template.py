@@ -33,6 +33,7 @@ SETTINGS = {
     "HeartbeatUrl": "HEARTBEAT_URL",
     "AccountNames": "ACCOUNT_NAMES",
     "LogLevel": "LOG_LEVEL",
+    "LogBodies": "LOG_BODIES",
 }
 """The parameters whose value is a setting's."""
 EVERYTHING = {"HttpsProxy": "http://proxy.internal:3128", "TrustedPublishers": "111122223333"}

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,12 @@ class FakeSQS:
     def fail(self, error: str | BotoCoreError, *, after: int = 0, times: int | None = None) -> None:
         """Fail from now on."""
         self.failures = Failures(error, after, times)
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> dict[str, Any]:
+        """Return how many messages there are, all of them visible."""
+        self.failures.strike("GetQueueAttributes")
+        counted = dict.fromkeys(AttributeNames, "0")
+        return {"Attributes": {**counted, "ApproximateNumberOfMessages": str(len(self.queues.get(QueueUrl, [])))}}
 
     def send_message(
         self,

@@ -86,7 +86,9 @@ class Function:
 def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the function work on a world."""
     client = make_client(DirectPool(world.pagerduty, world.clock), world.clock)
-    check = HealthCheck(world.targets, client, world.table, world.limiter, world.clock)
+    check = HealthCheck(
+        world.targets, client, world.table, world.limiter, world.clock, world.publisher.queues.count_dead_letters
+    )
     monkeypatch.setattr(app, "parts", app.Parts(world.publisher, world.drainer, check, app.parts.rounds))
 
 

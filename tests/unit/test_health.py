@@ -19,7 +19,14 @@ from tests.lab.world import World, make_limiter, make_world, native
 def run(world: World, *, rate_limit: float = 120) -> Health:
     pool = DirectPool(world.pagerduty, world.clock)
     limiter = make_limiter(world.dynamodb, rate_limit, clock=world.clock)
-    check = HealthCheck(world.targets, make_client(pool, world.clock), world.table, limiter, world.clock)
+    check = HealthCheck(
+        world.targets,
+        make_client(pool, world.clock),
+        world.table,
+        limiter,
+        world.clock,
+        world.publisher.queues.count_dead_letters,
+    )
     return check.run(world.clock() + 57)
 
 
@@ -135,3 +142,24 @@ def test_pagerduty_out_of_reach_is_a_problem_of_each_target(world: World) -> Non
 )  # fmt: skip
 def test_it_runs_only_when_asked_for(event: Any, asked: bool) -> None:
     assert is_asked_for(event) is asked
+
+
+def test_dead_letters_are_counted(world: World) -> None:
+    """Asking for them also keeps the queue's own metrics up to date; a queue that cannot be asked is no fault here."""
+    assert run(world).dead_letters == 0
+    world.publish({"alert": {}})
+    health = run(world)
+    assert (health.dead_letters, health.fields()["dead_letters"], health.errors) == (1, 1, [])
+    world.sqs.fail("InternalError")
+    assert run(world).dead_letters is None
+
+
+def test_a_key_that_is_closed_is_unhealthy_until_a_probe_is_accepted(world: World) -> None:
+    """PagerDuty was out of reach, or refused the key; the check itself may be the probe that opens it again."""
+    world.limiter.close(SecretStr(ROUTING_KEY), world.clock(), 30)
+    closed = run(world)
+    assert (closed.targets["a"] is None, closed.targets["b"] is None) == (False, True)
+    world.clock.advance(31)
+    assert run(world).targets["a"] is None
+    assert run(world).targets["a"] is None
+    assert world.limiter.look(SecretStr(ROUTING_KEY), world.clock()).probe_at is None

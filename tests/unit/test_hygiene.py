@@ -20,7 +20,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from handler.errors import PublishError, SettingsError
 from handler.metrics import SERVICE
-from handler.pagerduty.client import REDACTED, PagerDutyClient
+from handler.pagerduty.client import REDACTED, Attempt, PagerDutyClient
+from handler.pagerduty.events import Action
 from handler.settings import Settings
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.alerts import shown
@@ -113,7 +114,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
     def make(secrets: dict[str, str] | None = None, **settings: Any) -> Stage:
         given = {"pagerduty/production": target_secret(routing_key=KEY)} if secrets is None else secrets
-        world = make_world(given, on_attempt=app.show_attempt, **settings)
+        world = make_world(given, on_attempt=app.show_attempt_with_body, **settings)
         world.clock.now = app.time.time()
         use(app, world, monkeypatch)
         return Stage(app, world, printed, records)
@@ -279,6 +280,18 @@ def test_at_info_no_request_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     app = import_app(monkeypatch, {"LOG_LEVEL": "DEBUG"})
     sys.modules.pop("handler.app", None)
     assert told == [None, app.show_attempt]
+
+
+def test_a_body_is_shown_only_if_asked_for_by_a_second_setting(stage: Callable[..., Stage]) -> None:
+    """An alert may hold what a log should not."""
+    it = stage()
+    attempt = Attempt(Action.TRIGGER, "202", 1.0, body=lambda: "what the alert says")
+    it.app.logger.setLevel("DEBUG")
+    it.app.logger.registered_handler.stream = sys.stdout
+    it.app.show_attempt(attempt)
+    assert "what the alert says" not in it.printed()
+    it.app.show_attempt_with_body(attempt)
+    assert "what the alert says" in it.printed()
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))

@@ -15,6 +15,7 @@ from handler.delivery.sender import (
     LONGEST_THROTTLED_SECONDS,
     PROBE_SECONDS,
     THROTTLED_SECONDS,
+    Delivery,
     can_be_drained,
 )
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
@@ -816,3 +817,15 @@ def test_what_others_write_into_a_message_does_not_count(world: World) -> None:
     assert is_accepted(world.publish_one(record))
     assert world.sqs.queues[RETRY_URL] == []
     assert Failures() == world.dynamodb.failures
+
+
+def test_a_message_of_no_known_source_is_a_duplicate_only_of_itself(world: World) -> None:
+    """The same text again may be news: somebody may have closed the incident in between."""
+    first = world.publish_one(message(origin="generic", severity="error"))
+    assert first.alert
+    target = world.targets.read().targets[0]
+    another = Delivery(alert=replace(first.alert, message_id="another"), target=target)
+    assert is_accepted(world.sender.deliver(another, world.clock() + 57))
+    assert skip_reason(world.sender.deliver(another, world.clock() + 57)) is SkipReason.DUPLICATE
+    known = Delivery(alert=replace(first.alert, message_id="a third", origin="native"), target=target)
+    assert skip_reason(world.sender.deliver(known, world.clock() + 57)) is SkipReason.DUPLICATE

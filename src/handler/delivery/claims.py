@@ -123,6 +123,8 @@ def _decide_same(seen: Observation, record: Record, now: int, repeat_after: int)
         if record.waiting and not record.is_leased(now) and not (is_raised and order is Order.CRITICAL):
             return Decision(Verdict.REFRESH, order if is_raised else record.waiting.order)
         return _arrive(order, record, now)
+    if seen.is_generic and not is_redelivery:
+        return _arrive(Order.REPEAT, record, now)  # nothing but the message says whether it is news
     if is_redelivery or age < 0:
         return Decision(Verdict.DUPLICATE, order)
     if is_raised:

@@ -65,6 +65,7 @@ class Observation:
         urgency: of the severity, 0 for info to 3 for critical; counts for firing alone.
         summary: a digest of what a firing alert says.
         is_change: sent once, and never again.
+        is_generic: of an unknown source: only the same message again is a duplicate.
         routed_to: the names of all targets that this state goes to, where it is more than one.
     """
 
@@ -75,6 +76,7 @@ class Observation:
     urgency: int = 0
     summary: str = ""
     is_change: bool = False
+    is_generic: bool = False
     routed_to: frozenset[str] = frozenset()
 
 

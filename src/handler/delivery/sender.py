@@ -70,6 +70,8 @@ FAILED_ATTEMPTS = 3
 MAX_TRIES = 5
 """So many claims of a waiting delivery without any answer say that it kills whoever sends it."""
 BUSY_SECONDS = 2.0
+GENERIC = "generic"
+"""The origin of what no source knows."""
 OUT_OF_REACH = (PagerDutyServerError, ApiTimeoutError, ApiConnectionError)
 
 type Wake = Callable[[str], None]
@@ -125,6 +127,7 @@ class Delivery:
             message_id=alert.message_id,
             urgency=self.severity.urgency if alert.status is Status.FIRING else 0,
             summary=_digest(alert) if alert.status is Status.FIRING else "",
+            is_generic=alert.origin == GENERIC,
             routed_to=self.routed_to if alert.status is Status.FIRING and len(self.routed_to) > 1 else frozenset(),
         )
 

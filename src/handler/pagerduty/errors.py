@@ -64,16 +64,14 @@ class RateLimitExceededError(PublishError):
 
     Attributes:
         retry_after_seconds: how long to wait.
-        turn_at: the place in the line, in epoch seconds: to be brought along then.
     """
 
     reason = ErrorReason.RATE_LIMIT_EXCEEDED
     retryable = True
 
-    def __init__(self, retry_after_seconds: float, turn_at: float | None = None) -> None:
+    def __init__(self, retry_after_seconds: float) -> None:
         super().__init__(f"the limit for this routing key is reached; try again in {retry_after_seconds:.1f} s")
         self.retry_after_seconds = retry_after_seconds
-        self.turn_at = turn_at
 
 
 class ApiError(PublishError):
