@@ -168,6 +168,23 @@ def test_every_record_of_a_batch_is_published(function: Function) -> None:
     assert len(function.world.pagerduty.incidents) == 5
 
 
+@pytest.mark.parametrize("wrap", [sns, sqs])
+def test_the_bare_list_of_a_pipe_is_a_batch(function: Function, wrap: Callable[..., Any]) -> None:
+    """EventBridge Pipes sends the records without an object around them."""
+    answer = function.invoke(wrap(native("f-1"), native("f-2"))["Records"])
+    assert [result["outcome"] for result in answer["results"]] == ["accepted", "accepted"]
+    assert function.world.states == {"f-1": "triggered", "f-2": "triggered"}
+
+
+def test_a_pipe_tries_again_if_an_alert_would_be_lost(function: Function) -> None:
+    """Nothing reads a partial batch response there, so the invocation fails, after every record was tried."""
+    function.world.sqs.fail("InternalError")
+    function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key="f-1"))
+    with pytest.raises(ExceptionGroup, match="neither be sent nor kept"):
+        function.invoke(sqs(native("f-1"), native("f-2"))["Records"])
+    assert function.world.states == {"f-2": "triggered"}
+
+
 def test_a_bad_record_does_not_harm_its_siblings(function: Function) -> None:
     """It goes to the dead letters, and the invocation succeeds."""
     answer = function.invoke(sns(native("f-1"), {"alert": {}}, native("f-2")))
