@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STACK_NAME = "pagerduty-publisher"
 NO_ERROR_TYPE = "none"
 """The error_type of what Lambda, SNS, EventBridge or SQS itself has put into the queue."""
+RULE_ARN = "RULE_ARN"
+"""The attribute by which EventBridge names its rule:
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html"""
 BATCH = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
 VISIBILITY_SECONDS = 120
@@ -47,6 +50,7 @@ class DeadLetter:
         sent_at: when it was put there.
         error_type: of the function's own dead letters; `none` for what others have put there.
         what: the alert's name, or else what kind of thing it is.
+        rule_arn: of the EventBridge rule that could not deliver it; the function tells by it whose event it is.
     """
 
     message_id: str
@@ -56,6 +60,7 @@ class DeadLetter:
     error_type: str
     error: str
     what: str
+    rule_arn: str = ""
 
     def __str__(self) -> str:
         """Give one line to show, with no more of the body than the alert's name and the error."""
@@ -75,6 +80,7 @@ def read_letter(message: "MessageTypeDef") -> DeadLetter:
         error_type=attributes.get("error_type") or NO_ERROR_TYPE,
         error=_error_of(body, attributes),
         what=_what_is(body),
+        rule_arn=attributes.get(RULE_ARN, ""),
     )
 
 
@@ -234,7 +240,13 @@ class Redrive:
 
     def _move(self, letter: DeadLetter) -> None:
         try:
-            self._client.send_message(QueueUrl=self._retry_url, MessageBody=letter.body)
+            self._client.send_message(
+                QueueUrl=self._retry_url,
+                MessageBody=letter.body,
+                MessageAttributes=(
+                    {RULE_ARN: {"DataType": "String", "StringValue": letter.rule_arn}} if letter.rule_arn else {}
+                ),
+            )
         except (ClientError, BotoCoreError) as error:
             self._not_sent.add(letter.message_id)
             self._say(f"  not sent, and left where it is: {error}")

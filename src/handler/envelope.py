@@ -288,6 +288,8 @@ def _open_sqs(record: Record, payload: Mapping[str, Any]) -> Record:
     content = _content(sqs.body)
     of_sink = bool(_SINK_ATTRIBUTES & sqs.messageAttributes.keys())
     of_sink |= isinstance(content, dict) and content.get("Type") == "Notification"  # SNS's own dead letter
+    if _is_of_foreign_rule(sqs.messageAttributes):
+        content = {"foreign": content}
     return _inside(
         record,
         Wrapping.SQS,
@@ -297,6 +299,16 @@ def _open_sqs(record: Record, payload: Mapping[str, Any]) -> Record:
         attributes={} if of_sink else sqs.messageAttributes,
         queue_arn="" if record.wrappings else sqs.eventSourceARN,
     )
+
+
+def _is_of_foreign_rule(attributes: Mapping[str, str]) -> bool:
+    """Return whether EventBridge could not deliver an event of the bus that other accounts may use.
+
+    Its dead letter is the event as it came, without what the rule puts around it, and names the rule:
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    """
+    kind, _, rule = attributes.get("RULE_ARN", "").rpartition(":")[2].partition("/")
+    return kind == "rule" and rule.partition("/")[0].endswith("-foreign") and "/" in rule
 
 
 def _open_sns(record: Record, notification: Any) -> Record:

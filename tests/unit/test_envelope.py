@@ -449,6 +449,26 @@ def test_the_attributes_of_a_dead_letter_say_nothing_of_the_alert() -> None:
         assert opened(sqs(messageAttributes={name: {"stringValue": "x"}})).attributes == {}
 
 
+@pytest.mark.parametrize(
+    ("rule", "is_foreign"),
+    [
+        ("rule/stack-foreign/stack-ForeignEvents-1A", True),
+        ("rule/stack-ForeignEvents-foreign", False),
+        ("rule/stack-foreign", False),
+        ("rule/orders/of-foreign", False),
+        ("other/stack-foreign/rule", False),
+        ("", False),
+    ],
+)
+def test_what_eventbridge_could_not_deliver_from_the_foreign_bus_stays_foreign(rule: str, is_foreign: bool) -> None:
+    """Its dead letter has the event without the mark that the rule puts around it, and names the rule."""
+    arn = f"arn:aws:events:us-east-1:000000000000:{rule}"
+    record = opened(sqs(event(), messageAttributes={"RULE_ARN": {"stringValue": arn}}))
+
+    assert record.payload == PAYLOAD
+    assert record.is_foreign("") is is_foreign
+
+
 # --- What publishers make of a message --------------------------------------------------------------------------------
 
 

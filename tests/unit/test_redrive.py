@@ -106,9 +106,13 @@ class FakeQueues:
             letter.received += 1
         return {"Messages": [letter.as_message() for letter in found]} if found else {}
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:
+    def send_message(
+        self, *, QueueUrl: str, MessageBody: str, MessageAttributes: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, str]:
         self._called("SendMessage")
-        answer = self.retry.send_message(QueueUrl=QueueUrl, MessageBody=MessageBody)
+        answer = self.retry.send_message(
+            QueueUrl=QueueUrl, MessageBody=MessageBody, MessageAttributes=MessageAttributes
+        )
         self.on_send(MessageBody)
         return answer
 
@@ -185,6 +189,15 @@ def test_every_message_moves_as_it_is() -> None:
     assert queues.letters == []
     assert (ran.status, ran.summary) == (0, "3 sent to the retry queue")
     assert len(ran.lines) == 4
+
+
+def test_an_event_keeps_the_name_of_its_rule_and_no_other_attribute() -> None:
+    """By the rule the function tells what came from other accounts; an error of the past says nothing of the alert."""
+    queues = FakeQueues()
+    queues.put(EVENT, RULE_ARN="arn:x", ERROR_CODE="NO_PERMISSIONS")
+    queues.bury()
+    redrive(queues)
+    assert [message.attributes for message in queues.retry.retries] == [{"RULE_ARN": "arn:x"}, {}]
 
 
 def test_more_than_a_batch_moves() -> None:
