@@ -461,6 +461,16 @@ def test_where_nothing_is_left_nobody_is_woken() -> None:
     assert world.clock() - started < 10
 
 
+def test_a_wake_up_that_comes_too_late_in_an_invocation_is_handed_on() -> None:
+    """What was before it in its batch took the time: whether something waits is not known yet."""
+    world = made_waiting()
+    world.clock.advance(31)
+    world.sqs.retries.clear()
+    world.drain(WakeUp(target="production"), seconds=5)
+    assert (sent(world), waiting(world)) == ([], ["production#held"])
+    assert wake_ups(world) == [{"drain": True, "target": "production", "handovers": 1}]
+
+
 def test_nothing_begins_too_late_in_an_invocation() -> None:
     """An attempt that takes all of its time ends before the deadline."""
     world = made_waiting()

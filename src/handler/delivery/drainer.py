@@ -255,12 +255,12 @@ class Drainer:
         return reports
 
     def _drain(self, key: SecretStr, me: str, run: "_Run") -> str:
-        """Return the name of a target for which something is left when time is up."""
+        """Return the name of a target for which something is left when time is up, or may be."""
         idle_since = self.clock()
         while True:
             now = self.clock()
             if now > run.deadline - RUN_SECONDS:
-                return run.targets[0].name if run.places else ""
+                return run.targets[0].name if run.places or not run.has_looked else ""
             if not self._keeps_lease(key, me, run):
                 run.is_replaced = True
                 return ""
@@ -447,6 +447,11 @@ class _Run:
     paced_until: float = 0.0
     alternates: bool = False
     is_replaced: bool = False
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether the index was read at all."""
+        return self.looked_at > float("-inf")
 
     def hide(self, place: Place, until: float) -> None:
         """Leave a place alone until then."""
