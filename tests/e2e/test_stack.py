@@ -216,12 +216,14 @@ def test_each_delivery_has_one_log_line_and_no_log_has_the_routing_key(stack: De
         assert ROUTING_KEY not in text
 
 
-def test_the_table_forgets_after_a_day(stack: Deployed, key: str) -> None:
-    """Every record has the TTL attribute, about a day ahead, and the table's TTL is on that very attribute."""
-    stack.invoke(native(key))
+def test_the_table_forgets_after_a_month_and_what_is_resolved_after_half_of_it(stack: Deployed, key: str) -> None:
+    """Every record has the TTL attribute, and the table's TTL is on that very attribute."""
     dynamodb, table = stack.emulator.client("dynamodb"), stack.outputs["DedupTableName"]
-    item = dynamodb.get_item(TableName=table, Key={"id": {"S": f"pagerduty#{key}"}})["Item"]
-    assert int(item["expires_at"]["N"]) == pytest.approx(datetime.now(UTC).timestamp() + 86400, abs=600)
+    for minute, (status, days) in enumerate({"firing": 30, "resolved": 15}.items()):
+        stack.invoke(native(key, status, minute=minute))
+        item = dynamodb.get_item(TableName=table, Key={"id": {"S": f"pagerduty#{key}"}})["Item"]
+        expected = (datetime.now(UTC) + timedelta(days=days)).timestamp()
+        assert int(item["expires_at"]["N"]) == pytest.approx(expected, abs=600)
     described = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     assert (described["TimeToLiveStatus"], described["AttributeName"]) == ("ENABLED", "expires_at")
 
