@@ -1,6 +1,6 @@
 """Whole fleets of executions on virtual time: whatever happens, no page is lost, wrong, or late because of a storm.
 
-The numbers are those of DESIGN section 10; docs/design.md says what each is measured against.
+The docstring of a test says what its number is measured against.
 """
 
 import os
@@ -249,7 +249,7 @@ def test_ten_minutes_without_the_queues_lose_nothing() -> None:
 
 def test_a_limiter_whose_item_throttles_delays_no_critical() -> None:
     """Criticals go without a permit, the rest waits."""
-    misfortune = Misfortune(item_throttles={"rate#": [Window(10, 70)]})
+    misfortune = Misfortune(item_throttles={"permits#": [Window(10, 70)]})
     audit = run(Fleet(steady(60, 2, 300), misfortune=misfortune))
     assert_right(audit)
     assert audit.critical_latency < 10
@@ -510,7 +510,7 @@ def test_nothing_is_lost_or_wrong_while_the_limiter_throttles_and_secrets_fail(
     alerts: list[History], limiter: list[Window], secrets: list[Window], schedule: list[Window], seed: int
 ) -> None:
     """Nor while the schedule is late."""
-    misfortune = Misfortune(item_throttles={"rate#": limiter}, secrets=secrets, schedule=schedule)
+    misfortune = Misfortune(item_throttles={"permits#": limiter}, secrets=secrets, schedule=schedule)
     audit = examine(Fleet(alerts, seed=seed, misfortune=misfortune))
     assert_never_lost_and_never_wrong(audit)
     assert audit.fleet.dead_letters == []
