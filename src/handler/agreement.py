@@ -100,7 +100,7 @@ class Alarm:
 
     Attributes:
         since: when its state last changed, in UTC.
-        actions: the ARNs of what it tells of ALARM.
+        actions: the ARNs that it notifies of ALARM.
         described: the whole answer of DescribeAlarms.
     """
 
@@ -309,7 +309,7 @@ class Agreement:
         sns: allowed ListSubscriptionsByTopic.
         parse: returns a notification as an alert, or None where a source ignores it.
         clock: epoch seconds.
-        report: told in one sentence what could not be read.
+        report: called with one sentence about what could not be read.
     """
 
     def __init__(
@@ -541,7 +541,7 @@ class Agreement:
             )
             for item in page.get("Items", []):
                 record = Known.of(item, self._now())
-                # a long name is cut and ends in a hash: which alarm it was cannot be told
+                # a long name is cut and ends in a hash, which does not say which alarm it was
                 if (
                     record
                     and record.is_open

@@ -154,7 +154,7 @@ class Undetermined:
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """Compute a fingerprint from labels: the same labels in any order give the same one.
+    """Compute a fingerprint from labels: the same labels in any order have the same one.
 
     Names and values are separated by the byte 0xFF, which no UTF-8 text contains, so `{a: bc}` and `{ab: c}` differ.
     """

@@ -71,7 +71,7 @@ class InternalError(PublishError):
 
 
 def serialize(line: dict[str, Any]) -> str:
-    """Return a log line as JSON; should a library put a routing key into its error, it stops here."""
+    """Return a log line as JSON; a routing key that a library put into its error is redacted."""
     return parts.publisher.targets.redact(json.dumps(line, default=str, separators=(",", ":")))
 
 
@@ -295,7 +295,7 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
 
 
 def drain_all(deadline: float) -> dict[str, Any]:
-    """Tell the operators what waits for too long, and send what waits."""
+    """Report what waits for too long to operators, and send what waits."""
     try:
         places = list(parts.publisher.table.all_waiting())
     except PublishError as error:

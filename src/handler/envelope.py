@@ -138,8 +138,8 @@ class Record:
         message_id: of the innermost wrapping.
         detail_type: EventBridge's, empty where it did not come that way.
         attributes: the message's attributes as text.
-        queue_arn: of the SQS queue whose message this is, where nothing but SQS wraps it; empty otherwise. What the
-            publisher wrote on its own queue is told from what others publish by this.
+        queue_arn: of the SQS queue whose message this is, where nothing but SQS wraps it; empty otherwise. By this
+            the publisher's own queue messages are told apart from what others publish.
         latest: no time inside the message counts for later; None where nothing is known.
         wrappings: what was around it, outermost first.
     """

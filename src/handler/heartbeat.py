@@ -1,4 +1,4 @@
-"""The heartbeat: a healthy check tells a dead man's switch outside the account that it is healthy.
+"""The heartbeat: a healthy check pings a dead man's switch outside the account.
 
 For Healthchecks.io, PagerDuty's or anybody's: a GET of the setting's URL, which is a secret and is logged nowhere.
 """

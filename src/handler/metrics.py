@@ -97,7 +97,7 @@ class MetricsRecorder:
         self.add(Metric.PUBLISH_ERRORS, 1, error_type=str(error.reason))
 
     def record(self, report: Report) -> None:
-        """Count everything that a report tells."""
+        """Count everything in a report."""
         self._record_attempts(report.attempts)
         if report.known is not None:
             self.add(Metric.CACHE_HITS if report.known else Metric.CACHE_MISSES, 1, cache_name=CACHE_NAME)

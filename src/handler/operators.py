@@ -39,7 +39,7 @@ INTERVAL_SECONDS = 60
 RECOVERY_WITHIN_SECONDS = 600
 """When what was accepted is reported although others still wait."""
 UNCLEAR_SECONDS = 600
-"""For how long one that is in no index, and whose record does not tell its end, counts as late."""
+"""For how long one that is in no index, and whose record does not say how it ended, counts as late."""
 MAX_ENTRIES = 20
 """Named in one message; the rest is counted."""
 MAX_LATE = 4000
@@ -165,7 +165,7 @@ def step(state: State, seen: Seen, now: float) -> tuple[State, bool]:
 
 
 def after_sending(state: State, sent: State) -> State:
-    """Return the state without what a message told; `state` may have grown since."""
+    """Return the state without what a message reported; `state` may have grown since."""
     recovered = state.counts.get(Kind.RECOVERED, 0) > sent.counts.get(Kind.RECOVERED, 0)
     return replace(
         state,
@@ -348,7 +348,7 @@ def entry_of_record(item: Mapping[str, Any], now: float) -> Entry:
 
 
 def ending_of(item: Mapping[str, Any] | None) -> str:
-    """Return in words how a delivery that was late has ended, from its record; nothing where that does not tell."""
+    """Return in words how a delivery that was late has ended, from its record; empty where that is not known."""
     if item is None:
         return ""
     if "waiting" in item:
@@ -370,7 +370,7 @@ class Operators:
         topic_arn: of the operators; where it is empty nothing is reported.
         clock: epoch seconds.
         redact: takes routing keys out of a text.
-        report: told in one sentence what did not work.
+        report: called with one sentence about what did not work.
         stack: its name, for the commands in the message.
     """
 
@@ -413,7 +413,7 @@ class Operators:
         try:
             tell()
         except Exception as error:  # noqa: BLE001 - a page must not fail for its report, whatever is wrong with that
-            self._report(f"operators could not be told: {type(error).__name__}: {self._redact(str(error))[:200]}")
+            self._report(f"a report to operators failed: {type(error).__name__}: {self._redact(str(error))[:200]}")
 
     def _compared(self, state: State, late: Mapping[bytes, str]) -> Seen:
         """Compare what is late now with what was reported as late."""
@@ -463,7 +463,7 @@ class Operators:
         try:
             state = self._advance(look)
         except (ClientError, BotoCoreError) as error:
-            self._report(f"operators are told without the table: {type(error).__name__}")
+            self._report(f"operators are notified without the table's state: {type(error).__name__}")
             self._own, is_due = step(self._own, self._clean(look(self._own)), self._clock())
             if is_due:
                 self._publish(self._own)
@@ -476,7 +476,7 @@ class Operators:
             current = self._read()
             if self._write(after_sending(current, state), current.rev):
                 return
-        self._report("operators may be told twice: the table's item was busy")
+        self._report("operators may get a report twice: the table's item was busy")
 
     def _advance(self, look: Callable[[State], Seen]) -> State | None:
         """Write what was seen into the state; return it if a message is to be published."""
@@ -488,7 +488,7 @@ class Operators:
                 return None
             if self._write(new, state.rev):
                 return new if is_due else None
-        self._report("operators are told later: the table's item was busy")
+        self._report("a report to operators is late: the table's item was busy")
         return None
 
     def _clean(self, seen: Seen) -> Seen:

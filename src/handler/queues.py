@@ -38,18 +38,18 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMe
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
 _CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
-"""Of an alert; a record that could not be read is told from others' messages by having no other keys."""
+"""Of an alert; a dead letter with a record that could not be read has no other keys, which is how it is recognised."""
 
 
 class Progress(BaseModel):
     """What a message of this stack's own retry queue says of its delivery, beside the alert.
 
     Attributes:
-        target: the target's name; empty where the alert has not been given one yet.
+        target: the target's name; empty where none has been chosen yet.
         message_id: of the message that the alert first came in.
         waiting_since: when it was first put on the queue.
         failures: how often it was put there.
-        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record has to be told.
+        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record does not know.
         start: of a message with very many alerts, the first one that has not been delivered.
     """
 
@@ -125,7 +125,7 @@ class Queues:
             self.wake(target)
 
     def keep_copy(self, delivery: Delivery, delay_seconds: float, now: float) -> None:
-        """Keep a copy of a delivery that is sent without a record, so that the record is told when it is back."""
+        """Keep a copy of a delivery that is sent without a record; it updates the record when the table is back."""
         copy = Progress(target=delivery.target.name, failures=delivery.failures, was_sent_unclaimed=True)
         self.defer(delivery.alert, copy, delay_seconds, now)
 

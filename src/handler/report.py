@@ -28,7 +28,7 @@ class Report:
         alert: None where the record could not be read as one.
         target: its name, empty where it came to none.
         severity: as it was sent: the alert's own, or the target's default.
-        waiting_milliseconds: of a deferred delivery, since it was first put on the retry queue.
+        waiting_milliseconds: how long the delivery had waited when it was sent, or tried again.
         known: whether the dedup table knew it; None where it was not asked.
         errors: what went wrong on the way without deciding the end.
         lost: why it could not be put on a queue; the invocation has to fail then.
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def is_superseded_firing(self) -> bool:
-        """Whether a firing alert was not sent because something newer was known: worth an eye on clocks."""
+        """Whether a firing alert was not sent because something newer was known: a reason to check clocks."""
         is_superseded = isinstance(self.result, Skipped) and self.result.reason is SkipReason.SUPERSEDED
         return is_superseded and self.action is Action.TRIGGER
 
@@ -68,13 +68,13 @@ class Report:
 
     @property
     def milliseconds_since_observed(self) -> float | None:
-        """From the source's own time of the state change to PagerDuty's acceptance; never below nothing."""
+        """From the alert's publishing to PagerDuty's acceptance; never negative."""
         if isinstance(self.result, Accepted) and self.alert:
             return max(0.0, (self.result.at - self.alert.observed_at.timestamp()) * 1000)
         return None
 
     def fields(self) -> dict[str, Any]:
-        """Give what the log line and the answer say; empty fields are left out."""
+        """Return the fields of the log line and of the answer; empty fields are left out."""
         result = self.result
         since_observed = self.milliseconds_since_observed
         known: dict[str, Any] = {

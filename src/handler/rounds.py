@@ -1,4 +1,4 @@
-"""What is done beside the path of a page: operators are told, alarms are compared, the heartbeat is sent.
+"""What is done beside the path of a page: reports to operators, the comparison with alarms, the heartbeat.
 
 Everything here is imported and made when it is first needed: an execution environment that only pages never does.
 """
@@ -36,7 +36,7 @@ class Rounds:
         make_client: returns a client of an AWS service.
         targets: of this stack.
         publish: publishes one record as it came, until a deadline, and logs what becomes of it.
-        report: told in one sentence what did not work.
+        report: called with one sentence about what did not work.
         clock: epoch seconds.
     """
 
@@ -60,7 +60,7 @@ class Rounds:
         self._clock = clock
 
     def note(self, reports: Iterable[Report]) -> None:
-        """Tell the operators of dead letters, and of critical alerts that wait for long outside of the table."""
+        """Report dead letters to operators, and critical alerts that wait for long outside of the table."""
         concerning = [report for report in reports if isinstance(report.result, Rejected | Deferred)]
         if not concerning or not self._settings.OPERATOR_TOPIC_ARN:
             return
@@ -70,7 +70,7 @@ class Rounds:
             self._operators.note(concerning)
 
     def look(self, places: Sequence[Place]) -> None:
-        """Tell the operators of critical alerts that wait too long, and of those that do so no longer."""
+        """Report critical alerts that wait too long to operators, and those that no longer do."""
         if not self._settings.OPERATOR_TOPIC_ARN:
             return
         from handler.operators import Waiting

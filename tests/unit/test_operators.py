@@ -238,7 +238,7 @@ def test_what_could_not_be_published_is_published_a_minute_later(bench: Bench) -
     operators = bench.operators()
     operators.note([dead()])
     assert bench.said == [
-        "operators could not be told: ClientError: An error occurred (Throttled) when calling the "
+        "a report to operators failed: ClientError: An error occurred (Throttled) when calling the "
         "Publish operation: Throttled, says AWS"
     ]
     bench.sns.error = None

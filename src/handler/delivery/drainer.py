@@ -209,7 +209,7 @@ class Drainer:
                     self._patiently(run, lambda: self.limiter.leave(key, me, self.clock()))
                 if run.is_replaced or left or self.clock() > run.deadline - RUN_SECONDS:
                     return Drained(reports=run.reports, errors=run.errors, left=left)
-                # what went by the lease until now woke nobody
+                # arrivals that still saw this lease have woken no drainer
                 self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)
                 self._patiently(run, lambda: self._look(key, run))
                 if not run.places:
@@ -471,7 +471,7 @@ class _Run:
 
 
 def in_turn(places: Sequence[Place], run: "_Run") -> list[Place]:
-    """Return the order in which places are served: critical triggers, then triggers and what follows in turn.
+    """Return the order in which places are served: critical triggers, then triggers alternating with what follows.
 
     Within an order by age, but what has failed here goes last, so that a bad delivery is not the only probe.
     """

@@ -37,7 +37,7 @@ class Taker(StrEnum):
     """Who asks for a permit."""
 
     CRITICAL = "critical"
-    """A critical trigger: has the head-room, and does not stand behind a drainer."""
+    """A critical trigger: may use the permits that are kept, and need not wait while a drainer runs."""
     LESSER = "lesser"
     """Everything else that has just arrived: while a drainer runs, it waits."""
     DRAINER = "drainer"
@@ -229,7 +229,7 @@ class RateLimiter:
         )
 
     def leave(self, routing_key: SecretStr, drainer: str, now: float) -> None:
-        """Give the drainer's lease back."""
+        """Release the drainer's lease."""
         self._set(
             routing_key,
             now,

@@ -32,8 +32,8 @@ TIE_OF_WHOLE_SECONDS_MS = 1500
 def compare(one: int, other: int) -> int:
     """Return 1 where one publishing time is newer than the other, -1 where it is older, 0 for a tie.
 
-    Sources and carriers have clocks of their own; times less than a second apart tell no order, and less than 1.5 s
-    where one of them has whole seconds.
+    Sources and carriers have clocks of their own; times less than a second apart have no order, nor do
+    times less than 1.5 s apart where one of them has whole seconds.
     """
     has_whole_seconds = one % 1000 == 0 or other % 1000 == 0
     if abs(one - other) < (TIE_OF_WHOLE_SECONDS_MS if has_whole_seconds else TIE_MS):
@@ -154,7 +154,7 @@ class Record:
         return self.lease_until > now
 
     def needs_delivery(self) -> bool:
-        """Whether PagerDuty still has to hear of the newest observation."""
+        """Whether the newest observation has not been accepted yet."""
         return self.delivered_at is None
 
 
@@ -244,7 +244,7 @@ def refresh(record: Record, seen: Observation, order: Order, body: bytes) -> Rec
 
 
 def note(record: Record, seen: Observation) -> Record:
-    """Remember what an observation tells that needs nothing sent: its message, and its time where that is newer."""
+    """Remember an observation for which nothing is sent: its message id, and its time where that is newer."""
     ids = record.message_ids
     if seen.message_id and compare(seen.at, record.at) >= 0:
         ids = {**ids, seen.status: seen.message_id}
@@ -313,7 +313,7 @@ def release(
     failed: bool = False,
     pause_until: int = 0,
 ) -> Record:
-    """Give a claim back unaccepted.
+    """Release a claim: PagerDuty has not accepted what was sent, or nothing was sent.
 
     Args:
         record: as it is now; something newer may have been recorded while the owner was sending.

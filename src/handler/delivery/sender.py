@@ -87,7 +87,7 @@ class Delivery:
         record: what was read of its record a moment ago; None where nothing was.
         failures: how often it came back from the retry queue.
         failing_since: epoch seconds of the first failure; None where there was none.
-        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record has to be told.
+        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record does not know.
     """
 
     alert: Alert
@@ -228,7 +228,7 @@ class Sender:
         return self._end(decision, target)
 
     def _end(self, decision: Decision, target: Target) -> Result:
-        """Say what becomes of a delivery that is not sent by this execution."""
+        """Return the result of a delivery that this execution does not send."""
         match decision.verdict:
             case Verdict.WAIT:
                 if decision.due is None:
@@ -370,7 +370,9 @@ class Sender:
             trace, lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine)
         )
         if change is None and not sending.is_drained and sending.seen.status is Status.FIRING:
-            self._keep(sending.delivery, trace)  # nobody brings it again, and an acknowledgement may have to follow
+            self._keep(
+                sending.delivery, trace
+            )  # its carrier does not deliver it again, and an acknowledgement may have to follow
         if change and change.after and change.after.waiting and not sending.is_drained:
             self._wake_drainer(sending.delivery.target)
 
@@ -415,7 +417,7 @@ class Sender:
     def _after(
         self, error: PublishError, sending: "_Sending", deadline: float, trace: "_Trace", taker: Taker
     ) -> Result:
-        """Say what becomes of a delivery that was not accepted."""
+        """Return the result of a delivery that was not accepted."""
         target = sending.delivery.target
         key, now = target.routing_key, self._clock()
         if isinstance(error, NoPermitError):
@@ -463,7 +465,7 @@ class Sender:
         failed: bool = False,
         wake: bool = True,
     ) -> Result:
-        """Give the claim back and let the delivery wait in its record; on the retry queue where that fails."""
+        """Release the claim and let the delivery wait in its record; on the retry queue where that fails."""
         pause_ms = (LONG_PAUSE_MS if sending.mine.failing_since is not None else PAUSE_MS) if failed else 0
         waits = self._release(sending, trace, waits=sending.place, failed=failed, pause_ms=pause_ms)
         if waits is None:
@@ -481,7 +483,7 @@ class Sender:
         failed: bool = False,
         pause_ms: int = 0,
     ) -> Change | None:
-        """Give the claim back; return None where the table fails, and the claim ends with its lease."""
+        """Release the claim; return None where the table fails, and the claim ends with its lease."""
         now = self._now()
         body = pack(sending.delivery.alert) if waits else None
 
@@ -559,7 +561,7 @@ class Sender:
         return self.defer(error, DeferReason.TABLE_UNAVAILABLE, delivery.failures, delivery.failing_since)
 
     def _keep(self, delivery: Delivery, trace: "_Trace", seconds: float = 0.0) -> None:
-        """Put a copy of a trigger on the retry queue, to tell its record later that it was sent."""
+        """Put a copy of a trigger on the retry queue, which updates its record later."""
         try:
             self._keep_copy(delivery, seconds + BUSY_SECONDS)
         except PublishError as no_copy:

@@ -34,7 +34,7 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> Any:
-    """Give the values as texts, and leave out what is null: Prometheus knows no label without a text."""
+    """Return the values as texts, without those that are null: a Prometheus label always has a text."""
     if not isinstance(value, dict):
         return {} if value is None else value
     return {name: _text(inner) for name, inner in value.items() if inner is not None}
@@ -193,7 +193,7 @@ def _status(entry: Entry, message: Message) -> Status | None:
 
 
 def _identity(entry: Entry, message: Message) -> str:
-    """Give Prometheus's fingerprint as it came, or computed; for an entry without labels the group's."""
+    """Return Prometheus's fingerprint as it came, or computed; for an entry without labels the group's."""
     if is_fingerprint(entry.fingerprint):
         return entry.fingerprint
     return fingerprint_of(entry.labels) if entry.labels else _group_identity(message)
@@ -225,7 +225,7 @@ def _snapshots(entry: Entry) -> list[str]:
 
 
 def _group_alert(message: Message, published_at: datetime) -> Alert | InvalidAlertError:
-    """Make one alert of a group whose alerts cannot be told: to page for it beats a dead letter that nobody reads."""
+    """Return one alert for a group whose alerts cannot be read: a page is better than a dead letter."""
     if not _group_identity(message):
         raise InvalidAlertError("Alertmanager message: alerts: none can be read, and no label says of which group")
     said = "The alerts of this group could not be read: look at Alertmanager"

@@ -1,6 +1,6 @@
 """Reads what people's own templates make of alerts: the YAML of AWS's guide, and free texts under a known subject.
 
-The guide tells Amazon Managed Prometheus to write a PagerDuty event as YAML:
+In the guide Amazon Managed Prometheus writes a PagerDuty event as YAML:
 https://aws.amazon.com/blogs/mt/using-amazon-managed-service-for-prometheus-alert-manager-to-receive-alerts-with-pagerduty/
 """
 
@@ -24,7 +24,7 @@ MAX_SUMMARY_CHARACTERS = 1024
 _SUBJECT = re.compile(r"\s*+\[(FIRING|RESOLVED)\b[^\]\n]{0,60}+\]?", re.IGNORECASE)
 _GRAFANA_TITLE = re.compile(r"\s*+\[(?:ALERTING|OK|NO DATA|FIRING|RESOLVED)\b[^\]\n]{0,60}+\]", re.IGNORECASE)
 _STATE_WORDS = re.compile(r"\b(?:firing|resolved|alerting|triggered|ok)\b|:[a-z0-9_+-]{1,40}:", re.IGNORECASE)
-"""What tells a trigger from its resolve, Slack's names of emojis included."""
+"""What distinguishes a trigger from its resolve, Slack's names of emojis included."""
 _MARKUP = re.compile(r"[*`]+|:[a-z0-9_+-]{1,40}:|<https?://[^<>|\s]{1,2000}\|([^<>\n]{1,200})>")
 _PAIR = re.compile(r"[-•\s]*+([A-Za-z][\w .-]{0,39}?)\s*+[:=](?!//)\s*+(.*)", re.DOTALL)
 _NAMES = ("alert", "alertname", "alert_name", "rule", "rule_name", "title", "name")
@@ -152,7 +152,7 @@ def _key(name: str) -> str:
 
 
 def _identity_of(line: str) -> str:
-    """Return what of a line tells the alert from others: without states, and nothing of values and times."""
+    """Return the part of a line that identifies the alert: without states, values and times."""
     pair = _PAIR.fullmatch(line[:2000])
     if (pair and _key(pair[1]) in _VARYING) or line.lower().strip(" :") in _VARYING:
         return ""

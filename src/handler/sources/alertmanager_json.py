@@ -1,7 +1,7 @@
-"""Reads Alertmanager's JSON where it is none: not escaped, as Amazon Managed Prometheus documents it, or cut short.
+"""Reads Alertmanager's JSON where it is invalid: not escaped, as Amazon Managed Prometheus documents it, or cut short.
 
 https://docs.aws.amazon.com/prometheus/latest/userguide/AMP-alertmanager-receiver-JSON.html writes values into quotes as
-they are. What ends a value is told by what follows its quote. Every expression below looks a bounded way ahead and
+they are. A quote ends a value if what follows it fits. Every expression below looks a bounded way ahead and
 never back, so that the time is linear in the text.
 """
 
@@ -51,7 +51,7 @@ class Pairs(NamedTuple):
 
 
 def read(text: str) -> tuple[dict[str, Any], bool]:
-    """Give the message as far as it can be told, and whether that is all of it."""
+    """Return the message as far as it can be read, and whether that is all of it."""
     begins = list(_ENTRY.finditer(text))
     before, inside = (begins[0].start(), begins[-1].end()) if begins else (text.find('"alerts"'),) * 2
     closed = _END.search(text, inside)
@@ -69,7 +69,7 @@ def read(text: str) -> tuple[dict[str, Any], bool]:
 
 
 def _entry(text: str) -> dict[str, Any] | None:
-    """Read one entry as the JSON that it is, else by its known keys; None if neither tells which alert it is."""
+    """Return one entry, read as JSON or else by its known keys; None if neither identifies the alert."""
     try:
         value, _ = _DECODER.raw_decode(text)
         return value if isinstance(value, dict) else None
@@ -84,7 +84,7 @@ def _entry(text: str) -> dict[str, Any] | None:
 
 
 def _scalars(text: str) -> dict[str, str]:
-    """Give the texts under known keys; of several under one key the first."""
+    """Return the texts under known keys; of several under one key the first."""
     return {match[1]: match[2] for match in reversed(list(_SCALAR.finditer(text)))}
 
 

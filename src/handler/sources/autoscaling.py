@@ -90,7 +90,7 @@ class GroupActivity(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Give the activity as an alert of its group: a failure fires, a success resolves; the rest is ignored."""
+    """Return the activity as an alert of its group: a failure fires, a success resolves; the rest is ignored."""
     if record.detail_type in _NOTICES:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     event = record.detail_type or record.payload.get("Event")

@@ -1,4 +1,4 @@
-"""AWS Backup's jobs, as EventBridge sends them and as a vault's own notifications, whose text only is theirs to tell.
+"""AWS Backup's jobs, as EventBridge sends them and as a vault's own notifications, which have a text of their own.
 
 A resource's next job of the same kind ends what an earlier one opened. Shapes:
 https://docs.aws.amazon.com/aws-backup/latest/devguide/eventbridge.html and
@@ -66,7 +66,7 @@ class Job(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Give the job as an alert: what did not end well fires, COMPLETED resolves; what is on its way is ignored."""
+    """Return the job as an alert: a bad end fires, COMPLETED resolves; a job that is under way is ignored."""
     if record.detail_type in _NOTICES:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     if record.detail_type:
@@ -85,7 +85,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
 
 
 def _after(text: str, label: str) -> str:
-    """Give the word that follows a label and its colon."""
+    """Return the word that follows a label and its colon."""
     words = text.partition(label)[2].lstrip(" :").split(maxsplit=1)
     return words[0].rstrip(".") if words else ""
 
@@ -139,7 +139,7 @@ def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: 
 
 
 def _resource(job: Job, kind: str, record: Record) -> str:
-    """Give what was backed up or copied; of a restore the recovery point, which its events list in every state."""
+    """Return what was backed up or copied; of a restore the recovery point, which its events list in every state."""
     if kind == "restore":
         listed = next(iter(record.resources), "")
         return (listed.strip() or job.recoveryPointArn or job.sourceResourceArn).strip()

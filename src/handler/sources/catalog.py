@@ -112,7 +112,7 @@ def _severity_word(row: Row, state: str, fields: Fields, record: Record) -> str:
 
 
 def _change(alert: Alert, record: Record) -> Alert:
-    """Return the change event that tells whoever looks at the next incident what changed before."""
+    """Return the change event that shows, beside the next incident, what changed before."""
     return Alert(
         fingerprint=f"{alert.fingerprint}#{record.message_id}",
         name=alert.name,

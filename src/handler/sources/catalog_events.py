@@ -37,7 +37,7 @@ def dms_state(fields: Fields) -> str:
 
 
 def beanstalk_state(fields: Fields) -> str:
-    """Return the health that an Elastic Beanstalk message tells of, or what its words say of any other event."""
+    """Return the health in an Elastic Beanstalk message, or what its words say of any other event."""
     said = _at(fields, "Message")
     health = re.search(_TRANSITION, said[:1000])
     if health:

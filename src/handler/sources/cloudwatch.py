@@ -1,6 +1,6 @@
 """CloudWatch alarms: as SNS notifications, as EventBridge events, and as the direct action of an alarm on the function.
 
-Every road gives the same fingerprint, the alarm's ARN, with the contributor's id where one of several time series is
+Every path has the same fingerprint, the alarm's ARN, with the contributor's id where one of several time series is
 meant, so that an alarm wired to all of them pages once. Shapes:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html and
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
@@ -54,7 +54,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
 
 
 def _named(given: Any) -> dict[str, str]:
-    """Give dimensions or tags by name: they come as an object, or as a list of names (or keys) and values."""
+    """Return dimensions or tags by name: they come as an object, or as a list of names (or keys) and values."""
     if isinstance(given, dict):
         return {str(name): str(value) for name, value in given.items() if value is not None}
     listed = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
@@ -97,7 +97,7 @@ class SnsAlarm(Model):
 
 
 class AlarmState(Model):
-    """A state as EventBridge and the direct action give it."""
+    """A state as in EventBridge events and the direct action."""
 
     value: str
     reason: Text = ""
@@ -142,7 +142,7 @@ class DirectAction(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
-    """Give the alarm as an alert: ALARM fires, OK and a deletion resolve; what is muted or summed up is ignored."""
+    """Return the alarm as an alert: ALARM fires, OK and a deletion resolve; what is muted or summed up is ignored."""
     if record.detail_type:
         change = parse_model(AlarmChange, record.payload, "CloudWatch alarm")
         arn = next((r for r in record.resources if ":alarm:" in r), "")
@@ -209,7 +209,7 @@ def _from_configuration_change(change: AlarmChange, arn: str, published_at: date
 
 
 def _first_metric(metrics: list[dict[str, Any]], stat: str, inner: str) -> dict[str, Any]:
-    """Give the first metric that an alarm reads: of metric maths and anomaly detection, one of its inputs."""
+    """Return the first metric that an alarm reads: of metric maths and anomaly detection, one of its inputs."""
     found = (m[stat][inner] for m in metrics if isinstance(m.get(stat), dict) and isinstance(m[stat].get(inner), dict))
     return next(found, {})
 
@@ -217,7 +217,7 @@ def _first_metric(metrics: list[dict[str, Any]], stat: str, inner: str) -> dict[
 def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
     """Build the alarm's ARN where the message lacks it.
 
-    An alarm notifies topics of its own region only, so the topic's ARN tells the region; the message may give it as a
+    An alarm notifies topics of its own region only, so the topic's ARN has the region; the message may have it as a
     long name ("US East (N. Virginia)").
     """
     topic = Arn.of(topic_arn)

@@ -1,6 +1,6 @@
 """CodeDeploy: deployments, by EventBridge, by a notification rule, or by a trigger of the deployment group over SNS.
 
-All paths give the deployment group's ARN as identity. Single instances are ignored: the deployment's own event says
+On every path the identity is the deployment group's ARN. Single instances are ignored: the deployment's own event says
 whether enough of them failed. The messages are described at
 https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-sns-event-notifications-json-format.html
 """

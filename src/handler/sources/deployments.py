@@ -39,7 +39,7 @@ class Run:
         noun: what runs, as a sentence begins with it.
         id: the run's own identity.
         state: in the service's own words.
-        what: the version, or whatever else tells the runs apart for a person.
+        what: the version, or whatever else distinguishes the runs for a person.
     """
 
     noun: str
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """What tells the change event from others of the same target of deployment."""
+        """What distinguishes the change event from others of the same target of deployment."""
         return f"{self.id}#{self._word}" if self.ending is Ending.CHANGED else self.id
 
 

@@ -68,7 +68,7 @@ class Sightings(Model):
 
 
 def parse(record: Record) -> list[Alert]:
-    """Give the finding as an alert: it fires until somebody archives it."""
+    """Return the finding as an alert: it fires until somebody archives it."""
     finding = parse_model(Finding, record.payload, "GuardDuty finding")
     seen = parse_model(Sightings, finding.service, "GuardDuty finding: service")
     account, region = finding.accountId or record.account, finding.region or record.region
@@ -118,6 +118,6 @@ def _actor(service: Object) -> str:
 
 
 def _place(resource: Object, kind: str) -> str:
-    """Give the name of the resource: by its type, else the first that there is."""
+    """Return the name of the resource: by its type, else the first that there is."""
     paths = [_PLACES[kind], *_PLACES.values()] if kind in _PLACES else _PLACES.values()
     return next((name for path in paths if (name := dig(resource, *path))), "")

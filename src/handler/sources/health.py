@@ -55,7 +55,7 @@ class HealthEvent(Model):
 
 
 def parse(record: Record) -> list[Alert]:
-    """Give the event as an alert of the affected account: it fires while open or upcoming, and ends when closed."""
+    """Return the event as an alert of the affected account: it fires while open or upcoming, and ends when closed."""
     event = parse_model(HealthEvent, record.payload, "AWS Health event")
     account = event.affectedAccount or record.account
     region = event.eventRegion or Arn.of(event.eventArn).region or record.region

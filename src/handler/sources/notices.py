@@ -1,4 +1,4 @@
-"""What services say to test a topic, and what a schedule says when it ticks: known by shape, and nobody's page."""
+"""Tests of a topic, scheduled events and this function's own reports: recognised by shape, and ignored."""
 
 from handler.alert import Ignored
 from handler.envelope import Record
@@ -21,7 +21,7 @@ def recognises(record: Record) -> bool:
 
 
 def parse(record: Record) -> list[Ignored]:
-    """Say why nothing is sent."""
+    """Return why nothing is sent."""
     reason = _reason(record)
     return [Ignored(reason, record.detail_type or record.subject or str(reason))] if reason else []
 

@@ -8,12 +8,12 @@ _OFFSET_BASIS, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFF
 
 
 def is_fingerprint(text: str) -> bool:
-    """Tell a fingerprint from what a template writes where there is none."""
+    """Return whether a text is a fingerprint, and not what a template writes where there is none."""
     return _FINGERPRINT.fullmatch(text) is not None
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """Compute the fingerprint that Prometheus gives these labels.
+    """Return Prometheus's fingerprint of these labels.
 
     FNV-1a of 64 bits over the sorted names and values, each followed by the byte 0xFF:
     https://pkg.go.dev/github.com/prometheus/common/model#LabelSet.Fingerprint

@@ -96,7 +96,7 @@ _PROBLEMS = (
 _OTHER_FAILURES = _numbers(
     "0039 0058 0067 0079 0080 0081 0159 0188 0195 0198 0202 0243 0245 0249 0252 0261",
 )
-"""Known to be failures that no event ends; a subscription's message does not tell the category."""
+"""Known to be failures that no event ends; a subscription's message lacks the category."""
 _NEEDS_NOTHING = _numbers("0219 0220 0237")
 """Of category failure, yet "no actions are necessary": storage autoscaling tries again by itself."""
 
@@ -115,9 +115,9 @@ class RdsEvent(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Give an alert for the problem that the event opens, one for each that it ends; all other events are ignored."""
+    """Return an alert for the problem that the event opens, one for each that it ends; all other events are ignored."""
     event = parse_model(RdsEvent, record.payload, "RDS event")
-    # a subscription gives the address of the documentation, whose fragment is the id
+    # a subscription has the address of the documentation, whose fragment is the id
     event_id = event.id.rpartition("#")[2] or event.id
     found = [_alert(problem, status, event_id, event, record) for problem, status in _changes(event_id, event)]
     return [*found] or [Ignored(SkipReason.NOTICE, event_id)]
@@ -141,7 +141,7 @@ def _alert(problem: Problem, status: Status, event_id: str, event: RdsEvent, rec
     name = event.identifier.strip() or known.resource.rpartition(":")[2]
     if not name:
         raise InvalidAlertError("RDS event: SourceArn: missing, and so is SourceIdentifier")
-    # the one road says DB_INSTANCE, the other db-instance
+    # events say DB_INSTANCE or db-instance, depending on the path
     kind = event.kind.lower().replace("_", "-").removeprefix("db-")
     is_cluster = str(kind == "cluster").lower()
     console = console_url(

@@ -99,7 +99,7 @@ class Finding(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
-    """Give one alert per finding; one that a person sent by a custom action fires in whatever state it is."""
+    """Return one alert per finding; one that a person sent by a custom action fires in whatever state it is."""
     event = parse_model(FindingsEvent, record.payload, "Security Hub event")
     if not event.findings:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]

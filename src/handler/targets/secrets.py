@@ -71,7 +71,7 @@ class Targets:
         prefix: under which names they are.
         base_url: the one URL besides PagerDuty's own that a target may name.
         clock: epoch seconds.
-        report: told each problem of a target whenever the targets are read anew.
+        report: called with each problem of a target whenever the targets are read anew.
     """
 
     def __init__(
