@@ -26,7 +26,7 @@ from botocore.config import Config
 
 from handler import envelope, health, sources
 from handler.delivery import drainer
-from handler.delivery.drainer import Drainer, MapConcurrently, WakeUp
+from handler.delivery.drainer import Drainer, MapConcurrently
 from handler.delivery.dynamodb import Table
 from handler.delivery.limiter import RateLimiter
 from handler.delivery.record import Keeping
@@ -34,6 +34,7 @@ from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable, Place
 from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableError
 from handler.health import HealthCheck
+from handler.messages import WakeUp
 from handler.metrics import SERVICE, MetricsRecorder
 from handler.outcome import Deferred, Rejected
 from handler.pagerduty.client import Attempt, PagerDutyClient
@@ -170,7 +171,9 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
         repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER,
         wake=queues.wake_quietly,
-        keep_copy=lambda delivery, delay: queues.keep_copy(delivery, delay, time.time()),
+        keep_copy=lambda delivery, delay: queues.keep_copy(
+            delivery.alert, delivery.target.name, delivery.failures, delay, time.time()
+        ),
         rotated=targets.rotated,
     )
     publisher = Publisher(

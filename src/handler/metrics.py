@@ -12,7 +12,6 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handler.alert import Ignored
 from handler.errors import PublishError
-from handler.health import Health
 from handler.outcome import (
     Accepted,
     DeferReason,
@@ -22,7 +21,7 @@ from handler.outcome import (
 )
 from handler.pagerduty.client import Attempt
 from handler.pagerduty.events import Action
-from handler.report import Report
+from handler.report import Health, Report
 
 NAMESPACE = "PagerDutyPublisher"
 SERVICE = "pagerduty-publisher"

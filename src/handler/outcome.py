@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from handler.errors import PublishError
+from handler.pagerduty.errors import PublishError
 
 
 class SkipReason(StrEnum):

@@ -23,10 +23,11 @@ from handler.errors import (
     TableUnavailableError,
 )
 from handler.mapping import action_of, dedup_key_of
+from handler.messages import Progress
 from handler.outcome import DeferReason, Deferred, Rejected, Result
 from handler.pagerduty.events import ROUTING_KEY_CHARACTERS, Action
 from handler.pagerduty.severity import Severity
-from handler.queues import Progress, Queues, carried
+from handler.queues import Queues, carried
 from handler.report import Report
 from handler.targets.secrets import Targets
 from handler.targets.target import Target, TargetSet

@@ -16,17 +16,15 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, Field
 
 from handler.alert import Alert
-from handler.delivery.drainer import WakeUp
-from handler.delivery.sender import Delivery
 from handler.envelope import Record
 from handler.errors import PublishError, QueueUnavailableError
+from handler.messages import Progress, WakeUp
 from handler.pagerduty.events import truncate_bytes
 from handler.redaction import redacted
 from handler.sources import native
-from handler.validation import Instant, parse_model, parse_text
+from handler.validation import parse_model, parse_text
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -39,26 +37,6 @@ _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
 _CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
 """Of an alert; a dead letter with a record that could not be read has no other keys, which is how it is recognised."""
-
-
-class Progress(BaseModel):
-    """What a message of this stack's own retry queue says of its delivery, beside the alert.
-
-    Attributes:
-        target: the target's name; empty where none has been chosen yet.
-        message_id: of the message that the alert first came in.
-        waiting_since: when it was first put on the queue.
-        failures: how often it was put there.
-        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record does not know.
-        start: of a message with very many alerts, the first one that has not been delivered.
-    """
-
-    target: str = ""
-    message_id: str = ""
-    waiting_since: Instant = None
-    failures: int = Field(0, ge=0)
-    was_sent_unclaimed: bool = False
-    start: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +102,10 @@ class Queues:
         with suppress(QueueUnavailableError):
             self.wake(target)
 
-    def keep_copy(self, delivery: Delivery, delay_seconds: float, now: float) -> None:
+    def keep_copy(self, alert: Alert, target: str, failures: int, delay_seconds: float, now: float) -> None:
         """Keep a copy of a delivery that is sent without a record; it updates the record when the table is back."""
-        copy = Progress(target=delivery.target.name, failures=delivery.failures, was_sent_unclaimed=True)
-        self.defer(delivery.alert, copy, delay_seconds, now)
+        copy = Progress(target=target, failures=failures, was_sent_unclaimed=True)
+        self.defer(alert, copy, delay_seconds, now)
 
     def dead_letter(self, alert: Alert, target: str, error: PublishError, attempts: int = 1) -> None:
         """Put an alert on the dead-letter queue with its error, so that a redrive starts it afresh."""

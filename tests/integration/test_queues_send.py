@@ -9,7 +9,8 @@ import pytest
 
 from handler.alert import Alert, Status
 from handler.errors import PagerDutyApiError, QueueUnavailableError
-from handler.queues import Progress, Queues
+from handler.messages import Progress
+from handler.queues import Queues
 from local.stack import Emulator, await_until
 
 ALERT = Alert(

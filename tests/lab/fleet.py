@@ -18,8 +18,8 @@ from typing import Any
 import urllib3
 from botocore.exceptions import ReadTimeoutError
 
-from handler.delivery.drainer import WakeUp
 from handler.errors import PublishError, QueueUnavailableError
+from handler.messages import WakeUp
 from handler.report import Report
 from local.simulator.faults import Fault
 from local.simulator.pagerduty import PagerDuty, RateLimit

@@ -104,7 +104,9 @@ def make_parts(
         give_up_after_seconds=give_up_after_seconds,
         repeat_after_seconds=repeat_after_seconds,
         wake=queues.wake_quietly,
-        keep_copy=lambda delivery, delay: queues.keep_copy(delivery, delay, clock()),
+        keep_copy=lambda delivery, delay: queues.keep_copy(
+            delivery.alert, delivery.target.name, delivery.failures, delay, clock()
+        ),
         rotated=targets.rotated,
     )
     publisher = Publisher(

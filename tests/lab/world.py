@@ -6,13 +6,14 @@ from typing import Any, cast
 
 from mypy_boto3_dynamodb.client import DynamoDBClient
 
-from handler.delivery.drainer import Drainer, WakeUp
+from handler.delivery.drainer import Drainer
 from handler.delivery.dynamodb import Table
 from handler.delivery.limiter import RateLimiter
 from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
 from handler.errors import PublishError
+from handler.messages import WakeUp
 from handler.publisher import Publisher
 from handler.report import Report
 from handler.targets.secrets import Targets

@@ -24,7 +24,8 @@ from handler.errors import (
     PublisherErrorReason,
     QueueUnavailableError,
 )
-from handler.queues import Progress, Queues, carried
+from handler.messages import Progress
+from handler.queues import Queues, carried
 from tests.lab.clock import NOW
 from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS, Message
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Protocol
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import SecretStr
 
 from handler.delivery.body import unpack
 from handler.delivery.limiter import BELIEVED_MS, NoPermitError, Permit, RateLimiter, Refusal, Taker
@@ -31,6 +31,7 @@ from handler.errors import (
     TableUnavailableError,
 )
 from handler.mapping import action_of
+from handler.messages import WakeUp
 from handler.outcome import Deferred, Rejected, Skipped, SkipReason
 from handler.report import Report
 from handler.targets.target import Target, TargetSet
@@ -65,19 +66,6 @@ MAX_HANDOVERS = 3
 a new chain. Lambda stops a chain of Lambda and SQS after about 16 invocations: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
 REQUEST = {"drain": True}
 """The invocation that asks for all that waits to be sent; the schedule in the template has it as its input."""
-
-
-class WakeUp(BaseModel):
-    """What starts a drainer.
-
-    Attributes:
-        target: for the routing key of this target; empty for all that waits.
-        handovers: how many drainers in a row have handed over to each other.
-    """
-
-    drain: bool = True
-    target: str = ""
-    handovers: int = Field(0, ge=0)
 
 
 class MapConcurrently(Protocol):
