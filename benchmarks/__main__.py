@@ -16,7 +16,7 @@ from pathlib import Path
 from subprocess import run
 from time import perf_counter
 
-from benchmarks import artifacts, calls, function, storm, warm
+from benchmarks import artifacts, calls, function, page, storm, warm
 from benchmarks.artifacts import BUILT
 from benchmarks.costs import MEMORY_GB, Cost, Durations, Prices, cost_of, standing_cost
 from benchmarks.emulator import EMULATOR, PYTHON
@@ -126,6 +126,7 @@ def main() -> None:
 
     measure("Package", PACKAGE, function.measure_size(ours, plain))
     measure("Cold start", COLD, function.measure_init(ours, plain, bare, same_modules))
+    measure("Cold page", PAGE, page.measure(ours, bare))
     measure("Warm path", WARM, warm.measure(ours))
     life = function.measure_life(ours)
     measure("Life of an environment", LIFE, life)
@@ -163,6 +164,14 @@ COLD = f"""
 its start to its first answer; it is steadier where the machine has other work. The bare function makes a
 Logger, Metrics, one pydantic model, a urllib3 pool and the three clients, on the packages as our build leaves them.
 "Every module" imports on top of that whatever our modules import from the packages: what is left then is our own code.
+"""
+PAGE = f"""
+From the start of the process to PagerDuty's acceptance of the first alert, in Lambda's emulator, in pairs,
+{page.ROUNDS} times after one that does not count; over TLS to every endpoint, with the authorities that botocore brings
+and a local one. Sums: the CPU until INIT has ended, the CPU after that divided by the {page.CORE_SHARE:.2f} of a core
+that 512 MB get, {function.AWS_MS:g} ms for each call of AWS (those of INIT too, although they overlap) and
+{function.PAGERDUTY_MS:g} ms for PagerDuty. The bare function makes the clients of the one above, reads one secret,
+makes one conditional write and one POST by urllib3.
 """
 WARM = f"""
 CPU time of the process, system calls included: in turns, {warm.ROUNDS} rounds after one that does not count, of

@@ -56,9 +56,11 @@ def function_environment(folder: Path, endpoint: str) -> dict[str, str]:
 class ExecutionEnvironment:
     """Runs a function for as long as the context lasts; its init comes with the first invocation."""
 
-    def __init__(self, artifact: Artifact, endpoint: str = "http://127.0.0.1:9") -> None:
+    def __init__(
+        self, artifact: Artifact, endpoint: str = "http://127.0.0.1:9", more: Mapping[str, str] | None = None
+    ) -> None:
         self._artifact = artifact
-        self._environment = function_environment(artifact.folder, endpoint)
+        self._environment = {**function_environment(artifact.folder, endpoint), **(more or {})}
         self._pool = urllib3.PoolManager(retries=False, timeout=120)
 
     def __enter__(self) -> Self:
@@ -93,7 +95,7 @@ class ExecutionEnvironment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        runtime = self._runtime()
+        runtime = self.process
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -126,22 +128,23 @@ class ExecutionEnvironment:
     @property
     def main_thread_cpu_ms(self) -> float:
         """What the function's main thread has used of the processor so far."""
-        return int(Path(f"/proc/{self._runtime()}/schedstat").read_text().split()[0]) / 1e6
+        return int(Path(f"/proc/{self.process}/schedstat").read_text().split()[0]) / 1e6
 
     @property
     def cpu_ms(self) -> float:
         """What the function's process has used of the processor so far, to some 10 ms."""
-        stat = Path(f"/proc/{self._runtime()}/stat").read_text().rpartition(")")[2].split()
+        stat = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / _TICKS * 1000
 
     @property
     def resident_mb(self) -> float:
         """What the function's process has in memory."""
-        status = Path(f"/proc/{self._runtime()}/status").read_text()
+        status = Path(f"/proc/{self.process}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
-    def _runtime(self) -> int:
-        """Return the process that the function runs in; 0 where it has not begun."""
+    @property
+    def process(self) -> int:
+        """The process that the function runs in; 0 where it has not begun."""
         for children in Path(f"/proc/{self._process.pid}/task").glob("*/children"):
             if found := children.read_text().split():
                 return int(found[0])

@@ -35,11 +35,11 @@ def measure_init(ours: Artifact, plain: Artifact, bare: Artifact, same_modules: 
                     taken[artifact.name].append(environment.init_ms)
                     cpu[artifact.name].append(environment.main_thread_cpu_ms)
     return [
-        ratio(BARE, taken["ours"], taken["bare"], unit="ms", bar=1.15),
+        ratio(BARE, taken["ours"], taken["bare"], unit="ms", bar=1.05),
         ratio(f"{BARE}, CPU", cpu["ours"], cpu["bare"], unit="ms"),
         ratio(SAME_MODULES, taken["ours"], taken["same modules"], unit="ms"),
         ratio(f"{SAME_MODULES}, CPU", cpu["ours"], cpu["same modules"], unit="ms"),
-        ratio(PLAIN, taken["ours"], taken["plain"], unit="ms", bar=0.45),
+        ratio(PLAIN, taken["ours"], taken["plain"], unit="ms", bar=0.35),
         ratio(f"{PLAIN}, CPU", cpu["ours"], cpu["plain"], unit="ms"),
     ]
 
@@ -99,7 +99,7 @@ def measure_throughput(ours: Artifact) -> list[Line]:
 def measure_size(ours: Artifact, plain: Artifact) -> list[Line]:
     """Weigh the packages."""
     return [
-        Line(what="package, unzipped", values=[ours.unzipped_mb], unit="MB", bar=25),
+        Line(what="package, unzipped", values=[ours.unzipped_mb], unit="MB", bar=20),
         ratio("package, unzipped / plain `sam build`", [ours.unzipped_mb], [plain.unzipped_mb], unit="MB"),
         ratio("package, zipped / plain `sam build`", [ours.zipped_mb], [plain.zipped_mb], unit="MB"),
     ]

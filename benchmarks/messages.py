@@ -9,6 +9,7 @@ from typing import Any
 
 from handler import sources
 from handler.envelope import unwrap
+from local.stack import ROOT
 
 
 @dataclass
@@ -43,6 +44,13 @@ def native(fingerprint: str, **more: Any) -> dict[str, Any]:
             **more,
         }
     }
+
+
+def alarm(name: str) -> dict[str, Any]:
+    """Return what a CloudWatch alarm publishes to a topic."""
+    sample = json.loads((ROOT / "events/cloudwatch-sns-alarm.json").read_text())
+    message: dict[str, Any] = json.loads(sample["Records"][0]["Sns"]["Message"])
+    return {**message, "AlarmName": name}
 
 
 def over_sns(*messages: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,9 @@ def say_yes(aws_seconds: float, pagerduty_seconds: float) -> Answering:
         "BatchGetSecretValue": Response(
             200, json.dumps({"SecretValues": [{"Name": SECRET_NAME, "SecretString": SECRET}]}).encode(), aws_seconds
         ),
+        "GetSecretValue": Response(
+            200, json.dumps({"Name": SECRET_NAME, "SecretString": SECRET}).encode(), aws_seconds
+        ),
     }
     accepted = Response(202, json.dumps(ACCEPTED).encode(), pagerduty_seconds)
     return lambda request: answers.get(request.operation, ok) if request.operation else accepted
@@ -96,14 +100,16 @@ class _Connection(asyncio.Protocol):
 
 
 @contextmanager
-def serve(answering: Answering, on_connection: Callable[[], None] = lambda: None) -> Iterator[str]:
+def serve(
+    answering: Answering, on_connection: Callable[[], None] = lambda: None, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Serve from a thread of this process and return the URL. `on_connection` is called for each new connection."""
     started: Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
 
     async def run() -> None:
         stop = asyncio.Event()
-        server = await _listen(answering, on_connection)
-        started.put((_url(server), asyncio.get_running_loop(), stop))
+        server = await _listen(answering, on_connection, tls)
+        started.put((_url(server, tls), asyncio.get_running_loop(), stop))
         await stop.wait()
         server.close()
         server.close_clients()
@@ -119,13 +125,15 @@ def serve(answering: Answering, on_connection: Callable[[], None] = lambda: None
         thread.join()
 
 
-async def _listen(answering: Answering, on_connection: Callable[[], None]) -> asyncio.Server:
+async def _listen(
+    answering: Answering, on_connection: Callable[[], None], tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: _Connection(answering, on_connection), HOST, 0, backlog=1024)
+    return await loop.create_server(lambda: _Connection(answering, on_connection), HOST, 0, backlog=1024, ssl=tls)
 
 
-def _url(server: asyncio.Server) -> str:
-    return f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+def _url(server: asyncio.Server, tls: ssl.SSLContext | None = None) -> str:
+    return f"{'https' if tls else 'http'}://{HOST}:{server.sockets[0].getsockname()[1]}"
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def measure(ours: Artifact) -> list[Line]:
         taken: Samples = json.load(found)
     post = taken["bare urllib3"]
     return [
-        ratio("one POST, CPU: this client / bare urllib3", taken["this client"], post, unit="ms", bar=1.25),
+        ratio("one POST, CPU: this client / bare urllib3", taken["this client"], post, unit="ms", bar=1.10),
         ratio("one POST, CPU: PagerDuty's `pagerduty` / bare urllib3", taken["pagerduty"], post, unit="ms"),
         ratio("one POST, CPU: `pdpyras` / bare urllib3", taken["pdpyras"], post, unit="ms"),
         ratio("one POST, CPU: this client / `pagerduty`", taken["this client"], taken["pagerduty"], unit="ms"),
@@ -86,7 +86,7 @@ def measure(ours: Artifact) -> list[Line]:
             what="own overhead of a warm delivery: less boto3 and HTTP",
             values=taken["own overhead"],
             unit="ms",
-            bar=1.0,
+            bar=0.6,
         ),
         Line(what="a whole warm delivery, CPU, all of it", values=taken["whole delivery"], unit="ms"),
     ]
