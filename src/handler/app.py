@@ -24,7 +24,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from handler import envelope, health, sources
+from handler import envelope, health, preparation, sources
 from handler.delivery import drainer
 from handler.delivery.drainer import Drainer, MapConcurrently
 from handler.delivery.dynamodb import Table
@@ -134,6 +134,7 @@ class Parts:
     drainer: Drainer
     health_check: HealthCheck
     rounds: Rounds
+    preparations: Sequence[Callable[[], object]] = ()
 
 
 def wire(settings: Settings, function_name: str = "") -> Parts:
@@ -214,9 +215,8 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         report=logger.error,
         clock=time.time,
     )
-    return Parts(
-        publisher, drainer, HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters), rounds
-    )
+    check = HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters)
+    return Parts(publisher, drainer, check, rounds, preparations=(targets.read, items.connect, client.connect))
 
 
 def new_owner() -> str:
@@ -233,6 +233,8 @@ def explain(error: Exception) -> PublishError:
 environment = os.environ
 FUNCTION_NAME = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
 parts = wire(Settings.from_environment(environment), FUNCTION_NAME)
+if preparation.is_of_use(environment):
+    preparation.prepare(parts.preparations)
 
 gc.freeze()  # no later collection has to look at what init made
 gc.enable()

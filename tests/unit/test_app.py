@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.standin import Request, Response, serve
 from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE
@@ -383,6 +384,20 @@ def test_the_import_asks_aws_for_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     app = import_app(monkeypatch, {"PAGERDUTY_BASE_URL": "http://127.0.0.1:9"})
     assert app.parts.publisher
     assert app.logger.service == SERVICE
+
+
+def test_in_lambda_the_import_prepares_the_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads the targets and connects to the table; that nobody answers harms nothing."""
+    operations: set[str] = set()
+
+    def refuse(request: Request) -> Response:
+        operations.add(request.operation)
+        return Response(400, b"{}")
+
+    with serve(refuse) as endpoint:
+        of_lambda = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "PAGERDUTY_BASE_URL": endpoint}
+        assert import_app(monkeypatch, {"AWS_ENDPOINT_URL": endpoint, **of_lambda}).parts.publisher
+    assert operations == {"BatchGetSecretValue", "GetItem"}
 
 
 def test_what_waits_is_sent_when_the_schedule_or_a_wake_up_asks_for_it(function: Function) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 import urllib3
+from urllib3.util.wait import wait_for_read
 
 from handler.pagerduty import connections
 from handler.pagerduty.client import Attempt, PagerDutyClient
@@ -379,6 +380,55 @@ def test_an_event_is_sent_over_tls(pagerduty_over_tls: int, trusted: ssl.SSLCont
         assert [client.resolve_event(ROUTING_KEY, "k").dedup_key for _ in range(2)] == ["k", "k"]
         kept = pool.connection_from_host("localhost", pagerduty_over_tls, "https")
         assert kept.num_connections == 1
+
+
+def opened_ahead(client: PagerDutyClient, pool: urllib3.PoolManager, port: int) -> Any:
+    """Open a connection and return it, once the server has sent something after the handshake: session tickets."""
+    client.connect()
+    kept = pool.connection_from_host("localhost", port, "https").pool
+    assert kept is not None
+    [connection] = [each for each in kept.queue if each]
+    assert wait_for_read(connection.sock, timeout=10)
+    return connection
+
+
+def test_a_connection_opened_ahead_carries_the_first_request(pagerduty_over_tls: int, trusted: ssl.SSLContext) -> None:
+    """The session tickets of TLS 1.3, which wait to be read, do not make it look like a dropped one."""
+    with make_pool() as pool:
+        client = PagerDutyClient(base_url=f"https://localhost:{pagerduty_over_tls}", pool=pool)
+        connection = opened_ahead(client, pool, pagerduty_over_tls)
+        socket_of_it = connection.sock
+        assert client.resolve_event(ROUTING_KEY, "k").attempts == 1
+        assert connection.sock is socket_of_it
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again(
+    certificate: Path, trusted: ssl.SSLContext
+) -> None:
+    """The first request then needs no second attempt."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    handshakes: list[str | None] = []
+
+    def handle(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            handshakes.append(secured.version())
+            if len(handshakes) > 1 and read_request(secured):
+                secured.sendall(ACCEPTED)
+
+    with serving(handle) as port, make_pool() as pool:
+        client = PagerDutyClient(base_url=f"https://localhost:{port}", pool=pool)
+        connection = opened_ahead(client, pool, port)
+        while connection.is_connected:
+            assert wait_for_read(connection.sock, timeout=10)
+        assert client.resolve_event(ROUTING_KEY, "k").attempts == 1
+        assert len(handshakes) == 2
+
+
+def test_nothing_is_opened_ahead_without_tls_or_through_a_proxy() -> None:
+    """Nobody listens at these ports: connecting would raise."""
+    PagerDutyClient(base_url="http://127.0.0.1:9").connect()
+    PagerDutyClient(proxy_url="http://127.0.0.1:9").connect()
 
 
 def test_a_server_that_nobody_vouches_for_gets_nothing(pagerduty_over_tls: int) -> None:

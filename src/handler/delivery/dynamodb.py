@@ -62,6 +62,10 @@ class Table:
                 self._out_until = self._clock() + OUT_SECONDS
             raise TableUnavailableError(f"DynamoDB table {self.name}: {type(error).__name__}") from error
 
+    def connect(self) -> None:
+        """Open a connection for the next call by asking for an item that never exists; raise botocore's errors."""
+        self.client.get_item(TableName=self.name, Key={KEY: {"S": "-"}})
+
     def update_if(
         self,
         identity: str,

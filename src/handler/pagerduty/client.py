@@ -22,7 +22,7 @@ import urllib3
 from pydantic import SecretStr
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError
 
-from handler.pagerduty.connections import TimeLeft, make_pool
+from handler.pagerduty.connections import TimeLeft, connect, make_pool
 from handler.pagerduty.errors import (
     ApiConnectionError,
     ApiError,
@@ -222,6 +222,10 @@ class PagerDutyClient:
     def health(self, routing_key: str | SecretStr) -> Answer:
         """Prove network, TLS and routing key by resolving an incident that is never open; raise where one is wrong."""
         return self.resolve_event(routing_key, HEALTH_DEDUP_KEY)
+
+    def connect(self) -> None:
+        """Open a connection to the API for the next request; raise urllib3's errors where there is none to be had."""
+        connect(self._pool, self._base_url, self._timeout_seconds)
 
     def send(
         self,

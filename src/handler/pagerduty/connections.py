@@ -141,6 +141,24 @@ class _Bounded(HTTPConnection):
 class _BoundedTls(_Bounded, HTTPSConnection):
     """The same over TLS."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server has not hung up.
+
+        TLS 1.3 sends session tickets after the handshake. To urllib3 a connection with something to read is a dropped
+        one, so that one which has not been used yet would be thrown away.
+        """
+        if super().is_connected or self.sock is None:
+            return self.sock is not None
+        try:
+            self.sock.settimeout(0)
+            self.sock.recv(1)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            pass
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class _Answering:
@@ -217,6 +235,26 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
     def __init__(self, *args: Any, **given: Any) -> None:
         super().__init__(*args, **{"ssl_context": tls_context(), **given})
+
+    def connect(self, seconds: float) -> None:
+        """Open a connection, and keep it for the next request."""
+        connection = self._get_conn()
+        try:
+            connection.timeout = seconds
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._put_conn(connection)
+
+
+def connect(pool: urllib3.PoolManager, url: str, seconds: float) -> None:
+    """Open a connection of `make_pool` for the next request to `url`, over TLS and without a proxy; else do nothing."""
+    if pool.proxy is None:
+        match pool.connection_from_url(url):
+            case _TlsPool() as of_host:
+                of_host.connect(seconds)
 
 
 def make_pool(proxy_url: str | None = None, connections: int = 10) -> urllib3.PoolManager:
