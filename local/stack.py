@@ -21,7 +21,6 @@ from typing import Any, Self
 
 import boto3
 import urllib3
-import yaml
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -279,7 +278,9 @@ def emulated(built: Path = TEMPLATE) -> Path:
 
     Alarms on expressions watch a metric instead that nobody emits: the dashboard names them.
     """
-    template = yaml.load(built.read_text(), Loader=ShortForms)
+    from local.short_forms import read_template  # not with this module: benchmarks run where there is no PyYAML
+
+    template = read_template(built.read_text())
     kept = {name: each for name, each in template["Resources"].items() if each["Type"] not in NOT_EMULATED}
     for each in kept.values():
         if each["Type"] == "AWS::CloudWatch::Alarm" and each["Properties"].pop("Metrics", None):
@@ -287,26 +288,6 @@ def emulated(built: Path = TEMPLATE) -> Path:
     path = built.with_name(f"emulated-{built.stem}.json")  # beside the original, whose paths are relative
     path.write_text(json.dumps({**template, "Resources": kept}))
     return path
-
-
-class ShortForms(yaml.SafeLoader):
-    """Reads CloudFormation's short forms, such as `!Ref`, as their long ones."""
-
-
-def _long_form(loader: yaml.Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    match node:
-        case yaml.ScalarNode():
-            value: Any = loader.construct_scalar(node)
-        case yaml.SequenceNode():
-            value = loader.construct_sequence(node, deep=True)
-        case yaml.MappingNode():
-            value = loader.construct_mapping(node, deep=True)
-    if suffix == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-ShortForms.add_multi_constructor("!", _long_form)
 
 
 def parameters_for(base_url: str, routing_key: str = ROUTING_KEY, **more: str) -> dict[str, str]:

@@ -37,6 +37,10 @@ _NEVER_IMPORTED = (
     "boto3/data",  # of resources; the function makes clients alone
     "boto3/examples",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",
+    "aws_lambda_powertools/utilities/auth_alpha",
+    "aws_lambda_powertools/utilities/kafka",
+    "pydantic/mypy.py",
+    "pydantic/v1",  # pydantic imports it to warn of its models alone
 )
 
 

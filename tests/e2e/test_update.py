@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
+from local.short_forms import read_template
 from local.simulator.server import SimulatorServer
-from local.stack import ROOT, TEMPLATE, Emulator, ShortForms, await_until, deploy, parameters_for
+from local.stack import ROOT, TEMPLATE, Emulator, await_until, deploy, parameters_for
 
 FIRST = "82640d6"
 """A commit before deliveries waited in their records."""
@@ -23,8 +23,8 @@ def first_template() -> Iterator[Path]:
     )
     if shown.returncode != 0:
         pytest.skip("the history is not here")
-    template = yaml.load(shown.stdout, Loader=ShortForms)
-    built = yaml.load(TEMPLATE.read_text(), Loader=ShortForms)
+    template = read_template(shown.stdout)
+    built = read_template(TEMPLATE.read_text())
     function = template["Resources"]["PublisherFunction"]
     function["Properties"]["CodeUri"] = built["Resources"]["PublisherFunction"]["Properties"]["CodeUri"]
     del function["Metadata"], template["Metadata"]["AWS::ServerlessRepo::Application"]
