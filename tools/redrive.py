@@ -122,6 +122,19 @@ def _what_is(body: Any) -> str:
     return kind
 
 
+def as_fresh(text: str) -> str:
+    """Return a message that starts afresh: of what it says of its delivery only the target is kept.
+
+    On the retry queue that counts as written by the function; a dead letter may have come from elsewhere.
+    """
+    body = _parse(text)
+    if not isinstance(body, dict) or "delivery" not in body:
+        return text
+    target = body["delivery"].get("target") if isinstance(body["delivery"], dict) else None
+    kept = {"delivery": {"target": target}} if isinstance(target, str) and target else {}
+    return json.dumps({**{name: value for name, value in body.items() if name != "delivery"}, **kept})
+
+
 def _one_line(text: str, length: int) -> str:
     """Make a text that came from outside fit to be shown in a terminal."""
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
@@ -242,7 +255,7 @@ class Redrive:
         try:
             self._client.send_message(
                 QueueUrl=self._retry_url,
-                MessageBody=letter.body,
+                MessageBody=as_fresh(letter.body),
                 MessageAttributes=(
                     {RULE_ARN: {"DataType": "String", "StringValue": letter.rule_arn}} if letter.rule_arn else {}
                 ),

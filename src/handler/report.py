@@ -16,9 +16,12 @@ from handler.outcome import (
     SkipReason,
 )
 from handler.pagerduty.client import Attempt
-from handler.pagerduty.events import Action
+from handler.pagerduty.events import Action, truncate
 from handler.pagerduty.severity import Severity
 from handler.version import VERSION
+
+MAX_LOGGED_CHARACTERS = 256
+"""Of an alert's name in the log, which repeats it for each delivery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,12 @@ class Report:
             return max(0.0, (self.result.at - self.alert.observed_at.timestamp()) * 1000)
         return None
 
+    @property
+    def _name(self) -> str | None:
+        if self.alert:
+            return self.alert.name
+        return self.result.name if isinstance(self.result, Ignored) else None
+
     def fields(self) -> dict[str, Any]:
         """Return the fields of the log line and of the answer; empty fields are left out."""
         result = self.result
@@ -81,7 +90,7 @@ class Report:
         known: dict[str, Any] = {
             "outcome": self.outcome,
             "reason": str(result.reason) if isinstance(result, Skipped | Deferred | Ignored) else None,
-            "alert_name": self.alert.name if self.alert else result.name if isinstance(result, Ignored) else None,
+            "alert_name": self._name and truncate(self._name, MAX_LOGGED_CHARACTERS),
             "event_type": str(self.action) if self.action else None,
             "target": self.target,
             "dedup_key": dedup_key_of(self.alert) if self.alert else None,

@@ -15,6 +15,7 @@ from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
 from tests.lab.world import native
 from tools.redrive import (
     RedriveError,
+    as_fresh,
     find_queues,
     main,
     read_letter,
@@ -528,3 +529,23 @@ def test_what_cannot_be_given_back_comes_back_by_itself() -> None:
     assert redrive(queues, "--dry-run").status == 0
     queues.clock.advance(120)
     assert len(queues.visible) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "moved"),
+    [
+        ({"alert": {}, "delivery": {"target": "a", "was_sent_unclaimed": True, "start": 7}}, {"target": "a"}),
+        ({"alert": {}, "delivery": {"failures": 3}}, None),
+        ({"alert": {}, "delivery": "forged"}, None),
+    ],
+)
+def test_of_a_deliverys_state_only_the_target_is_moved(body: dict[str, Any], moved: Any) -> None:
+    """On the retry queue it would count as written by the function."""
+    fresh = json.loads(as_fresh(json.dumps(body)))
+    assert (fresh["alert"], fresh.get("delivery")) == ({}, moved)
+
+
+def test_a_message_without_such_a_state_is_moved_to_the_letter() -> None:
+    """Whatever it is."""
+    for text in ("no json", '{"a": 1,  "b": [1]}', "[]", '"delivery"'):
+        assert as_fresh(text) == text

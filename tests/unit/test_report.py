@@ -1,5 +1,6 @@
 """What log lines and answers say of a delivery."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -136,3 +137,10 @@ def test_a_clock_that_is_ahead_makes_no_negative_time() -> None:
 def test_only_what_was_accepted_has_a_time_to_page(result: Any) -> None:
     """Nothing was paged otherwise."""
     assert Report(result=result, **ABOUT).milliseconds_since_observed is None
+
+
+def test_a_long_name_is_cut_in_the_log() -> None:
+    """Which repeats it for each delivery; the alert keeps it."""
+    alert = replace(ALERT, name="x" * 1024)
+    fields = Report(result=Skipped(reason=SkipReason.DUPLICATE), alert=alert).fields()
+    assert len(fields["alert_name"]) == 256
