@@ -20,7 +20,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources.aws import Arn, console_url, filled
+from handler.sources.aws import Home, filled
 from handler.validation import (
     Instant,
     LooseText,
@@ -106,13 +106,10 @@ def parse(record: Record) -> list[Alert | Ignored]:
 def _alert(activity: Activity, status: Status, told: GroupActivity, record: Record) -> Alert:
     listed = next((arn for arn in record.resources if ":autoScalingGroup:" in arn), "")
     arn = told.AutoScalingGroupARN.strip() or listed
-    known, topic = Arn.of(arn), Arn.of(record.topic_arn)
-    account = known.account or told.AccountId or record.account or topic.account
-    region = known.region or record.region or topic.region
+    home = Home.of(record, arn, account=told.AccountId)
     group = told.AutoScalingGroupName
-    console = console_url(
+    console = home.console(
         "ec2/home",
-        region=region,
         fragment=f"AutoScalingGroupDetails:id={quote(group, safe='')};view=activity",
     )
     said = told.StatusMessage or told.Description or told.Cause
@@ -127,19 +124,19 @@ def _alert(activity: Activity, status: Status, told: GroupActivity, record: Reco
         "details": told.Details,
     }
     return Alert(
-        fingerprint=f"{arn or f'{ORIGIN}:{account}:{region}:{group}'}#{activity.kind}",
+        fingerprint=f"{arn or f'{ORIGIN}:{home.account}:{home.region}:{group}'}#{activity.kind}",
         name=activity.name,
         status=status,
         observed_at=record.published_at,
         origin=ORIGIN,
-        labels=filled({"account": account, "region": region, "auto_scaling_group": group, "activity": activity.kind}),
+        labels={**home.labels, **filled({"auto_scaling_group": group, "activity": activity.kind})},
         starts_at=told.StartTime,
         ends_at=told.EndTime,
         severity_word=str(activity.severity),
         summary=f"{group}: {said}" if said else group,
         location=group,
         component="EC2 Auto Scaling",
-        group=account,
+        group=home.account,
         class_=activity.name,
         client=CLIENT,
         client_url=console,

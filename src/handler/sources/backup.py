@@ -19,7 +19,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources.aws import Arn, console_url, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.validation import (
     Instant,
     LooseText,
@@ -71,7 +71,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     if record.detail_type:
         job = parse_model(Job, record.payload, "AWS Backup event")
-        return [_alert_or_notice(job, _JOBS[record.detail_type], record, record.account, record.region)]
+        return [_alert_or_notice(job, _JOBS[record.detail_type], record, Home(record.account, record.region))]
     given, topic, text = record.attributes, Arn.of(record.topic_arn), record.payload
     told = {
         "state": given.get("State"),
@@ -80,8 +80,8 @@ def parse(record: Record) -> list[Alert | Ignored]:
         "recoveryPointArn": _after(text, "Recovery point ARN"),
     }
     job = parse_model(Job, told, "AWS Backup notification")
-    account = given.get("AccountId") or topic.account
-    return [_alert_or_notice(job, _SNS_JOBS[given["EventType"]], record, account, topic.region)]
+    home = Home(given.get("AccountId") or topic.account, topic.region)
+    return [_alert_or_notice(job, _SNS_JOBS[given["EventType"]], record, home)]
 
 
 def _after(text: str, label: str) -> str:
@@ -90,7 +90,7 @@ def _after(text: str, label: str) -> str:
     return words[0].rstrip(".") if words else ""
 
 
-def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: str) -> Alert | Ignored:
+def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert | Ignored:
     name = "AWS Backup job" if kind == "backup" else f"AWS Backup {kind} job"
     if job.state not in _STATUS:
         raise InvalidAlertError(f"{name}: state: none of {', '.join(_STATUS)}")
@@ -100,15 +100,12 @@ def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: 
     resource = _resource(job, kind, record)
     if not resource and not job.id:
         raise InvalidAlertError(f"{name}: resourceArn: missing, and so is the job's id")
-    console = console_url(
+    console = home.console(
         "backup/home",
-        region=region,
         fragment=f"/jobs/{kind}/details/{quote(job.id, safe='')}",
     )
     kind_of_resource = job.resourceType or Arn.of(resource).service
     labels = {
-        "account": account,
-        "region": region,
         "job": kind,
         "resource_type": kind_of_resource,
         "vault": job.backupVaultName,
@@ -118,18 +115,18 @@ def _alert_or_notice(job: Job, kind: str, record: Record, account: str, region: 
     vault = f"#{to}" if to else ""
     said = f"{name} {job.state.lower()}: {resource or job.id}"
     return Alert(
-        fingerprint=f"{resource or f'{ORIGIN}:{account}:{region}:{job.id}'}#{kind}-job{vault}",
+        fingerprint=f"{resource or f'{ORIGIN}:{home.account}:{home.region}:{job.id}'}#{kind}-job{vault}",
         name=name,
         status=status,
         observed_at=record.published_at,
         ends_at=job.completionDate,
         origin=ORIGIN,
-        labels=filled(labels),
+        labels={**home.labels, **filled(labels)},
         severity_word=str(Severity.ERROR),
         summary=f"{said}: {job.statusMessage}" if job.statusMessage else said,
         location=resource,
         component=kind_of_resource,
-        group=account,
+        group=home.account,
         class_=name,
         client=CLIENT,
         client_url=console,

@@ -16,7 +16,7 @@ from handler.alert import Alert, Link, Status
 from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity
-from handler.sources.aws import Arn, console_url, dig, filled
+from handler.sources.aws import Arn, Home, dig, filled
 from handler.validation import LooseText, Model, Object, parse_model, text_of
 
 ORIGIN = "lambda"
@@ -88,11 +88,9 @@ def _from_other(record: Record) -> Alert:
 
 
 def _alert(record: Record, *, arn: str, name: str, error: str, status: Status, details: dict[str, Any]) -> Alert:
-    topic, known = Arn.of(record.topic_arn), Arn.of(arn)
-    region = known.region or record.region or topic.region
-    account = known.account or record.account or topic.account
+    home = Home.of(record, arn)
     page = f"functions/{quote(name, safe='')}?tab=monitoring"
-    console = console_url("lambda/home", region=region, fragment=f"/{page}") if known.resource else ""
+    console = home.console("lambda/home", fragment=f"/{page}") if Arn.of(arn).resource else ""
     reason = truncate(" ".join(error.split()), MAX_REASON_CHARACTERS)
     return Alert(
         fingerprint=f"{arn}#failure" if arn else _identity(record),
@@ -100,12 +98,12 @@ def _alert(record: Record, *, arn: str, name: str, error: str, status: Status, d
         status=status,
         observed_at=record.published_at,
         origin=ORIGIN,
-        labels=filled({"account": account, "region": region, "function": name}),
+        labels={**home.labels, **filled({"function": name})},
         severity_word=str(Severity.ERROR),
         summary=f"Lambda function {name} failed: {reason}" if name else f"A Lambda function failed: {reason}",
-        location=name or topic.resource or "AWS Lambda",
+        location=name or Arn.of(record.topic_arn).resource or "AWS Lambda",
         component="Lambda",
-        group=account,
+        group=home.account,
         class_="function failure",
         client=CLIENT,
         client_url=console,

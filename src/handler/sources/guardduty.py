@@ -12,7 +12,7 @@ from handler.alert import Alert, Link, Status
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
 from handler.sources.aws import (
-    console_url,
+    Home,
     dig,
     filled,
     severity_of,
@@ -71,11 +71,10 @@ def parse(record: Record) -> list[Alert]:
     """Return the finding as an alert: it fires until somebody archives it."""
     finding = parse_model(Finding, record.payload, "GuardDuty finding")
     seen = parse_model(Sightings, finding.service, "GuardDuty finding: service")
-    account, region = finding.accountId or record.account, finding.region or record.region
+    home = Home(account=finding.accountId or record.account, region=finding.region or record.region)
     kind = dig(finding.resource, "resourceType")
-    console = console_url(
+    console = home.console(
         "guardduty/home",
-        region=region,
         fragment=f"/findings?search=id%3D{quote(finding.id, safe='')}",
     )
     shown = {
@@ -87,18 +86,18 @@ def parse(record: Record) -> list[Alert]:
     }
     return [
         Alert(
-            fingerprint=finding.arn.strip() or f"guardduty:{account}:{region}:{finding.id}",
+            fingerprint=finding.arn.strip() or f"guardduty:{home.account}:{home.region}:{finding.id}",
             name=finding.type.strip() or "GuardDuty finding",
             status=Status.RESOLVED if dig(finding.service, "archived") == "true" else Status.FIRING,
             observed_at=record.published_at,
             origin=ORIGIN,
-            labels=filled({"account": account, "region": region, "type": finding.type, "resource_type": kind}),
+            labels={**home.labels, **filled({"type": finding.type, "resource_type": kind})},
             starts_at=seen.eventFirstSeen,
             severity_word=severity_of(finding.severity, _SEVERITIES),
             summary=finding.title or finding.description,
-            location=_place(finding.resource, kind) or _actor(finding.service) or account,
+            location=_place(finding.resource, kind) or _actor(finding.service) or home.account,
             component=kind,
-            group=account,
+            group=home.account,
             class_=finding.type,
             client=CLIENT,
             client_url=console,

@@ -20,7 +20,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources.aws import Arn, console_url, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.validation import (
     Instant,
     LooseText,
@@ -135,37 +135,34 @@ def _changes(event_id: str, event: RdsEvent) -> list[tuple[Problem, Status]]:
 
 def _alert(problem: Problem, status: Status, event_id: str, event: RdsEvent, record: Record) -> Alert:
     arn = event.arn.strip() or next((arn for arn in record.resources if ":rds:" in arn), "")
-    known, topic = Arn.of(arn), Arn.of(record.topic_arn)
-    account = known.account or record.account or topic.account
-    region = known.region or record.region or topic.region
-    name = event.identifier.strip() or known.resource.rpartition(":")[2]
+    home = Home.of(record, arn)
+    name = event.identifier.strip() or Arn.of(arn).resource.rpartition(":")[2]
     if not name:
         raise InvalidAlertError("RDS event: SourceArn: missing, and so is SourceIdentifier")
     # events say DB_INSTANCE or db-instance, depending on the path
     kind = event.kind.lower().replace("_", "-").removeprefix("db-")
     is_cluster = str(kind == "cluster").lower()
-    console = console_url(
+    console = home.console(
         "rds/home",
-        region=region,
         fragment=f"database:id={quote(name, safe='')};is-cluster={is_cluster}"
         if kind in ("instance", "cluster")
         else "",
     )
-    labels = {"account": account, "region": region, "database": name, "source_type": kind, "problem": problem.name}
+    labels = {"database": name, "source_type": kind, "problem": problem.name}
     shown = {"message": event.message, "categories": event.categories, "tags": event.tags, "event_id": event_id}
     return Alert(
-        fingerprint=f"{arn or f'{ORIGIN}:{account}:{region}:{kind}:{name}'}#{problem.name}",
+        fingerprint=f"{arn or f'{ORIGIN}:{home.account}:{home.region}:{kind}:{name}'}#{problem.name}",
         name=f"RDS {problem.name}" if problem in _PROBLEMS else problem.name,
         status=status,
         observed_at=record.published_at,
         origin=ORIGIN,
-        labels=filled(labels),
+        labels={**home.labels, **filled(labels)},
         starts_at=event.at,
         severity_word=str(problem.severity),
         summary=f"{name}: {event.message}" if event.message else name,
         location=name,
         component=kind,
-        group=account,
+        group=home.account,
         class_=problem.name,
         client=CLIENT,
         client_url=console,
