@@ -63,13 +63,13 @@ class DeadLetter:
     rule_arn: str = ""
 
     def __str__(self) -> str:
-        """Give one line to show, with no more of the body than the alert's name and the error."""
+        """Return one line to show, with no more of the body than the alert's name and the error."""
         what, error = _one_line(self.what, 40), _one_line(self.error, 120)
         return f"{self.sent_at:%Y-%m-%dT%H:%M:%SZ}  {_one_line(self.error_type, 20):<14}  {what:<28}  {error}"
 
 
 def read_letter(message: "MessageTypeDef") -> DeadLetter:
-    """Give a received message as a dead letter."""
+    """Return a received message as a dead letter."""
     attributes = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
     body = _parse(message["Body"])
     return DeadLetter(
@@ -289,7 +289,7 @@ class Redrive:
 
 
 def find_queues(client: "CloudFormationClient", stack_name: str) -> tuple[str, str]:
-    """Give the URLs of a stack's retry queue and dead-letter queue; raise RedriveError where it has none."""
+    """Return the URLs of a stack's retry queue and dead-letter queue; raise RedriveError where it has none."""
     try:
         stack = client.describe_stacks(StackName=stack_name)["Stacks"][0]
     except ClientError as error:

@@ -52,7 +52,7 @@ class Deployed:
         return await_until(look, PATIENCE_SECONDS, f"incident {dedup_key} to be {state}")
 
     def requests(self, dedup_key: str) -> list[Request]:
-        """Give the requests that PagerDuty received for a dedup key."""
+        """Return the requests that PagerDuty received for a dedup key."""
         return [request for request in self.pagerduty.requests if request.dedup_key == dedup_key]
 
     def dead_letter(self, containing: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Deployed:
         return await_until(look, PATIENCE_SECONDS, f"a dead letter with {containing!r}")
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Give the function's log, each line as what it says."""
+        """Return the function's log, each line as what it says."""
         events = self.emulator.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{STACK_NAME}-publisher")
         return [json.loads(e["message"]) for e in events["events"] if e["message"].startswith("{")]
 

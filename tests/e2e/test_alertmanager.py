@@ -30,7 +30,7 @@ UNPACKED = ROOT / ".tools/alertmanager"
 
 
 def find(*names: str) -> str | None:
-    """Give the first of these programs that is installed or unpacked."""
+    """Return the first of these programs that is installed or unpacked."""
     path = f"{os.environ['PATH']}:{UNPACKED / 'usr/bin'}"
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
@@ -94,13 +94,13 @@ class Alertmanager:
         assert answer.status == 200, answer.data
 
     def fingerprint(self, labels: dict[str, str]) -> str:
-        """Give the fingerprint that it computes."""
+        """Return the fingerprint that it computes."""
         alerts = urllib3.request("GET", f"{self.url}/api/v2/alerts", retries=False).json()
         (found,) = [alert["fingerprint"] for alert in alerts if alert["labels"] == labels]
         return str(found)
 
     def notifications(self) -> tuple[int, int]:
-        """Give how many messages it has published, and how many of them were refused."""
+        """Return how many messages it has published, and how many of them were refused."""
         said = urllib3.request("GET", f"{self.url}/metrics", retries=False).data.decode()
         counts = [
             re.search(rf'^alertmanager_{name}{{integration="sns"}} (\d+)$', said, re.MULTILINE)

@@ -132,7 +132,7 @@ def opened(browser: Browser, simulator: Simulator) -> Iterator[Open]:
 
 
 def row(text: str) -> str:
-    """Give the JavaScript for the row that has this text in it."""
+    """Return the JavaScript for the row that has this text in it."""
     return ROW.format(json.dumps(text))
 
 
@@ -143,18 +143,18 @@ def open_row(page: Page, text: str) -> None:
 
 
 def text_of(page: Page, selector: str) -> str:
-    """Give what a person reads there."""
+    """Return what a person reads there."""
     return str(page.run(f"document.querySelector({json.dumps(selector)}).innerText"))
 
 
 def titles(page: Page) -> list[str]:
-    """Give the summaries of the rows, from the top."""
+    """Return the summaries of the rows, from the top."""
     found: list[str] = page.run("[...document.querySelectorAll('.incident h3')].map((title) => title.textContent)")
     return found
 
 
 def counts(page: Page) -> list[str]:
-    """Give the numbers at the top: triggered, acknowledged, resolved, change events, refused."""
+    """Return the numbers at the top: triggered, acknowledged, resolved, change events, refused."""
     found: list[str] = page.run(
         "[...document.querySelectorAll('.counts > li:not([hidden]) b')].map((number) => number.textContent)"
     )

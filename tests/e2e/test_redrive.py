@@ -83,7 +83,7 @@ def event(detail: Any) -> Any:
 
 
 def kept_by_others(key: str) -> dict[str, tuple[Any, Mapping[str, str]]]:
-    """Give what can lie in the queue, beside a dead letter of a native alert: body and message attributes."""
+    """Return what can lie in the queue, beside a dead letter of a native alert: body and message attributes."""
     said = "not an alert: a JSON object with the keys alert"
     unreadable = {"error_type": "not_an_alert", "error": said, "attempts": "1"}
     denied = {"RequestID": "8c3fa3ae", "ErrorCode": "403", "ErrorMessage": "not authorized to perform lambda:Invoke"}
@@ -129,7 +129,7 @@ def redrive(stack: Deployed, *arguments: str, **variables: str) -> subprocess.Co
 
 
 def waiting(stack: Deployed) -> tuple[str, str]:
-    """Give how many dead letters can be received, and how many are held by somebody."""
+    """Return how many dead letters can be received, and how many are held by somebody."""
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     answer = stack.emulator.client("sqs").get_queue_attributes(
         QueueUrl=stack.outputs["DeadLetterQueueUrl"], AttributeNames=names

@@ -14,7 +14,7 @@ from tests.lab.alerts import parse, parse_alert
 
 
 def generated(*words: str) -> Any:
-    """Give the event that SAM makes."""
+    """Return the event that SAM makes."""
     done = subprocess.run(
         [SAM / "sam", "local", "generate-event", *words],
         env={"PATH": "/usr/bin:/bin", "HOME": "/nowhere", "AWS_DEFAULT_REGION": REGION, "SAM_CLI_TELEMETRY": "0"},

@@ -118,7 +118,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def modules() -> list[Path]:
-    """Give the sources in the package."""
+    """Return the sources in the package."""
     return sorted(PACKAGE.rglob("*.py"))
 
 
@@ -138,7 +138,7 @@ def run(environment: Mapping[str, str], *events: Any) -> dict[str, Any]:
 
 @cache
 def started() -> dict[str, Any]:
-    """Give what the function told that was started, and not invoked."""
+    """Return what the function told that was started, and not invoked."""
     names = {"DEDUP_TABLE_NAME": "t", "RETRY_QUEUE_URL": "http://r", "DEAD_LETTER_QUEUE_URL": "http://d"}
     return run({**aws_environment("http://127.0.0.1:9"), **names})
 

@@ -38,13 +38,13 @@ def parse(event: Any) -> sources.Parsed:
 
 
 def parse_alert(event: Any) -> Alert:
-    """Give the one alert of an invocation."""
+    """Return the one alert of an invocation."""
     (found,) = parse_alerts(event)
     return found
 
 
 def parse_alerts(event: Any) -> list[Alert]:
-    """Give the alerts of an invocation in which there is nothing else."""
+    """Return the alerts of an invocation in which there is nothing else."""
     found = parse(event)
     alerts = [alert for alert in found if isinstance(alert, Alert)]
     assert alerts == found
@@ -60,7 +60,7 @@ TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 
 
 def on_topic(message: Any, **attributes: str) -> dict[str, Any]:
-    """Give the SNS record of a message: a text as it is, anything else as JSON."""
+    """Return the SNS record of a message: a text as it is, anything else as JSON."""
     sns = {
         "TopicArn": TOPIC,
         "Message": message if isinstance(message, str) else json.dumps(message),
@@ -71,13 +71,13 @@ def on_topic(message: Any, **attributes: str) -> dict[str, Any]:
 
 
 def with_detail(event: Any, **fields: Any) -> Any:
-    """Give an EventBridge event whose detail has these fields; one of `...` is left out."""
+    """Return an EventBridge event whose detail has these fields; one of `...` is left out."""
     detail = {name: value for name, value in {**event["detail"], **fields}.items() if value is not ...}
     return {**event, "detail": detail}
 
 
 def shown(error: BaseException) -> str:
-    """Give everything that a log could show of an error: text, representation, traceback with its chain."""
+    """Return everything that a log could show of an error: text, representation, traceback with its chain."""
     return "\n".join([str(error), repr(error), *traceback.format_exception(error)])
 
 

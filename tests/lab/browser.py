@@ -44,7 +44,7 @@ class BrowserError(RuntimeError):
 
 
 def find_chromium() -> str | None:
-    """Give the path of a Chromium, or None where there is none."""
+    """Return the path of a Chromium, or None where there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 

@@ -99,7 +99,7 @@ def by_amp(*alerts: dict[str, Any], end: str = '],"groupLabels": {"alertname": "
 
 
 def alerts_of(event: Any) -> list[Alert]:
-    """Give the alerts, and leave errors out."""
+    """Return the alerts, and leave errors out."""
     return [found for found in parse(event) if isinstance(found, Alert)]
 
 

@@ -654,7 +654,7 @@ def test_pagerdutys_own_errors_are_kept_apart(client: PagerDutyClient, server: S
 
 
 def everything_said(error: BaseException) -> str:
-    """Give all that a log could show of an error."""
+    """Return all that a log could show of an error."""
     shown = [str(error), repr(error), repr(error.__dict__), *traceback.format_exception(error)]
     for hidden in (error.__cause__, error.__context__):
         shown += [str(hidden), repr(hidden)]

@@ -32,7 +32,7 @@ def tickets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parse(**ticket: object) -> Alert:
-    """Give the alert of a ticket."""
+    """Return the alert of a ticket."""
     (alert,) = sources.parse(Record({"ticket": ticket}, datetime(2026, 11, 23, tzinfo=UTC), topic_arn="arn"))
     assert isinstance(alert, Alert)
     return alert

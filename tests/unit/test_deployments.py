@@ -27,7 +27,7 @@ STATES = {"codepipeline": "state", "codebuild": "build-status", "codedeploy": "s
 
 
 def as_rule(event: dict[str, Any], more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give the SNS record that a notification rule of the developer tools makes of EventBridge's event."""
+    """Return the SNS record that a notification rule of the developer tools makes of EventBridge's event."""
     kept = {name: value for name, value in event.items() if name not in ("detail-type", "id", "version")}
     rule = "arn:aws:codestar-notifications:eu-west-1:123456789012:notificationrule/4f1c0b7a"
     message = {

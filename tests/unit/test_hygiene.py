@@ -78,7 +78,7 @@ class Stage:
             self.app.metrics.flush()
 
     def everything(self) -> str:
-        """Give all that anybody but PagerDuty and Secrets Manager could read."""
+        """Return all that anybody but PagerDuty and Secrets Manager could read."""
         queues = {url: [(m.body, m.attributes) for m in messages] for url, messages in self.world.sqs.queues.items()}
         others = [f"{record.name} {record.getMessage()} {record.__dict__}" for record in self.records]
         return "\n".join([self.printed(), str(self.world.dynamodb.tables), str(queues), *others])
@@ -319,7 +319,7 @@ def test_no_error_of_ours_takes_a_key() -> None:
 
 
 def tracked() -> list[Path]:
-    """Give the files of the repository."""
+    """Return the files of the repository."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 

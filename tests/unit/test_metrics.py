@@ -81,7 +81,7 @@ def emitted(output: str) -> Emitted:
 
 
 def record(capsys: pytest.CaptureFixture[str], *reports: Report) -> Emitted:
-    """Give what reports are counted as."""
+    """Return what reports are counted as."""
     recorder = MetricsRecorder()
     for report in reports:
         recorder.record(report)

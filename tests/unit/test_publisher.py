@@ -582,7 +582,7 @@ def test_a_damaged_entry_is_kept_while_its_siblings_are_sent(world: World) -> No
 
 
 def message_of(*alerts: dict[str, Any]) -> Callable[[Record], sources.Parsed]:
-    """Give what parses any record as these native alerts."""
+    """Return what parses any record as these native alerts."""
     return lambda record: [found for each in alerts for found in sources.parse(replace(record, payload=each))]
 
 

@@ -34,7 +34,7 @@ ERROR = PagerDutyApiError(400, "Event object is invalid", ["'payload.summary' is
 
 
 def full_alert(**fields: Any) -> Alert:
-    """Give an alert that has everything."""
+    """Return an alert that has everything."""
     given: dict[str, Any] = {
         "fingerprint": "f-1",
         "name": "CPU \N{PILE OF POO}",

@@ -38,7 +38,7 @@ def notification(number: str, **fields: Any) -> Any:
 
 
 def keys(raw: Any) -> dict[str, Status]:
-    """Give what becomes of each problem of the one database."""
+    """Return what becomes of each problem of the one database."""
     alerts = [found for found in parse(raw) if isinstance(found, Alert)]
     return {alert.fingerprint.removeprefix(f"{ARN}#"): alert.status for alert in alerts}
 

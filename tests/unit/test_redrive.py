@@ -40,7 +40,7 @@ class Letter:
         return f"{self.message_id}/{self.received}"
 
     def as_message(self) -> dict[str, Any]:
-        """Give it as SQS does."""
+        """Return it as SQS does."""
         return {
             "MessageId": self.message_id,
             "ReceiptHandle": self.handle,
@@ -169,7 +169,7 @@ def redrive(queues: FakeQueues, *arguments: str) -> Ran:
 
 
 def shown(body: Any, **attributes: str) -> str:
-    """Give the line that is shown for a message, without its time."""
+    """Return the line that is shown for a message, without its time."""
     message = Letter("m-1", body if isinstance(body, str) else json.dumps(body), attributes).as_message()
     time, _, line = str(read_letter(cast(Any, message))).partition("  ")
     assert time == "2026-11-23T03:40:01Z"

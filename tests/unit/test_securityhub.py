@@ -40,7 +40,7 @@ def with_findings(*findings: Any, event: Any = FAILED) -> Any:
 
 
 def alert_of(**fields: Any) -> Alert:
-    """Give the alert of the finding with these fields; one of `...` is left out."""
+    """Return the alert of the finding with these fields; one of `...` is left out."""
     finding = {name: value for name, value in {**FINDING, **fields}.items() if value is not ...}
     return parse_alert(with_findings(finding))
 

@@ -42,7 +42,7 @@ class Account:
         return self.pagerduty.handle("POST", "/v2/enqueue", json.dumps(event).encode())
 
     def feed(self, since: str = "") -> Any:
-        """Give the feed as a browser reads it."""
+        """Return the feed as a browser reads it."""
         return json.loads(json.dumps(feed(self.pagerduty, since), allow_nan=False))
 
 
