@@ -35,6 +35,11 @@ def notification(*messages: Any) -> Any:
     return {"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": topic, "Message": text}} for text in texts]}
 
 
+def readable(value: bytes) -> str:
+    """Return what an item has compressed; digests as they are."""
+    return zlib.decompress(value).decode() if value.startswith(zlib.compress(b"")[:2]) else value.hex()
+
+
 def test_an_alarm_pages_and_its_recovery_resolves(stack: Deployed) -> None:
     """CloudWatch alarm -> SNS -> function -> incident, and back."""
     cloudwatch = stack.emulator.client("cloudwatch")
@@ -220,7 +225,7 @@ def test_each_delivery_has_one_log_line_and_no_log_has_the_routing_key(stack: De
     log = json.dumps(stack.log_lines())
     assert "EventsPublished" in log
     items = stack.emulator.client("dynamodb").scan(TableName=stack.outputs["DedupTableName"])["Items"]
-    table = json.dumps(items, default=lambda body: zlib.decompress(body).decode())
+    table = json.dumps(items, default=readable)
     for text in (log, table, stack.emulator.log.read_text()):
         assert ROUTING_KEY not in text
 

@@ -87,6 +87,7 @@ def test_a_delivery_from_its_claim_to_its_end(table: DedupTable, read: Reader) -
         "status": "firing",
         "observed_at": "2026-11-23T03:39:59.999000Z",
         "firing_id": "m-1",
+        "fired_at": SEEN.at,
         "urgency": 2,
         "summary_hash": "digest",
         "routed_to": {"production", "staging"},
