@@ -21,6 +21,7 @@ def operators(stack: Deployed) -> Iterator[Any]:
     url = sqs.create_queue(QueueName=f"operators-{uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     subscription = sns.subscribe(TopicArn=stack.outputs["OperatorTopicArn"], Protocol="sqs", Endpoint=arn)
+    stack.forget("operators#")  # what earlier tests reported would hold this back for a minute
 
     def told() -> list[dict[str, Any]]:
         messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
