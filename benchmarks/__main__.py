@@ -164,6 +164,7 @@ COLD = f"""
 its start to its first answer; it is steadier where the machine has other work. The bare function makes a
 Logger, Metrics, one pydantic model, a urllib3 pool and the three clients, on the packages as our build leaves them.
 "Every module" imports on top of that whatever our modules import from the packages: what is left then is our own code.
+Neither connects to anything here; what the function prepares at INIT in Lambda is counted in the cold page.
 """
 PAGE = f"""
 From the start of the process to PagerDuty's acceptance of the first alert, in Lambda's emulator, in pairs,
@@ -190,8 +191,7 @@ PagerDuty after {function.PAGERDUTY_MS:g} ms, and no limit is in the way.
 """
 CALLS = """
 Counted on the function itself, over HTTP, with a clock that stands still. DynamoDB bills a refused condition as a
-write. The first turn of a routing key in each half second takes one write more, so a trigger after a quiet time does;
-the state of the circuit is read at most once in 30 seconds by each environment. A deferred delivery comes back as an
+write. The first permit of a new environment takes one write more. A deferred delivery comes back as an
 invocation of its own, with a receive and a delete by Lambda.
 """
 COST = f"""

@@ -1,12 +1,16 @@
 """The metrics: every name and dimension there is, and one place that fills them from how deliveries ended.
 
-Written by Powertools in CloudWatch's Embedded Metric Format, one blob for each set of dimensions: adding a dimension
-to a blob that is being filled would relabel everything in it.
+Put together by Powertools in CloudWatch's Embedded Metric Format, one blob for each set of dimensions: adding a
+dimension to a blob that is being filled would relabel everything in it. Blobs that do not contradict each other share a
+line.
 """
 
+import json
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
@@ -145,8 +149,9 @@ class MetricsRecorder:
             self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
 
     def flush(self) -> None:
-        """Write everything to standard output and forget it."""
+        """Write everything to standard output, in as few lines as can hold it, and forget it."""
         values, self._values = self._values, defaultdict(lambda: defaultdict(list))
+        blobs: list[Mapping[str, Any]] = []
         for labels, metrics in values.items():
             longest = max(len(numbers) for numbers in metrics.values())
             for start in range(0, longest, MAX_VALUES):
@@ -156,4 +161,27 @@ class MetricsRecorder:
                 for metric, numbers in metrics.items():
                     for number in numbers[start : start + MAX_VALUES]:
                         blob.add_metric(str(metric), UNITS.get(metric, MetricUnit.Count), number)
-                blob.flush_metrics()
+                blobs.append({**blob.serialize_metric_set()})
+        for line in merged(blobs):
+            sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def merged(blobs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return lines that say the same as these blobs: each has the directives of several.
+
+    In one line, a dimension has one value, and no metric is there twice. CloudWatch Logs bills
+    bytes, and half of a blob is its frame.
+    """
+    lines: list[dict[str, Any]] = []
+    for blob in blobs:
+        members = {name: value for name, value in blob.items() if name != "_aws"}
+        for line in lines:
+            if all(
+                name not in line or (line[name] == value and isinstance(value, str)) for name, value in members.items()
+            ):
+                line.update(members)
+                line["_aws"]["CloudWatchMetrics"] += blob["_aws"]["CloudWatchMetrics"]
+                break
+        else:
+            lines.append({"_aws": {**blob["_aws"]}, **members})
+    return lines

@@ -34,6 +34,7 @@ class Expected:
         )
 
 
+MAX_LOG_BYTES = 1500
 EXPECTED = {
     # targets; claim, permit refused, first permit of its half second, settle
     "trigger, of a new environment": Expected(puts=2, updates=2, secrets=1, requests=1),
@@ -85,6 +86,14 @@ def test_no_connection_is_made_anew_for_an_invocation(function: Function) -> Non
         function.invoke(native(f"alert-{number}"))
     dynamodb, secrets_manager, pagerduty = 1, 1, 1
     assert function.counted.connections == dynamodb + secrets_manager + pagerduty
+
+
+def test_a_page_writes_two_lines_of_log(function: Function) -> None:
+    """One for people and one with all metrics: CloudWatch Logs bills each byte, and 26 more for each line."""
+    function.warm_up()
+    calls = function.invoke(native("alert"))
+    assert calls.log_lines == 2
+    assert calls.log_bytes <= MAX_LOG_BYTES
 
 
 def test_a_delivery_fits_into_one_write_unit(function: Function) -> None:

@@ -64,19 +64,22 @@ def emitted(output: str) -> Emitted:
     found: Emitted = defaultdict(list)
     for line in output.splitlines():
         blob: dict[str, Any] = json.loads(line)
-        [directive] = blob["_aws"]["CloudWatchMetrics"]
-        assert directive["Namespace"] == "PagerDutyPublisher"
-        [dimensions] = directive["Dimensions"]
         assert blob["service"] == "pagerduty-publisher"
         assert isinstance(blob["_aws"]["Timestamp"], int)
-        for metric in directive["Metrics"]:
-            name = metric["Name"]
-            own = {"function_name"} if name in BY_FUNCTION and "function_name" in dimensions else DIMENSION[name]
-            assert set(dimensions) == {"service"} | own
-            assert metric["Unit"] == ("Milliseconds" if name in MILLISECONDS else "Count")
-            label = "".join(blob[dimension] for dimension in own)
-            assert 0 < len(blob[name]) <= 100
-            found[name, label] += blob[name]
+        seen: set[str] = set()
+        for directive in blob["_aws"]["CloudWatchMetrics"]:
+            assert directive["Namespace"] == "PagerDutyPublisher"
+            [dimensions] = directive["Dimensions"]
+            for metric in directive["Metrics"]:
+                name = metric["Name"]
+                assert name not in seen
+                seen.add(name)
+                own = {"function_name"} if name in BY_FUNCTION and "function_name" in dimensions else DIMENSION[name]
+                assert set(dimensions) == {"service"} | own
+                assert metric["Unit"] == ("Milliseconds" if name in MILLISECONDS else "Count")
+                label = "".join(blob[dimension] for dimension in own)
+                assert 0 < len(blob[name]) <= 100
+                found[name, label] += blob[name]
     return dict(found)
 
 
@@ -228,7 +231,7 @@ def test_errors_outside_a_delivery_are_counted_too(capsys: pytest.CaptureFixture
 
 
 def test_the_values_of_an_invocation_are_gathered(capsys: pytest.CaptureFixture[str]) -> None:
-    """One blob for each set of dimensions, not one for each value."""
+    """One line, not one for each value."""
     recorder = MetricsRecorder()
     for number in range(20):
         recorder.add(Metric.API_CALLS, 1, method="trigger")
@@ -237,7 +240,7 @@ def test_the_values_of_an_invocation_are_gathered(capsys: pytest.CaptureFixture[
         recorder.add(Metric.RATE_LIMIT_HITS, 1)
     recorder.flush()
     output = capsys.readouterr().out
-    assert len(output.splitlines()) == 3
+    assert len(output.splitlines()) == 1
     assert emitted(output)["ApiRequestDuration", "202"] == [float(number) for number in range(20)]
 
 
@@ -255,6 +258,25 @@ def test_any_number_of_values_is_written(capsys: pytest.CaptureFixture[str], num
     found = emitted(said.out)
     assert found["TimeToPage", ""] == [float(value) for value in range(number)]
     assert found["RateLimitHits", ""] == [1.0] * 100
+
+
+def test_what_does_not_contradict_shares_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for a page; one more for each further value of a dimension, and for the same metric again."""
+    recorder = MetricsRecorder()
+    attempts = [Attempt(Action.TRIGGER, "202", 80.0)]
+    result = Accepted(dedup_key="f-1", at=1002.5)
+    recorder.record(Report(result=result, alert=ALERT, action=Action.TRIGGER, attempts=attempts, known=False))
+    recorder.flush()
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    for reason in ("a", "b", "a"):
+        recorder.add(Metric.ALERTS_SKIPPED, 1, reason=reason)
+    recorder.add(Metric.ALL_HEALTHY, 1)
+    recorder.add(Metric.ALL_HEALTHY, 1, function_name="publisher")
+    recorder.flush()
+    assert [sorted(json.loads(line).keys() - {"_aws", "service"}) for line in capsys.readouterr().out.splitlines()] == [
+        ["AlertsSkipped", "AllHealthy", "reason"],
+        ["AlertsSkipped", "AllHealthy", "function_name", "reason"],
+    ]
 
 
 def test_a_flush_forgets(capsys: pytest.CaptureFixture[str]) -> None:
