@@ -19,7 +19,7 @@ from local.stack import (
     parameters_for,
 )
 
-PATIENCE_SECONDS = 45.0
+PATIENCE_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
