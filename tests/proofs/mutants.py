@@ -128,8 +128,20 @@ MUTANTS = [
     mutant(
         "claim: a delivery before counts for this one",
         "record",
-        "message_ids=ids, delivered_at=None)",
-        "message_ids=ids)",
+        "message_ids=ids, delivered_at=None, again=False)",
+        "message_ids=ids, again=False)",
+    ),
+    mutant(
+        "settle: a trigger that the record did not know of is forgotten",
+        "record",
+        "    if record.again:\n",
+        "    if False:\n",
+    ),
+    mutant(
+        "decide: an acknowledgement published later hides an end",
+        "claims",
+        "case Status.RESOLVED, Status.ACKNOWLEDGED if compare(seen.at, record.fired_at) >= 0 and not is_redelivery:",
+        "case Status.RESOLVED, Status.ACKNOWLEDGED if False:",
     ),
     mutant(
         "drain: the claim leaves the index",

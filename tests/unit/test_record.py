@@ -403,3 +403,13 @@ def test_a_lease_ends_with_its_time() -> None:
 def test_what_is_newer(one: int, other: int, sign: int) -> None:
     """A second apart, or 1.5 s where one of the times has whole seconds."""
     assert (compare(one, other), compare(other, one)) == (sign, -sign)
+
+
+def test_a_trigger_sent_without_the_record_while_its_end_is_sent_is_ended_again() -> None:
+    """Who is sending the end may have been accepted before the trigger: its settling lets the end wait once more."""
+    mine = claimed(observation=seen(RESOLVED))
+    marked = reassert(mine, NOW, body=BODY)
+    assert (marked.again, marked.waiting) == (True, None)
+    record = settle(marked, seen(RESOLVED), NOW, body=BODY)
+    assert (record.status, record.open, record.again) == (RESOLVED, True, False)
+    assert (record.waiting, record.body, record.delivered_at) == (Waiting(Order.FOLLOWING, NOW), BODY, None)
