@@ -302,6 +302,3 @@ def _lost(put: Callable[[], None]) -> QueueUnavailableError | None:
     except QueueUnavailableError as error:
         return error
     return None
-
-
-__all__ = ["MAX_ALERTS", "Publisher"]

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from handler.alert import Alert
 from handler.envelope import Record
 from handler.errors import PublishError, QueueUnavailableError
 from handler.messages import Progress, WakeUp
-from handler.pagerduty.events import truncate_bytes
+from handler.pagerduty.events import shorten
 from handler.redaction import redacted
 from handler.sources import native
 from handler.validation import parse_model, parse_text
@@ -35,6 +35,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
+MAX_ENTRIES = 1000
+"""Of a list in what is too large."""
 _CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
 """Of an alert; a dead letter with a record that could not be read has no other keys, which is how it is recognised."""
 
@@ -181,22 +183,12 @@ def _readable(body: Mapping[str, Any]) -> str:
     for longest in (20_000, 2_000, 200):
         if len(text) <= MAX_MESSAGE_BYTES:
             return text
-        text = _encode({**_shorten(body, longest), **_CUT} if "alert" in body else _shorten(body, longest))
+        text = _encode(
+            {**shorten(body, longest, MAX_ENTRIES), **_CUT} if "alert" in body else shorten(body, longest, MAX_ENTRIES)
+        )
     return (
         text if len(text) <= MAX_MESSAGE_BYTES else _encode({"error": body.get("error"), "truncated": "far too long"})
     )
-
-
-def _shorten(value: Any, longest: int) -> Any:
-    match value:
-        case str():
-            return truncate_bytes(value, longest)
-        case Mapping():
-            return {name: _shorten(inner, longest) for name, inner in value.items()}
-        case Sequence():
-            return [_shorten(inner, longest) for inner in value[:1000]]
-        case _:
-            return value
 
 
 def carried(alert: Alert, progress: Progress) -> Alert:

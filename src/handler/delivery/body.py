@@ -8,13 +8,15 @@ from typing import Any
 
 from handler.alert import Alert
 from handler.envelope import Record
-from handler.pagerduty.events import truncate_bytes
+from handler.pagerduty.events import shorten
 from handler.sources import native
 
 MAX_BYTES = 350_000
 """An item takes 400 KB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 _LONGEST = (50_000, 5_000, 500)
 _MAX_INFLATED_BYTES = 50_000_000
+MAX_ENTRIES = 1000
+"""Of a list in what is too large."""
 
 
 def pack(alert: Alert) -> bytes:
@@ -24,7 +26,7 @@ def pack(alert: Alert) -> bytes:
     for longest in _LONGEST:
         if len(packed) <= MAX_BYTES:
             return packed
-        packed = _compress(_shorten(message, longest))
+        packed = _compress(shorten(message, longest, MAX_ENTRIES))
     if len(packed) <= MAX_BYTES:
         return packed
     return _compress(native.dump(replace(alert, details={}, annotations={}, classification=None, links=(), images=())))
@@ -41,15 +43,3 @@ def unpack(body: bytes) -> Alert:
 
 def _compress(message: dict[str, Any]) -> bytes:
     return zlib.compress(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
-
-
-def _shorten(value: Any, longest: int) -> Any:
-    match value:
-        case str():
-            return truncate_bytes(value, longest)
-        case dict():
-            return {name: _shorten(inner, longest) for name, inner in value.items()}
-        case list():
-            return [_shorten(inner, longest) for inner in value[:1000]]
-        case _:
-            return value

@@ -40,7 +40,7 @@ from handler.errors import (
     TableUnavailableError,
 )
 from handler.mapping import action_of, dedup_key_of, event_of
-from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result, Skipped, SkipReason
+from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result, Skipped
 from handler.pagerduty.client import Answer, Attempt, PagerDutyClient
 from handler.pagerduty.errors import (
     ApiConnectionError,
@@ -663,6 +663,3 @@ def _digest(alert: Alert) -> str:
     texts = (alert.name, alert.summary, *(alert.annotations.get(name, "") for name in ("summary", "description")))
     text = "\0".join(texts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-__all__ = ["Delivery", "Sender", "SkipReason", "Wake", "blames_routing_key", "can_be_drained"]

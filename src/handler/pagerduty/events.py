@@ -153,8 +153,8 @@ def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str,
         return {**event, "payload": {**event.get("payload", {}), "custom_details": shown}}
 
     candidates: Sequence[Callable[[int], dict[str, Any]]] = (
-        lambda longest: with_details(_shorten(details, longest), labels),
-        lambda longest: with_details({}, _shorten(labels, longest)),
+        lambda longest: with_details(shorten(details, longest), labels),
+        lambda longest: with_details({}, shorten(labels, longest)),
     )
     for candidate in candidates:
         if size_of(candidate(0)) <= limit:
@@ -163,14 +163,15 @@ def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str,
     return with_details({}, None, without_urls)
 
 
-def _shorten(value: Any, longest: int) -> Any:
+def shorten(value: Any, longest: int, most: int | None = None) -> Any:
+    """Return a JSON value with every text cut to so many bytes, and every list to its first `most` entries."""
     match value:
         case str():
             return truncate_bytes(value, longest)
-        case dict():
-            return {key: _shorten(inner, longest) for key, inner in value.items()}
-        case list():
-            return [_shorten(inner, longest) for inner in value]
+        case Mapping():
+            return {key: shorten(inner, longest, most) for key, inner in value.items()}
+        case Sequence():
+            return [shorten(inner, longest, most) for inner in value[:most]]
         case _:
             return value
 
