@@ -92,6 +92,13 @@ def stack(emulator: Emulator) -> Iterator[Deployed]:
         yield Deployed(emulator, simulator.pagerduty, deploy(emulator, parameters_for(simulator.url)))
 
 
+@pytest.fixture(scope="module")
+def own_emulator() -> Iterator[Emulator]:
+    """An emulator of this file's own, for another stack: its alarms and dead letters are not the shared account's."""
+    with Emulator() as emulator:
+        yield emulator
+
+
 @pytest.fixture(autouse=True)
 def is_left_sound(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that fails PagerDuty leaves it sound, and the routing key open, also where it fails itself."""

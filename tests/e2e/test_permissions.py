@@ -200,18 +200,20 @@ def allowed(needed: Sequence[Use], statements: Sequence[Statement]) -> list[bool
 
 
 @pytest.fixture(scope="module")
-def recorded(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Use]]:
+def recorded(own_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[Use]]:
     """What the function uses for all samples, a health check and a drain, with PagerDuty and without.
 
-    It works on a stack of its own, so that its dead letters disturb nobody.
+    It works in an account of its own, so that its dead letters and alarms disturb nobody.
     """
     prefix = "permissions/"
     with SimulatorServer() as simulator:
         parameters = parameters_for(simulator.url, TargetPrefix=prefix, NativeAlertRule="DISABLED")
-        outputs = deploy(emulator, parameters, stack_name="permissions")
-        function = emulator.client("lambda").get_function_configuration(FunctionName=outputs["PublisherFunctionArn"])
+        outputs = deploy(own_emulator, parameters, stack_name="permissions")
+        function = own_emulator.client("lambda").get_function_configuration(
+            FunctionName=outputs["PublisherFunctionArn"]
+        )
         environment = {
-            **aws_environment(emulator.endpoint),
+            **aws_environment(own_emulator.endpoint),
             **function["Environment"]["Variables"],
             "PYTHONPATH": str(ROOT / "src"),
             "PAGERDUTY_MAX_RETRIES": "0",

@@ -34,22 +34,21 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the funct
 
 
 @pytest.fixture
-def stormy(emulator: Emulator) -> Iterator[Deployed]:
+def stormy(own_emulator: Emulator) -> Iterator[Deployed]:
     """A stack of its own, whose PagerDuty enforces a limit, and whose redeliveries do not take minutes."""
     with SimulatorServer() as simulator:
         simulator.pagerduty.set_limit(RateLimit(LIMIT))
         name = "pagerduty-publisher-storm"
         parameters = parameters_for(simulator.url, TargetPrefix="storm/", PagerDutyRateLimit=str(LIMIT))
-        stack = Deployed(emulator, simulator.pagerduty, deploy(emulator, parameters, stack_name=name))
-        emulator.client("lambda").update_function_configuration(
+        stack = Deployed(own_emulator, simulator.pagerduty, deploy(own_emulator, parameters, stack_name=name))
+        own_emulator.client("lambda").update_function_configuration(
             FunctionName=stack.outputs["PublisherFunctionArn"], Timeout=FUNCTION_SECONDS
         )
-        emulator.client("sqs").set_queue_attributes(
+        own_emulator.client("sqs").set_queue_attributes(
             QueueUrl=stack.outputs["RetryQueueUrl"],
             Attributes={"VisibilityTimeout": str(FUNCTION_SECONDS + 2)},
         )
         yield stack
-        emulator.client("cloudformation").delete_stack(StackName=name)
 
 
 def message(number: int, status: str, minute: int) -> str:

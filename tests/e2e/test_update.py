@@ -34,21 +34,21 @@ def first_template() -> Iterator[Path]:
     path.unlink()
 
 
-def test_an_update_keeps_the_table_and_the_queues(emulator: Emulator, first_template: Path) -> None:
+def test_an_update_keeps_the_table_and_the_queues(own_emulator: Emulator, first_template: Path) -> None:
     """Their names stay, a record stays, and the index of what waits is added; alerts page as before."""
     name = "from-the-first-version"
     key = "update/1"
     with SimulatorServer() as simulator:
         parameters = parameters_for(simulator.url, TargetPrefix="update/")
-        before = deploy(emulator, parameters, stack_name=name, template=first_template)
-        dynamodb = emulator.client("dynamodb")
+        before = deploy(own_emulator, parameters, stack_name=name, template=first_template)
+        dynamodb = own_emulator.client("dynamodb")
         dynamodb.put_item(TableName=before["DedupTableName"], Item={"id": {"S": "kept"}})
-        after = deploy(emulator, {**parameters, "NativeAlertRule": "DISABLED"}, stack_name=name)
+        after = deploy(own_emulator, {**parameters, "NativeAlertRule": "DISABLED"}, stack_name=name)
         kept = ("AlertTopicArn", "PublisherFunctionArn", "DedupTableName", "RetryQueueUrl", "DeadLetterQueueUrl")
         assert {each: after[each] for each in kept} == {each: before[each] for each in kept}
         table = dynamodb.describe_table(TableName=after["DedupTableName"])["Table"]
         assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["waiting"]
         assert "Item" in dynamodb.get_item(TableName=after["DedupTableName"], Key={"id": {"S": "kept"}})
         alert = {"fingerprint": key, "alert_name": "Update", "status": "firing", "labels": {"severity": "critical"}}
-        emulator.client("sns").publish(TopicArn=after["AlertTopicArn"], Message=json.dumps({"alert": alert}))
+        own_emulator.client("sns").publish(TopicArn=after["AlertTopicArn"], Message=json.dumps({"alert": alert}))
         await_until(lambda: [i for i in simulator.pagerduty.incidents if i.dedup_key == key], 30, "the page")
