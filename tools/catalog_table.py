@@ -11,9 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from handler.sources.catalog_events import EVENTS  # noqa: E402
-from handler.sources.catalog_messages import MESSAGES  # noqa: E402
-from handler.sources.row import Row, Verdict  # noqa: E402
+from handler.sources.catalog.events import EVENTS  # noqa: E402
+from handler.sources.catalog.messages import MESSAGES  # noqa: E402
+from handler.sources.catalog.row import Row, Verdict  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "sources.md"
 START, END = "<!-- catalog: python -m tools.catalog_table --write -->\n", "<!-- end of catalog -->"

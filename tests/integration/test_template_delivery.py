@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from handler import health, sources
+from handler import health
 from handler.alert import Alert
 from handler.envelope import Record
 from handler.sources import generic
+from handler.sources.registry import source_of
 from local.stack import ROOT
 from tests.lab.alerts import EVENTS, parse
 from tests.lab.template import deployed, of_type
@@ -159,7 +160,7 @@ def test_every_event_that_a_rule_takes_is_read_by_a_source_of_its_own() -> None:
                 detail_type = f"{detail_type['prefix']}DB Instance Event"
             (source,) = rule["EventPattern"].get("source", ["my.own"])
             record = Record({}, datetime(2026, 11, 23, tzinfo=UTC), detail_type=detail_type, event_source=source)
-            assert sources.source_of(record) not in (None, generic), f"{name}: {detail_type}"
+            assert source_of(record) not in (None, generic), f"{name}: {detail_type}"
 
 
 def test_the_retry_queue_gives_the_function_time_and_takes_single_failures(template: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from handler.mapping import event_of
 from handler.pagerduty.severity import Severity
 from handler.sources import alertmanager, native
 from handler.sources.alertmanager import ORIGIN
-from handler.sources.prometheus import fingerprint_of
+from handler.sources.alertmanager.fingerprint import fingerprint_of
+from handler.sources.registry import source_of
 from tests.lab.alerts import (
     json_values,
     parse,
@@ -560,7 +561,7 @@ def test_the_time_is_linear_in_the_text(piece: str) -> None:
 
     begun = time.process_time()
     for one in (record, in_words):
-        assert sources.source_of(one) is alertmanager
+        assert source_of(one) is alertmanager
         assert_sound(one.payload)
     assert time.process_time() - begun < 5
 

@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Image, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources.alertmanager_custom import read_yaml
+from handler.sources.alertmanager.custom import read_yaml
 from handler.sources.links import links_in
 from tests.lab.alerts import TOPIC, parse_alert, sample
 

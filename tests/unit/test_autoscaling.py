@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from handler import sources
 from handler.alert import Alert, Ignored, Status
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.sources import native
+from handler.sources.registry import source_of
 from tests.lab.alerts import (
     ARRIVED_AT,
     on_topic,
@@ -168,7 +168,7 @@ def test_a_damaged_activity_is_named_without_its_values(raw: Any, field: str) ->
 
 @pytest.mark.parametrize("message", [{"Event": "s3:TestEvent"}, {"Event": 3}, {"AutoScalingGroupName": "shop-front"}])
 def test_another_services_event_is_left_alone(message: Any) -> None:
-    assert sources.source_of(unwrap(message, ARRIVED_AT)) is None
+    assert source_of(unwrap(message, ARRIVED_AT)) is None
 
 
 def test_an_activity_survives_the_queue() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from handler import sources
 from handler.alert import Ignored, Status
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.sources import backup, generic, native
+from handler.sources.registry import source_of
 from tests.lab.alerts import (
     ARRIVED_AT,
     on_topic,
@@ -146,10 +146,10 @@ def test_a_text_that_names_no_resource_is_no_trouble(text: str) -> None:
 def test_a_text_is_recognised_by_its_attributes() -> None:
     text = f"An AWS Backup job failed. Resource ARN : {TABLE}."
 
-    assert sources.source_of(unwrap(on_topic(text, EventType="BACKUP_JOB"), ARRIVED_AT)) is backup
-    assert sources.source_of(unwrap(on_topic(text), ARRIVED_AT)) is generic
-    assert sources.source_of(unwrap(on_topic(text, EventType="ORDER"), ARRIVED_AT)) is generic
-    assert sources.source_of(unwrap(on_topic({"text": text}, EventType="BACKUP_JOB"), ARRIVED_AT)) is generic
+    assert source_of(unwrap(on_topic(text, EventType="BACKUP_JOB"), ARRIVED_AT)) is backup
+    assert source_of(unwrap(on_topic(text), ARRIVED_AT)) is generic
+    assert source_of(unwrap(on_topic(text, EventType="ORDER"), ARRIVED_AT)) is generic
+    assert source_of(unwrap(on_topic({"text": text}, EventType="BACKUP_JOB"), ARRIVED_AT)) is generic
 
 
 def test_the_time_of_the_event_orders_a_job_and_its_own_end_is_shown() -> None:

@@ -10,10 +10,11 @@ from handler.alert import Alert, Ignored, Status
 from handler.envelope import split, unwrap
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources import DETAIL_TYPES, catalog
-from handler.sources.catalog_events import EVENTS
-from handler.sources.catalog_messages import MESSAGES
-from handler.sources.row import Row, Verdict
+from handler.sources import catalog
+from handler.sources.catalog.events import EVENTS
+from handler.sources.catalog.messages import MESSAGES
+from handler.sources.catalog.row import Row, Verdict
+from handler.sources.registry import DETAIL_TYPES
 from handler.sources.words import state_word
 from tests.lab.alerts import ARRIVED_AT, on_topic, parse, parse_alert, sample, with_detail
 from tests.lab.alerts import EVENTS as SAMPLES

@@ -12,14 +12,10 @@ from handler.alert import Alert, Status
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.pagerduty.severity import Severity
+from handler.sources import registry, shapes
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
-
-
-def has_ticket(record: Record) -> bool:
-    """Return whether this is the example's message."""
-    return isinstance(record.payload, dict) and "ticket" in record.payload
 
 
 @pytest.fixture
@@ -28,7 +24,7 @@ def tickets(monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     module = ModuleType("tickets")
     exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
-    monkeypatch.setattr(sources, "SHAPES", (*sources.SHAPES, (has_ticket, lambda: module)))
+    monkeypatch.setattr(registry, "SHAPES", (*registry.SHAPES, (shapes.has("ticket"), lambda: module)))
 
 
 def parse(**ticket: object) -> Alert:

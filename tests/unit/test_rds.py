@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from handler import sources
 from handler.alert import Alert, Ignored, Status
 from handler.envelope import unwrap
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.sources import native, rds
+from handler.sources.registry import source_of
 from tests.lab.alerts import (
     ARRIVED_AT,
     on_topic,
@@ -200,7 +200,7 @@ def test_links_lead_to_the_database_and_to_what_the_event_means(kind: str, fragm
     ],
 )
 def test_another_services_message_is_left_alone(message: Any) -> None:
-    assert sources.source_of(unwrap(on_topic(message), ARRIVED_AT)) is not rds
+    assert source_of(unwrap(on_topic(message), ARRIVED_AT)) is not rds
 
 
 @pytest.mark.parametrize("kind", ["RDS DB Cluster Event", "RDS DB Proxy Event", "RDS DB Cluster Snapshot Event"])

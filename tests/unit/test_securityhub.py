@@ -6,7 +6,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from handler import sources
 from handler.alert import (
     Alert,
     Ignored,
@@ -19,6 +18,7 @@ from handler.mapping import event_of
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.sources import native, securityhub
+from handler.sources.registry import source_of
 from tests.lab.alerts import (
     ARRIVED_AT,
     on_topic,
@@ -158,7 +158,7 @@ def test_an_event_of_no_finding_is_a_notice() -> None:
 
 @pytest.mark.parametrize("detail_type", ["Security Hub Insight Results"])
 def test_what_is_no_finding_in_this_format_is_left_alone(detail_type: str) -> None:
-    assert sources.source_of(unwrap({**FAILED, "detail-type": detail_type}, ARRIVED_AT)) is not securityhub
+    assert source_of(unwrap({**FAILED, "detail-type": detail_type}, ARRIVED_AT)) is not securityhub
 
 
 def test_the_resources_are_the_place() -> None:

@@ -23,7 +23,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources import generic, target_names
+from handler.sources import generic, registry, target_names
 from tests.lab.alerts import AN_ALERT, EVENTS
 from tests.lab.world import native
 
@@ -34,12 +34,9 @@ def parsed(*found: Any, attributes: dict[str, str] | None = None, **options: Any
     """Parse a record in which the only source finds these."""
     only = SimpleNamespace(parse=lambda _: found)
     record = Record({}, datetime(2026, 11, 23, tzinfo=UTC), attributes=attributes or {}, message_id="m-1")
-    kept = sources.SHAPES
-    sources.SHAPES = ((lambda _: True, lambda: only),)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "SHAPES", ((lambda _: True, lambda: only),))
         return sources.parse(record, **options)
-    finally:
-        sources.SHAPES = kept
 
 
 def native_with(attributes: dict[str, str], **alert: Any) -> Alert:
@@ -98,10 +95,14 @@ def test_the_fingerprint_does_not_hang_on_attributes() -> None:
 
 def test_every_module_with_a_parse_is_in_a_table_and_the_last_resort_is_last() -> None:
     package = Path(sources.__file__).parent
-    modules = {path.stem for path in package.glob("*.py") if "\ndef parse(record" in path.read_text()}
-    loads = [*sources.DETAIL_TYPES.values(), *(load for _, load in sources.SHAPES), *sources.FALLBACKS]
-    assert {vars(load())["__name__"].rpartition(".")[2] for load in loads} == modules
-    assert sources.FALLBACKS[-1]() is generic
+    modules = {
+        ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
+        for path in package.rglob("*.py")
+        if "\ndef parse(record: Record) -> list" in path.read_text()
+    }
+    loads = [*registry.DETAIL_TYPES.values(), *(load for _, load in registry.SHAPES), *registry.FALLBACKS]
+    assert {vars(load())["__name__"].removeprefix("handler.sources.") for load in loads} == modules
+    assert registry.FALLBACKS[-1]() is generic
 
 
 IMPORTED = """
@@ -110,7 +111,8 @@ from datetime import UTC, datetime
 from handler import sources
 from handler.envelope import unwrap
 sources.parse(unwrap(json.load(open(sys.argv[1])), datetime.now(UTC)))
-print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith("handler.sources.")))
+names = {name.removeprefix("handler.sources.") for name in sys.modules if name.startswith("handler.sources.")}
+print(*sorted(names - {"registry", "shapes"}))
 """
 
 
@@ -121,7 +123,7 @@ print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith
         ("native-direct", "native"),
         ("cloudwatch-direct-alarm", "aws cloudwatch links"),
         ("ecs-eventbridge-failed", "aws deployments ecs"),
-        ("glue-eventbridge-job-failed", "aws catalog catalog_events notices row words"),
+        ("glue-eventbridge-job-failed", "aws catalog catalog.events catalog.row catalog.states notices words"),
         ("pagerduty-sns-trigger", "aws pagerduty_body words"),
     ],
 )

@@ -1,4 +1,4 @@
-"""AWS services whose events need no logic of their own: one row each in `catalog_events` and `catalog_messages`.
+"""AWS services whose events need no logic of their own: one row each in `events` or `messages`.
 
 What is bad triggers, what is good resolves the same thing, progress and notices are ignored by name. A state that no
 row knows pages with its name.
@@ -12,7 +12,7 @@ from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
 from handler.sources.aws import Arn, console_url, filled
-from handler.sources.row import Fields, Path, Row, Shape, Verdict
+from handler.sources.catalog.row import Fields, Path, Row, Shape, Verdict
 from handler.sources.words import digest_of, first_line, state_word
 from handler.validation import text_of
 
@@ -36,11 +36,11 @@ def parse(record: Record) -> list[Alert | Ignored]:
 
 def _find(record: Record) -> Row | Shape | None:
     if record.detail_type:
-        from handler.sources.catalog_events import EVENTS
+        from handler.sources.catalog.events import EVENTS
 
         row = EVENTS.get(record.detail_type)
         return row if row and row.source in ("", record.event_source) else None
-    from handler.sources.catalog_messages import MESSAGES
+    from handler.sources.catalog.messages import MESSAGES
 
     return next((shape for shape in MESSAGES if shape.is_one(record)), None)
 

@@ -7,17 +7,9 @@ from urllib.parse import unquote_plus
 
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
-from handler.sources.catalog_events import (
-    ANOMALY,
-    COMPLIANCE,
-    HEALTH_OF_BEANSTALK,
-    MAIL,
-    STATES_OF_STACK,
-    resource_state,
-    stack_name,
-    stack_of,
-)
-from handler.sources.row import Fields, Row, Shape, Verdict
+from handler.sources.catalog.events import ANOMALY, COMPLIANCE, HEALTH_OF_BEANSTALK, MAIL, STATES_OF_STACK
+from handler.sources.catalog.row import Fields, Row, Shape, Verdict
+from handler.sources.catalog.states import resource_state, stack_name, stack_of
 
 _LINE = r"^([A-Za-z][A-Za-z ]{0,40}):[ \t]*(\S[^\n]*)$"
 _ASSIGNMENT = r"^(\w{1,40})='([^\n]*)'$"

@@ -2,7 +2,7 @@
 
 A message is the webhook's JSON, the same damaged or cut, or the text of a default template. All are brought into the
 webhook's shape first: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. What a template of
-somebody's own made is read by `alertmanager_custom`.
+somebody's own made is read by `custom`.
 """
 
 import json
@@ -17,8 +17,8 @@ from handler.alert import Alert, Ignored, Image, Link, Status
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources import alertmanager_custom, alertmanager_json, alertmanager_text
-from handler.sources.prometheus import fingerprint_of, is_fingerprint
+from handler.sources.alertmanager import custom, damaged, text
+from handler.sources.alertmanager.fingerprint import fingerprint_of, is_fingerprint
 from handler.validation import Instant, Model, Text, parse_model, parse_text
 
 ORIGIN = "alertmanager"
@@ -95,19 +95,19 @@ def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
             return _of_state(payload, state, body, record)
         case {"state": str(state), "ruleName": _} as payload:
             return _of_state(payload, state, payload.get("message"), record)
-        case str(text) if text.lstrip().startswith("{"):
-            return _of_webhook(*alertmanager_json.read(text), record)
-        case str(text):
-            return _of_text(text, record)
+        case str(written) if written.lstrip().startswith("{"):
+            return _of_webhook(*damaged.read(written), record)
+        case str(written):
+            return _of_text(written, record)
         case payload:
             return _of_webhook(payload, True, record)
 
 
-def _of_text(text: str, record: Record, status: Status | None = None) -> list[Alert | Ignored | InvalidAlertError]:
-    message, is_whole = alertmanager_text.read(text, record.subject)
+def _of_text(written: str, record: Record, status: Status | None = None) -> list[Alert | Ignored | InvalidAlertError]:
+    message, is_whole = text.read(written, record.subject)
     if message["alerts"]:
         return _of_webhook({"status": str(status or ""), **message}, is_whole, record)
-    return [*alertmanager_custom.read(text, record, status)]
+    return [*custom.read(written, record, status)]
 
 
 def _of_state(
@@ -121,11 +121,11 @@ def _of_state(
     inner = parse_text(body) if isinstance(body, str) else body
     if isinstance(inner, dict) and isinstance(inner.get("alerts"), list):
         return _of_webhook(inner, True, record)
-    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False) if body else ""
-    message, is_whole = alertmanager_text.read(text, record.subject)
+    written = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False) if body else ""
+    message, is_whole = text.read(written, record.subject)
     if message["alerts"]:
         return _of_webhook({"status": str(status), **message}, is_whole, record)
-    return [alertmanager_custom.from_state(payload, record, status, text)]
+    return [custom.from_state(payload, record, status, written)]
 
 
 def _of_webhook(payload: Any, is_whole: bool, record: Record) -> list[Alert | Ignored | InvalidAlertError]:

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from handler.sources.prometheus import is_fingerprint
+from handler.sources.alertmanager.fingerprint import is_fingerprint
 from handler.validation import parse_text
 
 _ENTRY_KEYS = "status|labels|annotations|startsAt|endsAt|generatorURL|fingerprint"

@@ -4,81 +4,28 @@ Shapes and states are those of the services' own documentation, which
 https://docs.aws.amazon.com/eventbridge/latest/ref/event-delivery-level.html lists.
 """
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from handler.pagerduty.severity import Severity
-from handler.sources.row import Fields, Row, Verdict
+from handler.sources.catalog.row import Row, Verdict
+from handler.sources.catalog.states import (
+    access_state,
+    beanstalk_state,
+    config_state,
+    dms_state,
+    resource_state,
+    scan_state,
+    stack_name,
+    stack_of,
+)
 
 CRITICAL, ERROR, WARNING, INFO = Severity.CRITICAL, Severity.ERROR, Severity.WARNING, Severity.INFO
-_STACK_ID = r"(arn:[^/]{1,200}:stack/[^/]{1,200})"
-_TRANSITION = r"health has transitioned from (\w{1,20}) to (\w{1,20})"
-_DMS_FINISHED = ("FINISHED", " NORMAL", "STOPPED_AFTER", "STOPPED_AT")
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
-
-
-def _at(fields: Mapping[str, Any], *path: str) -> str:
-    value: Any = fields
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-def dms_state(fields: Fields) -> str:
-    """Return the type of a DMS event; of a task that stopped because it was done, `FINISHED`."""
-    kind, said = _at(fields, "eventType"), _at(fields, "detailMessage").upper()
-    is_done = kind.endswith("_STOPPED") and any(word in said for word in _DMS_FINISHED)
-    return "FINISHED" if is_done else kind
-
-
-def beanstalk_state(fields: Fields) -> str:
-    """Return the health in an Elastic Beanstalk message, or what its words say of any other event."""
-    said = _at(fields, "Message")
-    health = re.search(_TRANSITION, said[:1000])
-    if health:
-        return health[2]
-    lower = f"{said} {_at(fields, 'Status')}"[:1000].lower()
-    if any(word in lower for word in ("fail", "error", "unsuccessful", "abort", "unable")):
-        return "Failed"
-    is_deployed = any(word in lower for word in ("was deployed", "completed successfully", "update successful"))
-    return "Deployed" if is_deployed else "Information"
-
-
-def config_state(fields: Fields) -> str:
-    """Return whether a resource complies; of one that is gone, `COMPLIANT`."""
-    result = fields.get("newEvaluationResult", ...)
-    return "COMPLIANT" if result is None else _at(fields, "newEvaluationResult", "complianceType")
-
-
-def scan_state(fields: Fields) -> str:
-    """Return how the scan of an image ended, and whether it found anything serious."""
-    status, counts = _at(fields, "scan-status"), fields.get("finding-severity-counts")
-    if status.upper() != "COMPLETE" or not isinstance(counts, dict):
-        return status
-    return next((name for name in ("CRITICAL", "HIGH") if counts.get(name)), "CLEAN")
-
-
-def stack_of(fields: Fields) -> str:
-    """Return a stack's ARN without the part that is new whenever it is created again."""
-    text = _at(fields, "stack-id") or _at(fields, "StackId")
-    found = re.match(_STACK_ID, text)
-    return found[1] if found else text
-
-
-def stack_name(fields: Fields) -> str:
-    """Return a stack's name."""
-    return _at(fields, "StackName") or stack_of(fields).rpartition("/")[2]
-
-
-def resource_state(fields: Fields) -> str:
-    """Return the state of a resource in a stack: only that one failed says something about the stack."""
-    status = _at(fields, "status-details", "status") or _at(fields, "ResourceStatus")
-    return status if status.endswith("_FAILED") else "RESOURCE_PROGRESS"
 
 
 def _service(origin: str, service: str, source: str = "") -> Mapping[str, Any]:
@@ -648,7 +595,7 @@ EVENTS: dict[str, Row] = {
         "Access Analyzer finding",
         id=("id",),
         place="resource",
-        state=lambda fields: "resolved" if fields.get("isDeleted") is True else _at(fields, "status"),
+        state=access_state,
         bad=_words("ACTIVE"),
         good=_words("RESOLVED ARCHIVED"),
         reasons=("{resourceType} can be reached from outside", "public: {isPublic}", "by {principal.AWS}"),

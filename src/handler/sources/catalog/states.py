@@ -1,0 +1,75 @@
+"""Finds the state or the name of a thing where no path of a row leads to it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from handler.sources.catalog.row import Fields
+
+_STACK_ID = r"(arn:[^/]{1,200}:stack/[^/]{1,200})"
+_TRANSITION = r"health has transitioned from (\w{1,20}) to (\w{1,20})"
+_DMS_FINISHED = ("FINISHED", " NORMAL", "STOPPED_AFTER", "STOPPED_AT")
+
+
+def _at(fields: Mapping[str, Any], *path: str) -> str:
+    value: Any = fields
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def dms_state(fields: Fields) -> str:
+    """Return the type of a DMS event; of a task that stopped because it was done, `FINISHED`."""
+    kind, said = _at(fields, "eventType"), _at(fields, "detailMessage").upper()
+    is_done = kind.endswith("_STOPPED") and any(word in said for word in _DMS_FINISHED)
+    return "FINISHED" if is_done else kind
+
+
+def beanstalk_state(fields: Fields) -> str:
+    """Return the health in an Elastic Beanstalk message, or what its words say of any other event."""
+    said = _at(fields, "Message")
+    health = re.search(_TRANSITION, said[:1000])
+    if health:
+        return health[2]
+    lower = f"{said} {_at(fields, 'Status')}"[:1000].lower()
+    if any(word in lower for word in ("fail", "error", "unsuccessful", "abort", "unable")):
+        return "Failed"
+    is_deployed = any(word in lower for word in ("was deployed", "completed successfully", "update successful"))
+    return "Deployed" if is_deployed else "Information"
+
+
+def config_state(fields: Fields) -> str:
+    """Return whether a resource complies; of one that is gone, `COMPLIANT`."""
+    result = fields.get("newEvaluationResult", ...)
+    return "COMPLIANT" if result is None else _at(fields, "newEvaluationResult", "complianceType")
+
+
+def access_state(fields: Fields) -> str:
+    """Return the state of Access Analyzer's finding; of one that is deleted, `RESOLVED`."""
+    return "RESOLVED" if fields.get("isDeleted") is True else _at(fields, "status")
+
+
+def scan_state(fields: Fields) -> str:
+    """Return how the scan of an image ended, and whether it found anything serious."""
+    status, counts = _at(fields, "scan-status"), fields.get("finding-severity-counts")
+    if status.upper() != "COMPLETE" or not isinstance(counts, dict):
+        return status
+    return next((name for name in ("CRITICAL", "HIGH") if counts.get(name)), "CLEAN")
+
+
+def stack_of(fields: Fields) -> str:
+    """Return a stack's ARN without the part that is new whenever it is created again."""
+    text = _at(fields, "stack-id") or _at(fields, "StackId")
+    found = re.match(_STACK_ID, text)
+    return found[1] if found else text
+
+
+def stack_name(fields: Fields) -> str:
+    """Return a stack's name."""
+    return _at(fields, "StackName") or stack_of(fields).rpartition("/")[2]
+
+
+def resource_state(fields: Fields) -> str:
+    """Return the state of a resource in a stack: only that one failed says something about the stack."""
+    status = _at(fields, "status-details", "status") or _at(fields, "ResourceStatus")
+    return status if status.endswith("_FAILED") else "RESOURCE_PROGRESS"
