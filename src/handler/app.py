@@ -71,9 +71,23 @@ class InternalError(PublishError):
     reason = PublisherErrorReason.INTERNAL
 
 
+UNLOGGED = {
+    "location",
+    "timestamp",
+    "xray_trace_id",
+    "cold_start",
+    "function_name",
+    "function_memory_size",
+    "function_arn",
+}
+"""What Powertools adds to each line, and the log group, CloudWatch's own timestamp or Lambda's REPORT line says too.
+CloudWatch Logs bills bytes."""
+
+
 def serialize(line: dict[str, Any]) -> str:
     """Return a log line as JSON; a routing key that a library put into its error is redacted."""
-    return parts.publisher.targets.redact(json.dumps(line, default=str, separators=(",", ":")))
+    kept = {name: value for name, value in line.items() if name not in UNLOGGED}
+    return parts.publisher.targets.redact(json.dumps(kept, default=str, separators=(",", ":")))
 
 
 logger = Logger(service=SERVICE, json_serializer=serialize)

@@ -1,18 +1,18 @@
 """The metrics: every name and dimension there is, and one place that fills them from how deliveries ended.
 
-Put together by Powertools in CloudWatch's Embedded Metric Format, one blob for each set of dimensions: adding a
-dimension to a blob that is being filled would relabel everything in it. Blobs that do not contradict each other share a
-line.
+Written in CloudWatch's Embedded Metric Format, in as few lines as can hold them: CloudWatch Logs bills bytes, and most
+of a line is its frame.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 import json
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Any
-
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handler.alert import Ignored
 from handler.errors import PublishError
@@ -30,9 +30,8 @@ from handler.report import Health, Report
 NAMESPACE = "PagerDutyPublisher"
 SERVICE = "pagerduty-publisher"
 CACHE_NAME = "dedup_keys"
-MAX_VALUES = 99
-"""Of one metric in one blob. CloudWatch takes 100, at which Powertools would print the blob by itself:
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+MAX_VALUES = 100
+"""Of one metric in one line; CloudWatch ignores a longer list."""
 
 
 class Metric(StrEnum):
@@ -59,8 +58,9 @@ class Metric(StrEnum):
 
 
 class Dimension(StrEnum):
-    """The dimensions' names, besides `service`."""
+    """The dimensions' names. Every metric has `service`."""
 
+    SERVICE = "service"
     EVENT_TYPE = "event_type"
     ERROR_TYPE = "error_type"
     STATUS_CODE = "status_code"
@@ -71,10 +71,8 @@ class Dimension(StrEnum):
     FUNCTION_NAME = "function_name"
 
 
-UNITS = dict.fromkeys(
-    (Metric.API_REQUEST_DURATION, Metric.TIME_TO_PAGE, Metric.TIME_WAITING, Metric.OLDEST_WAITING),
-    MetricUnit.Milliseconds,
-)
+IN_MILLISECONDS = {Metric.API_REQUEST_DURATION, Metric.TIME_TO_PAGE, Metric.TIME_WAITING, Metric.OLDEST_WAITING}
+"""All others are counts."""
 
 type _Labels = tuple[tuple[Dimension, str], ...]
 
@@ -88,7 +86,7 @@ class MetricsRecorder:
     def add(self, metric: Metric, value: float, **labels: str) -> None:
         """Add one value; the labels' names are those of `Dimension`."""
         key = tuple((Dimension(name), label) for name, label in sorted(labels.items()))
-        self._values[key][metric].append(value)
+        self._values[key][metric].append(round(value, 1) if metric in IN_MILLISECONDS else value)
 
     def add_if(self, metric: Metric, is_so: bool) -> None:
         """Count one where something is so."""
@@ -149,39 +147,49 @@ class MetricsRecorder:
             self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
 
     def flush(self) -> None:
-        """Write everything to standard output, in as few lines as can hold it, and forget it."""
+        """Write everything to standard output, and forget it."""
         values, self._values = self._values, defaultdict(lambda: defaultdict(list))
-        blobs: list[Mapping[str, Any]] = []
-        for labels, metrics in values.items():
-            longest = max(len(numbers) for numbers in metrics.values())
-            for start in range(0, longest, MAX_VALUES):
-                blob = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-                for name, label in labels:
-                    blob.add_dimension(str(name), label)
-                for metric, numbers in metrics.items():
-                    for number in numbers[start : start + MAX_VALUES]:
-                        blob.add_metric(str(metric), UNITS.get(metric, MetricUnit.Count), number)
-                blobs.append({**blob.serialize_metric_set()})
-        for line in merged(blobs):
-            sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+        if values:
+            now = round(time.time() * 1000)
+            sys.stdout.writelines(f"{json.dumps(line, separators=(',', ':'))}\n" for line in _lines(values, now))
 
 
-def merged(blobs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return lines that say the same as these blobs: each has the directives of several.
-
-    In one line, a dimension has one value, and no metric is there twice. CloudWatch Logs bills
-    bytes, and half of a blob is its frame.
-    """
+def _lines(values: Mapping[_Labels, Mapping[Metric, Sequence[float]]], now: int) -> Sequence[Mapping[str, Any]]:
+    """Return lines with these values. In a line, a dimension has one value, and no metric is there twice."""
     lines: list[dict[str, Any]] = []
-    for blob in blobs:
-        members = {name: value for name, value in blob.items() if name != "_aws"}
-        for line in lines:
-            if all(
-                name not in line or (line[name] == value and isinstance(value, str)) for name, value in members.items()
-            ):
-                line.update(members)
-                line["_aws"]["CloudWatchMetrics"] += blob["_aws"]["CloudWatchMetrics"]
-                break
-        else:
-            lines.append({"_aws": {**blob["_aws"]}, **members})
+    for labels, part in _parts(values):
+        line = next((line for line in lines if _fits(line, labels, part)), None)
+        if line is None:
+            line = {"_aws": {"Timestamp": now, "CloudWatchMetrics": []}, Dimension.SERVICE: SERVICE}
+            lines.append(line)
+        line["_aws"]["CloudWatchMetrics"].append(_directive(tuple(name for name, _ in labels), tuple(part)))
+        line.update(labels)
+        line.update(part)
     return lines
+
+
+def _parts(
+    values: Mapping[_Labels, Mapping[Metric, Sequence[float]]],
+) -> Iterator[tuple[_Labels, dict[str, Sequence[float]]]]:
+    """Return the values in parts that a line can hold."""
+    for labels, metrics in values.items():
+        longest = max(map(len, metrics.values()))
+        for start in range(0, longest, MAX_VALUES):
+            part = {str(metric): numbers[start : start + MAX_VALUES] for metric, numbers in metrics.items()}
+            yield labels, {metric: numbers for metric, numbers in part.items() if numbers}
+
+
+def _fits(line: Mapping[str, Any], labels: _Labels, metrics: Mapping[str, Any]) -> bool:
+    return all(line.get(name, label) == label for name, label in labels) and line.keys().isdisjoint(metrics)
+
+
+@cache
+def _directive(names: tuple[Dimension, ...], metrics: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return what tells CloudWatch which members of a line are metrics, with which dimensions."""
+    return {
+        "Namespace": NAMESPACE,
+        "Dimensions": [[*names, Dimension.SERVICE]],
+        "Metrics": [
+            {"Name": metric, "Unit": "Milliseconds" if metric in IN_MILLISECONDS else "Count"} for metric in metrics
+        ],
+    }

@@ -34,7 +34,8 @@ class Expected:
         )
 
 
-MAX_LOG_BYTES = 1500
+MAX_LOG_BYTES = {"trigger": 1280, "duplicate": 740, "resolve": 1130, "deferred by our limit": 910}
+"""Of what the function prints; with the alert of the benchmarks. Before, a trigger took 1,823."""
 EXPECTED = {
     # targets; claim, permit refused, first permit of its half second, settle
     "trigger, of a new environment": Expected(puts=2, updates=2, secrets=1, requests=1),
@@ -88,12 +89,12 @@ def test_no_connection_is_made_anew_for_an_invocation(function: Function) -> Non
     assert function.counted.connections == dynamodb + secrets_manager + pagerduty
 
 
-def test_a_page_writes_two_lines_of_log(function: Function) -> None:
+@pytest.mark.parametrize("kind", MAX_LOG_BYTES)
+def test_a_delivery_writes_two_short_lines_of_log(kind: str) -> None:
     """One for people and one with all metrics: CloudWatch Logs bills each byte, and 26 more for each line."""
-    function.warm_up()
-    calls = function.invoke(native("alert"))
+    calls = KINDS[kind]()
     assert calls.log_lines == 2
-    assert calls.log_bytes <= MAX_LOG_BYTES
+    assert calls.log_bytes <= MAX_LOG_BYTES[kind]
 
 
 def test_a_delivery_fits_into_one_write_unit(function: Function) -> None:
