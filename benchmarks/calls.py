@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import ssl
 import sys
 import time
 from collections import Counter
@@ -165,11 +166,15 @@ class Function:
 
     def invoke(self, *alerts: Any) -> Calls:
         """Invoke it with these alerts in one message each and return what that used."""
+        return self.handle(over_sns(*alerts))
+
+    def handle(self, event: Any) -> Calls:
+        """Invoke it with an event and return what that used."""
         self.counted.forget()
         printed = io.StringIO()
         with redirect_stdout(printed):
             self.app.logger.registered_handler.stream = printed  # Powertools keeps that of the first import
-            self.app.lambda_handler(over_sns(*alerts), Context())
+            self.app.lambda_handler(event, Context())
         lines = printed.getvalue()
         return Calls(
             aws=dict(self.counted.aws),
@@ -196,11 +201,11 @@ def _metrics(lines: str) -> Iterator[str]:
 
 
 @contextmanager
-def fresh_function(**settings: str) -> Iterator[Function]:
-    """Import the function anew, on clients of its own, with these settings."""
+def fresh_function(tls: ssl.SSLContext | None = None, **settings: str) -> Iterator[Function]:
+    """Import the function anew, on clients of its own, with these settings; over TLS with a server's context."""
     clock = Clock(float(int(time.time())))
     counted = Counted(clock)
-    with serve(counted.answer, counted.count_connection) as endpoint:
+    with serve(counted.answer, counted.count_connection, tls) as endpoint:
         environment = {
             **aws_environment(endpoint),
             "AWS_LAMBDA_FUNCTION_NAME": "publisher",

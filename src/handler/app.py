@@ -38,6 +38,7 @@ from handler.messages import WakeUp
 from handler.metrics import SERVICE, MetricsRecorder
 from handler.outcome import Deferred, Rejected
 from handler.pagerduty.client import Attempt, PagerDutyClient
+from handler.pagerduty.connections import make_pool
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
@@ -45,8 +46,11 @@ from handler.rounds import Rounds
 from handler.settings import Settings
 from handler.targets.secrets import SecretsByPrefix, Targets
 
-CONCURRENT_DELIVERIES = 10
-"""Of the alerts of one message: as many as there are connections to each service, and to PagerDuty."""
+CONCURRENT_DELIVERIES = 30
+"""Of the alerts of one message, and of a drainer's batch: as many as there are connections to PagerDuty, for whose
+answers they wait most of the time."""
+CONNECTIONS = 8
+"""To each service of AWS, whose answers take a tenth as long."""
 CONCURRENT_DRAINS = 10
 """Routing keys that one invocation drains at a time."""
 GIVE_UP_AFTER_SECONDS = 86400.0
@@ -56,7 +60,7 @@ AWS_CLIENT_CONFIG = Config(
     connect_timeout=2,
     read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 3},
-    max_pool_connections=CONCURRENT_DELIVERIES,
+    max_pool_connections=CONNECTIONS,
     # botocore would put its own together, and check the parameters of calls that are the same every time, at each call
     user_agent=SERVICE,
     parameter_validation=False,
@@ -161,11 +165,11 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         base_url=settings.PAGERDUTY_BASE_URL,
         timeout_seconds=settings.PAGERDUTY_TIMEOUT,
         max_retries=settings.PAGERDUTY_MAX_RETRIES,
-        proxy_url=settings.proxy_url,
+        pool=make_pool(settings.proxy_url, CONCURRENT_DELIVERIES),
         clock=time.time,
         on_attempt=on_attempt if settings.LOG_LEVEL == "DEBUG" else None,
     )
-    items = Table(dynamodb, settings.DEDUP_TABLE_NAME, time.time)
+    items = Table(dynamodb, settings.DEDUP_TABLE_NAME, time.time, CONNECTIONS)
     table = DedupTable(items, Keeping(ttl_ms=round(settings.PAGERDUTY_CACHE_TTL * 1000)))
     limiter = RateLimiter(items, settings.PAGERDUTY_RATE_LIMIT)
     targets = Targets(

@@ -1,12 +1,16 @@
 """How many calls each kind of delivery makes: what AWS bills, and what a storm multiplies."""
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from benchmarks.calls import KINDS, Calls, Function, fresh_function
-from benchmarks.messages import native
+from benchmarks.messages import native, with_alerts
+from benchmarks.tls import authority
+from handler.pagerduty.connections import tls_context
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,28 @@ def test_a_delivery_writes_two_short_lines_of_log(kind: str) -> None:
     calls = KINDS[kind]()
     assert calls.log_lines == 2
     assert calls.log_bytes <= MAX_LOG_BYTES[kind]
+
+
+def test_authorities_are_loaded_once_for_pagerduty_and_a_few_times_for_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 20 ms of CPU each time; botocore does it for every connection, so that these are bounded."""
+    loaded: list[ssl.SSLContext] = []
+    load = ssl.SSLContext.load_verify_locations
+    tls_context.cache_clear()
+    with authority() as trusted, monkeypatch.context() as patched:
+
+        def count(context: ssl.SSLContext, *of: Any, **given: Any) -> None:
+            loaded.append(context)
+            load(context, *(of or ([] if given else [trusted.bundle])), **given)
+
+        patched.setattr(ssl.SSLContext, "load_verify_locations", count)
+        patched.setattr(ssl.SSLContext, "load_default_certs", lambda context: count(context))
+        with fresh_function(trusted.server_context(), **trusted.environment()) as function:
+            calls = function.handle(with_alerts(60, "alert"))
+            assert calls.pagerduty == 60
+            dynamodb, secrets_manager, pagerduty = function.app.CONNECTIONS, 1, 1
+            assert len(loaded) <= dynamodb + secrets_manager + pagerduty
+            assert function.counted.connections <= dynamodb + secrets_manager + function.app.CONCURRENT_DELIVERIES
+    tls_context.cache_clear()
 
 
 def test_a_delivery_fits_into_one_write_unit(function: Function) -> None:

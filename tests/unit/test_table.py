@@ -1,8 +1,10 @@
 """The dedup table: records as items, written whole and only if nobody else changed them meanwhile."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from threading import Barrier, Lock
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
@@ -10,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.alert import Status
-from handler.delivery.dynamodb import OUT_SECONDS
-from handler.delivery.record import DAY_MS, Order, Record, Waiting
+from handler.delivery.dynamodb import OUT_SECONDS, Table
+from handler.delivery.record import DAY_MS, Keeping, Order, Record, Waiting
 from handler.delivery.table import (
     MAX_PAGES,
     MAX_ROUNDS,
@@ -154,6 +156,28 @@ def test_the_item_of_a_delivery_that_waits() -> None:
         "body": b"the alert",
         "expires_at": NOW // 1000,
     }
+
+
+def test_a_bound_on_calls_is_kept() -> None:
+    """Of four threads at most two are with DynamoDB at a time; both are there at once."""
+    both, counted, most = Barrier(2), Lock(), 0
+    now = 0
+
+    class Slow(FakeDynamoDB):
+        def put_item(self, **request: Any) -> Any:
+            nonlocal now, most
+            with counted:
+                now += 1
+                most = max(most, now)
+            both.wait(10)
+            with counted:
+                now -= 1
+            return super().put_item(**request)
+
+    table = DedupTable(Table(cast(Any, Slow(TABLE)), TABLE, Clock(), 2), Keeping(ttl_ms=DAY_MS))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: table.change(f"a#{number}", become(FIRING), NOW), range(4)))
+    assert most == 2
 
 
 def test_what_does_not_wait_is_not_in_the_index() -> None:

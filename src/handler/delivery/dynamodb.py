@@ -5,7 +5,8 @@ records does not pay again for each of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
@@ -40,21 +41,29 @@ class Table:
         client: a DynamoDB client.
         name: the table's name.
         clock: epoch seconds.
+        connections: at most so many calls at a time, and so many connections; None for no such bound. botocore loads
+            the certificate authorities again for each connection, some 20 ms of CPU.
     """
 
-    def __init__(self, client: "DynamoDBClient", name: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", name: str, clock: Callable[[], float], connections: int | None = None
+    ) -> None:
         self.client = client
         self.name = name
         self._clock = clock
+        self._turns: AbstractContextManager[Any] = BoundedSemaphore(connections) if connections else nullcontext()
         self._out_until = 0.0
 
     @contextmanager
     def calls(self) -> Iterator["DynamoDBClient"]:
         """Yield the client; translate what it raises."""
-        if self._clock() < self._out_until:
-            raise TableUnavailableError(f"DynamoDB table {self.name}: a call hung a moment ago; not asked again yet")
         try:
-            yield self.client
+            with self._turns:
+                if self._clock() < self._out_until:
+                    raise TableUnavailableError(
+                        f"DynamoDB table {self.name}: a call hung a moment ago; not asked again yet"
+                    )
+                yield self.client
         except ClientError as error:
             raise _table_error(self.name, error.response["Error"].get("Code", "")) from error
         except BotoCoreError as error:
