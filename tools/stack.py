@@ -112,7 +112,7 @@ def find_stack(connect: Connect, name: str) -> Stack:
 def read_targets(connect: Connect, stack: Stack) -> TargetSet:
     """Read the stack's targets with the caller's own permissions."""
     provider = SecretsByPrefix(connect("secretsmanager"))
-    return parse_targets(provider._get_multiple(stack.target_prefix), stack.base_url)
+    return parse_targets(provider.read(stack.target_prefix), stack.base_url)
 
 
 def seconds_of(text: str) -> int:

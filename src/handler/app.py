@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
+from botocore.session import get_session
 
 from handler import envelope, health, preparation, sources
 from handler.delivery import drainer
@@ -45,6 +45,11 @@ from handler.report import Report
 from handler.rounds import Rounds
 from handler.settings import Settings
 from handler.targets.secrets import SecretsByPrefix, Targets
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_secretsmanager.client import SecretsManagerClient
+    from mypy_boto3_sqs.client import SQSClient
 
 CONCURRENT_DELIVERIES = 30
 """Of the alerts of one message, and of a drainer's batch: as many as there are connections to PagerDuty, for whose
@@ -157,9 +162,11 @@ class Parts:
 
 def wire(settings: Settings, function_name: str = "") -> Parts:
     """Make everything once for the life of the execution environment."""
-    dynamodb = boto3.client("dynamodb", config=AWS_CLIENT_CONFIG)
-    sqs = boto3.client("sqs", config=AWS_CLIENT_CONFIG)
-    secrets = boto3.client("secretsmanager", config=AWS_CLIENT_CONFIG)
+    # boto3 would import the transfer manager of S3, and multiprocessing, before it did the same
+    make_client: Callable[[str], Any] = partial(get_session().create_client, config=AWS_CLIENT_CONFIG)
+    dynamodb: DynamoDBClient = make_client("dynamodb")
+    sqs: SQSClient = make_client("sqs")
+    secrets: SecretsManagerClient = make_client("secretsmanager")
     on_attempt = show_attempt_with_body if settings.LOG_BODIES == "ENABLED" else show_attempt
     client = PagerDutyClient(
         base_url=settings.PAGERDUTY_BASE_URL,
@@ -227,7 +234,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
     rounds = Rounds(
         settings,
         function_name,
-        make_client=partial(boto3.client, config=AWS_CLIENT_CONFIG),
+        make_client=make_client,
         targets=targets,
         publish=lambda record, deadline: handle(record, deadline),
         report=logger.error,

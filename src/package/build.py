@@ -36,9 +36,14 @@ _NEVER_IMPORTED = (
     "annotated_types/test_cases.py",
     "boto3/data",  # of resources; the function makes clients alone
     "boto3/examples",
-    "aws_lambda_powertools/event_handler/openapi/swagger_ui",
-    "aws_lambda_powertools/utilities/auth_alpha",
-    "aws_lambda_powertools/utilities/kafka",
+    "aws_lambda_powertools/event_handler",
+    *(
+        f"aws_lambda_powertools/utilities/{name}"
+        for name in (
+            *("auth_alpha", "circuit_breaker", "data_masking", "feature_flags", "idempotency", "kafka", "parameters"),
+            *("streaming", "validation"),
+        )
+    ),
     "pydantic/mypy.py",
     "pydantic/v1",  # pydantic imports it to warn of its models alone
 )

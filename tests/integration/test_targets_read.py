@@ -36,7 +36,7 @@ def test_secrets_are_found_by_prefix_and_tag(secrets: Any, prefix: str) -> None:
         (f"other-{prefix}three", TAGGED),
     ]:
         secrets.create_secret(Name=name, SecretString=target_secret(name.rpartition("/")[2]), Tags=tags)
-    found = SecretsByPrefix(secrets).get_multiple(prefix)
+    found = SecretsByPrefix(secrets).read(prefix)
     assert found == {f"{prefix}{name}": target_secret(name) for name in ("one", "two")}
 
 

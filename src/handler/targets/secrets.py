@@ -8,8 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from aws_lambda_powertools.utilities.parameters.base import BaseProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from handler.errors import InvalidTargetError, PublishError, TargetsUnavailableError
 from handler.pagerduty.client import PAGERDUTY_DOMAIN, REDACTED
@@ -28,21 +27,17 @@ _AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
 """Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
 
 
-class SecretsByPrefix(BaseProvider):
-    """Powertools' cache over one read of all secrets that carry the tag under a name prefix."""
+class SecretsByPrefix:
+    """All secrets that carry the tag, under a name prefix."""
 
     def __init__(self, client: "SecretsManagerClient") -> None:
-        super().__init__(client=client)  # type: ignore[no-untyped-call]
         self._client = client
 
-    def _get(self, name: str, **sdk_options: Any) -> str:
-        return self._client.get_secret_value(SecretId=name, **sdk_options)["SecretString"]
-
-    def _get_multiple(self, path: str, **sdk_options: Any) -> dict[str, str]:
-        """Return the secrets' texts by name; one that could not be read has an empty text."""
+    def read(self, prefix: str) -> dict[str, str]:
+        """Return the secrets' texts by name; one that could not be read has an empty text. Raises botocore's errors."""
         secrets: dict[str, str] = {}
         filters = [
-            {"Key": "name", "Values": [path]},
+            {"Key": "name", "Values": [prefix]},
             {"Key": "tag-key", "Values": [TAG]},
             {"Key": "tag-value", "Values": ["true"]},
         ]
@@ -53,7 +48,7 @@ class SecretsByPrefix(BaseProvider):
             for error in page.get("Errors", []):
                 secrets.setdefault(_name_of(error.get("SecretId", "")), "")
             if not (token := page.get("NextToken")):
-                return {name: text for name, text in secrets.items() if name.startswith(path)}
+                return {name: text for name, text in secrets.items() if name.startswith(prefix)}
             more = {"NextToken": token}
 
 
@@ -67,7 +62,7 @@ class Targets:
     """The targets, kept for five minutes; the last known ones serve while Secrets Manager is down.
 
     Args:
-        provider: reads the secrets.
+        secrets: reads the secrets.
         prefix: under which names they are.
         base_url: the one URL besides PagerDuty's own that a target may name.
         clock: epoch seconds.
@@ -76,21 +71,21 @@ class Targets:
 
     def __init__(
         self,
-        provider: BaseProvider,
+        secrets: SecretsByPrefix,
         *,
         prefix: str,
         base_url: str,
         clock: Callable[[], float],
         report: Callable[[PublishError], None],
     ) -> None:
-        self._provider = provider
+        self._source = secrets
         self._prefix = prefix
         self._base_url = base_url
         self._clock = clock
         self._report = report
-        self._secrets: Mapping[str, str] | None = None
         self._texts: Mapping[str, str] = {}
         self._set = TargetSet()
+        self._fresh_until = 0.0
         self._retry_at = 0.0
         self._lock = Lock()
 
@@ -119,24 +114,22 @@ class Targets:
         return text
 
     def _read(self, *, anew: bool) -> TargetSet:
-        if self._secrets and not anew and self._clock() < self._retry_at:
+        now = self._clock()
+        if not anew and now < (self._fresh_until if self._set.targets else self._retry_at):
             return self._set
         try:
-            secrets = self._provider.get_multiple(
-                self._prefix, max_age=MAX_AGE_SECONDS, force_fetch=anew or not self._set.targets
-            )
-        except GetParameterError as error:
+            secrets = self._source.read(self._prefix)
+        except (BotoCoreError, ClientError) as error:
             unavailable = TargetsUnavailableError(
                 f"Secrets Manager: secrets under {self._prefix} could not be read: {error}"
             )
-            if not self._secrets:
+            if not self._texts:
                 raise unavailable from error
             self._report(unavailable)
-            self._retry_at = self._clock() + RETRY_SECONDS
+            self._fresh_until = self._retry_at = now + RETRY_SECONDS
             return replace(self._set, problems=(*self._set.problems, unavailable))
-        if secrets is not self._secrets:
-            self._secrets = secrets  # type: ignore[assignment]
-            self._replace(secrets)  # type: ignore[arg-type]
+        self._fresh_until = now + MAX_AGE_SECONDS
+        self._replace(secrets)
         return self._set
 
     def _replace(self, secrets: Mapping[str, str]) -> None:
