@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from handler.outcome import SkipReason
@@ -125,8 +125,7 @@ def _host(url: str) -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """What a source understood and that needs nothing sent.
 
     Attributes:
@@ -146,8 +145,7 @@ class WhenUndetermined(StrEnum):
     RESOLVE = "resolve"
 
 
-@dataclass(frozen=True, slots=True)
-class Undetermined:
+class Undetermined(NamedTuple):
     """An alert of which the source cannot tell whether it fires; the alert's own status says nothing."""
 
     alert: Alert

@@ -1,7 +1,7 @@
 """How a delivery ended, with a reason from a closed set: what log lines, metrics and the answer are made of."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from handler.pagerduty.errors import PublishError
 
@@ -36,8 +36,7 @@ class DeferReason(StrEnum):
     TABLE_UNAVAILABLE = "table_unavailable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(NamedTuple):
     """PagerDuty accepted the event.
 
     Attributes:
@@ -48,15 +47,13 @@ class Accepted:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skipped(NamedTuple):
     """Nothing had to be sent."""
 
     reason: SkipReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deferred:
+class Deferred(NamedTuple):
     """Not delivered yet.
 
     Attributes:
@@ -71,8 +68,7 @@ class Deferred:
     error: PublishError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejected(NamedTuple):
     """Goes to the dead-letter queue: no retry can mend it."""
 
     error: PublishError

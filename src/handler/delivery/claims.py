@@ -6,8 +6,8 @@ arrives after a settled resolve pages. A message whose id the record has seen fo
 its time. When in doubt, the answer pages.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from handler.alert import Status
 from handler.delivery.record import Observation, Order, Record, compare
@@ -40,8 +40,7 @@ SKIPS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A verdict, and the order of the delivery among those that wait.
 
     Attributes:

@@ -8,9 +8,9 @@ below 1 KB: a larger one takes 500 writes a second instead of 1,000.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -72,8 +72,7 @@ class NoPermitError(RateLimitExceededError):
         return NoPermitError(self.refusal, self.retry_after_seconds, is_drained=self.is_drained)
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """The right to make one request.
 
     Attributes:

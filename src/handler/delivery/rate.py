@@ -8,6 +8,7 @@ limit, and nearly all of it can be used.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor
+from typing import NamedTuple
 
 WINDOW_MS = 60_000
 """PagerDuty limits requests in a rolling minute: https://developer.pagerduty.com/docs/events-api-v2-overview"""
@@ -24,8 +25,7 @@ _HEAD_ROOM = 12
 """One permit in so many is kept for critical triggers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """How many permits there are in a period.
 
     Attributes:

@@ -14,6 +14,7 @@ Times are epoch milliseconds.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from handler.alert import Status
 
@@ -158,8 +159,7 @@ class Record:
         return self.delivered_at is None
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(NamedTuple):
     """How long records are kept, in milliseconds after their last change."""
 
     ttl_ms: int

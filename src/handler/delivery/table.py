@@ -4,9 +4,9 @@ Decides nothing itself: `claims` decides, and `record` says how a record changes
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from handler.alert import Status
@@ -31,8 +31,7 @@ _IDS = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """An entry of the index: a delivery that waits, or waited a moment ago."""
 
     order: Order
@@ -45,8 +44,7 @@ class Place:
         return self.identity.partition("#")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What became of a change.
 
     Attributes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from math import isfinite
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import urllib3
@@ -100,8 +100,7 @@ class Attempt:
         return _METHODS.get(self.action, str(self.action))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """PagerDuty's acceptance.
 
     Attributes:

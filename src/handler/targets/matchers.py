@@ -6,7 +6,7 @@ https://prometheus.io/docs/alerting/latest/configuration/#matcher
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _MATCHER = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:.\-]*|"(?:[^"\\]|\\.)+")\s*(=~|!~|!=|=)\s*(.*?)\s*', re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -14,8 +14,7 @@ _ESCAPE = re.compile(r'\\([n"\\])')
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
+class Matcher(NamedTuple):
     """One condition on one label."""
 
     name: str
