@@ -66,8 +66,14 @@ invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml 
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
 	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
+# where AWS_ENDPOINT_URL names this machine, to the stack of `make run KEEP=1`
+ifneq ($(filter http://127.0.0.1:%,$(AWS_ENDPOINT_URL)),)
+deploy: deployable $(VENV)/.installed $(LOCAL_BUILD)/template.yaml
+	@PARAMETERS='$(PARAMETERS)' PYTHONPATH=src $(VENV)/bin/python -m local.deploy --environment $(ENVIRONMENT) $(if $(filter no,$(CONFIRM)),--no-confirm)
+else
 deploy: deployable build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [PARAMETERS="Name=value ..."] [ARCHITECTURE=...] [CONFIRM=no]; asks for ROUTING_KEY and OPERATOR_EMAIL unless they are in the environment
 	@PARAMETERS='$(PARAMETERS)' $(deploy_to) $(if $(filter no,$(CONFIRM)),--no-confirm)
+endif
 
 deployable: python
 	@$(deploy_to) --check

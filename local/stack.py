@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MINISTACK = ROOT / ".tools/ministack/bin/python"
 SAM = ROOT / ".tools/sam/bin"
 TEMPLATE = ROOT / ".aws-sam/local/template.yaml"
-STACK_NAME = "pagerduty-publisher-local"
+STACK_NAME = "pagerduty-publisher"
+"""As samconfig.toml and the docs call it, so that their commands work here as they are written."""
 MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
 """This machine's architecture, in Lambda's words."""
 REGION = "us-east-1"
@@ -259,15 +260,18 @@ def deploy(
     if done.returncode != 0:
         said = done.stdout.replace(parameters.get("RoutingKey") or "\0", "[routing key]")
         raise LocalStackError(f"sam deploy failed:\n{said}")
-    stack = emulator.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+    return complete(emulator.endpoint, stack_name)
+
+
+def complete(endpoint: str, stack_name: str = STACK_NAME) -> dict[str, str]:
+    """Set what the emulator ignores in a template, and return the deployed stack's outputs."""
+    stack = client(endpoint, "cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    # the emulator ignores a template's TTL setting
-    emulator.client("dynamodb").update_time_to_live(
+    client(endpoint, "dynamodb").update_time_to_live(
         TableName=outputs["DedupTableName"],
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
     )
-    # and the function's RecursiveLoop
-    emulator.client("lambda").put_function_recursion_config(
+    client(endpoint, "lambda").put_function_recursion_config(
         FunctionName=outputs["PublisherFunctionArn"], RecursiveLoop="Allow"
     )
     return outputs

@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-confirm", action="store_true")
     parser.add_argument("--check", action="store_true", help="only check the environment")
     parser.add_argument("--config", type=Path, default=ROOT / "samconfig.toml")
+    parser.add_argument("--template-file", help="a built template (default: what `sam build` left)")
     parser.add_argument("--sam", default="sam")
     options = parser.parse_args(arguments)
     try:
@@ -120,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **asked,
     }
     command = [options.sam, "deploy", "--config-file", str(options.config), "--config-env", options.environment]
+    if options.template_file:
+        command += ["--template-file", options.template_file]
     if options.no_confirm:
         command.append("--no-confirm-changeset")
     return deploy(command, parameters)
