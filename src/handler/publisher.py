@@ -148,7 +148,7 @@ class Publisher:
 
     def _route(self, alert: Alert, progress: Progress) -> "_Route":
         """Find the targets: matchers route triggers; the rest goes where the incident is open."""
-        known = self.targets.read()
+        known = self.targets.naming(alert.targets)
         if progress.target:
             bound = known.named(progress.target)
             if not bound:

@@ -545,6 +545,15 @@ def test_an_alert_may_name_its_targets() -> None:
     assert [(report.target, report.outcome) for report in reports] == [("search", "accepted")]
 
 
+def test_a_new_target_may_be_named_at_once() -> None:
+    """The secrets are read again for it; the last read may be five minutes old."""
+    world = two_targets()
+    world.publish(native("earlier", labels={"team": "search"}))
+    world.secrets.secrets["pagerduty/sales"] = target_secret("sales", "s" * 32)
+    reports = world.publish(native(targets=["sales"]))
+    assert [(report.target, report.outcome) for report in reports] == [("sales", "accepted")]
+
+
 def test_a_target_that_is_not_there_does_not_harm_the_others() -> None:
     """The alert is kept for it with an error that names it, and a redrive brings it there once it exists."""
     world = two_targets()

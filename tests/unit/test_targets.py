@@ -410,6 +410,23 @@ def test_secrets_are_read_anew_when_they_are_old_or_when_asked(world: World) -> 
     assert world.secrets.reads == 3
 
 
+def test_a_name_that_is_not_known_may_be_of_a_new_secret(world: World) -> None:
+    """A new target can be asked for at once; asking for one that does not exist costs a read in RETRY_SECONDS."""
+    assert world.names == ["a"]
+    world.secrets.secrets["pagerduty/b"] = secret(name="b")
+
+    assert world.targets.naming(["a"]).named("b") is None
+    assert world.targets.naming(["a", "b"]).named("b")
+    assert world.secrets.reads == 2
+
+    for _ in range(3):
+        assert world.targets.naming(["nobody"]).named("a")
+    assert world.secrets.reads == 2
+    world.now += RETRY_SECONDS
+    world.targets.naming(["nobody"])
+    assert world.secrets.reads == 3
+
+
 def test_while_there_is_no_target_every_read_asks_again(world: World) -> None:
     """The first target is not waited five minutes for."""
     world.secrets.secrets = {}

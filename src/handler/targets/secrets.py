@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TAG = "publishing-target"
 MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
-"""How long the last known targets serve before a failing Secrets Manager is asked again."""
+"""How long the last known targets serve before a failing Secrets Manager, or one that lacks a name, is asked again."""
 _ARN_SUFFIX_CHARACTERS = len("-AbCdEf")
 _AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
 """Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
@@ -87,6 +87,7 @@ class Targets:
         self._set = TargetSet()
         self._fresh_until = 0.0
         self._retry_at = 0.0
+        self._look_again_at = 0.0
         self._lock = Lock()
 
     def read(self, *, anew: bool = False) -> TargetSet:
@@ -97,6 +98,15 @@ class Targets:
         """
         with self._lock:
             return self._read(anew=anew)
+
+    def naming(self, names: Sequence[str]) -> TargetSet:
+        """Return all targets; one of these names that is unknown may be of a new secret, so they are read again."""
+        with self._lock:
+            known = self._read(anew=False)
+            if all(map(known.named, names)) or self._clock() < self._look_again_at:
+                return known
+            self._look_again_at = self._clock() + RETRY_SECONDS
+            return self._read(anew=True)
 
     def rotated(self, target: Target) -> Target | None:
         """Read the secrets again, once, and return the target if its routing key has changed."""
