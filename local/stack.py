@@ -35,8 +35,8 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 """For the simulator, which accepts any 32 characters."""
-RUNNING = TEMPLATE.with_name("running.json")
-"""Where a stack that keeps running writes its addresses."""
+RUNNING = ROOT / ".aws-sam/running.json"
+"""Where a stack that keeps running writes its addresses: not beside the template, which every build clears."""
 START_SECONDS = 60.0
 NOT_EMULATED = ("AWS::Logs::QueryDefinition", "AWS::Events::EventBusPolicy")
 """Resource types that the emulator refuses; nothing else of the template depends on them."""
