@@ -135,7 +135,8 @@ define environment
 $(supported_python)
 @echo "installing $< ..."
 @$(PYTHON) -m venv --clear $(@D)
-@$(@D)/bin/python -m pip install --quiet --only-binary=:all: --require-hashes -r $< >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
+@$(@D)/bin/python -m pip install --quiet --only-binary=:all: --require-hashes -r $< >$(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; \
+  echo "the packages in $< could not be installed: is the package index reachable?" >&2; exit 1; }
 @touch $@
 endef
 
