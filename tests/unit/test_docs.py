@@ -128,6 +128,22 @@ def test_every_parameter_is_explained_with_its_default() -> None:
         assert default.strip("`") == {'""': "empty"}.get(actual, actual), name
 
 
+def test_the_readme_names_the_costs_that_were_measured() -> None:
+    """Of a million triggers, by service, as the last results of `make bench` have them."""
+    readme = (ROOT / "README.md").read_text()
+    lines = (ROOT / "benchmarks/results.md").read_text().splitlines()
+    header, _, *rows = lines[next(n for n, line in enumerate(lines) if line.startswith("| a million of them")) :]
+    trigger = next(row for row in rows if row.startswith("| trigger  "))
+    cost = dict(
+        zip([cell.strip() for cell in header.split("|")], [cell.strip() for cell in trigger.split("|")], strict=True)
+    )
+    said = {name: float(number) for name, number in re.findall(r"(DynamoDB|logs|Lambda|SNS) (\d\.\d)", readme)}
+    measured = {"DynamoDB": "dynamodb", "logs": "logs", "Lambda": "compute", "SNS": "sns"}
+    assert said == {name: round(float(cost[column]), 1) for name, column in measured.items()}
+    (total,) = re.findall(r"a million\s+alerts cost about US\$ (\d+)", readme)
+    assert int(total) == round(float(cost["total"]))
+
+
 def test_every_reason_is_explained() -> None:
     """In metrics.md, where the log and the dead letters lead to; and none that does not exist."""
     reasons = METRICS[METRICS.index("\n## Reasons") : METRICS.index("\n## PromQL")]
