@@ -1,13 +1,17 @@
-"""Checks commands of the AWS CLI without it: the operation, its options, and what is required, by botocore's models."""
+"""Checks commands of the AWS CLI by botocore's models, and stands in for it: `python -m tests.lab.awscli`."""
 
 import json
 import re
 import shlex
+import sys
+from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.session
+import jmespath
 from botocore import xform_name
 
 GLOBAL = {"--region", "--output", "--query", "--profile", "--no-cli-pager", "--cli-input-json", "--endpoint-url"}
@@ -81,14 +85,56 @@ def _operations(service: str) -> dict[str, Any]:
     return {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
 
 
-def run(command: list[str], client: Any) -> Any:
-    """Run a command on a client of its service, where its options are texts, numbers and JSON."""
-    service, operation, *rest = command
+def main(words: Sequence[str]) -> int:
+    """Do what the docs use the AWS CLI for, as it would: on the AWS of the environment; return the exit status."""
+    service, operation, *rest = words
+    given: dict[str, list[str]] = {}
+    for word in rest:
+        if word.startswith("--"):
+            values = given.setdefault(word, [])
+        else:
+            values.append(word)
+    client = boto3.client(service)
+    if operation == "wait":
+        awaited, *_ = rest
+        client.get_waiter(awaited.replace("-", "_")).wait(
+            **{_camel(option): values[0] for option, values in given.items()}, WaiterConfig={"Delay": 1}
+        )
+        return 0
     members = _options(service, operation)
-    given: dict[str, Any] = {}
-    for option, value in pairwise(rest):
-        if option in members:
-            name, member = members[option]
-            is_text = member.type_name in ("string", "blob")
-            given[name] = value if is_text else [value] if member.type_name == "list" else json.loads(value)
-    return getattr(client, operation.replace("-", "_"))(**given)
+    parameters = {
+        name: _value(values, member.type_name)
+        for option, values in given.items()
+        if option in members
+        for name, member in [members[option]]
+    }
+    answer = getattr(client, operation.replace("-", "_"))(**parameters)
+    answer.pop("ResponseMetadata", None)
+    found = jmespath.search(given["--query"][0], answer) if "--query" in given else answer
+    if given.get("--output") == ["text"]:
+        print("\t".join(map(str, found)) if isinstance(found, list) else found)
+    elif found:
+        print(json.dumps(found, indent=4, default=str))
+    return 0
+
+
+def _value(values: Sequence[str], type_name: str) -> Any:
+    """Return an option's value, from JSON, a file, or the CLI's shorthand `Key=a,Value=b`."""
+    text = Path(values[0].removeprefix("file://")).read_text() if values[0].startswith("file://") else values[0]
+    if type_name in ("string", "blob"):
+        return text
+    if type_name == "list":
+        return [_pairs(value) if "=" in value else value for value in values]
+    return json.loads(text) if text[0] in "{[" else _pairs(text)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in text.split(","))
+
+
+def _camel(option: str) -> str:
+    return "".join(word.capitalize() for word in option.removeprefix("--").split("-"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
