@@ -88,15 +88,16 @@ def _operations(service: str) -> dict[str, Any]:
 def main(words: Sequence[str]) -> int:
     """Do what the docs use the AWS CLI for, as it would: on the AWS of the environment; return the exit status."""
     service, operation, *rest = words
+    awaited = rest.pop(0) if operation == "wait" else ""
     given: dict[str, list[str]] = {}
+    values: list[str] = []
     for word in rest:
         if word.startswith("--"):
             values = given.setdefault(word, [])
         else:
             values.append(word)
     client = boto3.client(service)
-    if operation == "wait":
-        awaited, *_ = rest
+    if awaited:
         client.get_waiter(awaited.replace("-", "_")).wait(
             **{_camel(option): values[0] for option, values in given.items()}, WaiterConfig={"Delay": 1}
         )
