@@ -42,6 +42,8 @@ _PROTOCOLS = frozenset(
 """Keys of a message for several protocols: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 _SINK_ATTRIBUTES = {"error_type", "RULE_ARN"}
 """By these one knows the attributes of a dead letter, ours or EventBridge's: they say nothing about the alert."""
+_AROUND = frozenset(("message", "body", "event", "payload", "data", "content", "alarm", "record"))
+"""Names under which people put a whole message into an object of their own."""
 _INGESTION_TIME = AliasChoices("ingestion-time", "ingestion_time", "ingestionTime")
 
 
@@ -218,11 +220,11 @@ def _unwrap_once(record: Record, function_name: str) -> Record | None:
     match payload:
         case {"eventSource": "aws:sqs"}:
             return _open_sqs(record, payload)
-        case {"EventSource": "aws:sns"}:
+        case {"EventSource": "aws:sns"} | {"Sns": {"Message": _}}:
             return _open_sns(record, payload.get("Sns"))
-        case {"Type": "Notification", "TopicArn": str(), "Message": _}:
+        case {"Message": _} if _is_notification(payload):
             return _open_sns(record, payload)
-        case {"detail-type": _, "detail": _} | {"notificationRuleArn": _, "detailType": _, "detail": _}:
+        case {"detail-type": _, "detail": _} | {"source": _, "detailType": _, "detail": _}:
             return _open_event(record, payload)
         case {"requestContext": Mapping(), "requestPayload": inner}:
             return _afresh(record, inner) if _is_own(record, payload, function_name) else None
@@ -237,16 +239,54 @@ def _unwrap_once(record: Record, function_name: str) -> Record | None:
 
 
 def _open_object(record: Record, payload: Mapping[str, Any]) -> Record | None:
-    """Open a message for several protocols, or the object that an input transformer puts around an event."""
+    """Open a message for several protocols, or the object that an input transformer or a relay puts around one."""
     if "default" in payload and payload.keys() <= _PROTOCOLS:
         said = payload.get("lambda", payload["default"])
         return _inside(record, Wrapping.OTHER, _content(said) if isinstance(said, str) else said)
-    objects = [value for value in payload.values() if isinstance(value, dict)]
-    events = [value for value in objects if {"detail-type", "detail"} <= value.keys()]
-    if len(events) != 1 or {"error", "errorMessage", "alert"} & payload.keys():
+    if is_message(payload) or "alert" in payload or any(_tells_of_a_failure(name) for name in payload):
+        return None
+    inside = [inner for name, value in payload.items() if is_message(inner := _inner(name, value, record))]
+    if len(inside) != 1:
         return None
     times = {name: payload[name] for name in _INGESTION_TIME.choices if isinstance(name, str) and name in payload}
-    return _inside(record, Wrapping.OTHER, {**events[0], **times})
+    return _inside(record, Wrapping.OTHER, {**inside[0], **times})
+
+
+def _inner(name: str, value: Any, record: Record) -> Any:
+    """Return what may be a message inside an object: an event under any name, anything else under the usual ones."""
+    if isinstance(value, dict) and "detail" in value:
+        return value
+    if record.detail_type or name.lower() not in _AROUND:
+        return None
+    return _content(value) if isinstance(value, str) else value
+
+
+def _tells_of_a_failure(name: str) -> bool:
+    lower = name[:100].lower()
+    return any(word in lower for word in ("error", "fail", "exception"))
+
+
+def is_message(value: Any) -> bool:
+    """Return whether an object is a message of a known kind by itself, whatever is around it."""
+    match value:
+        case {"detail-type": _, "detail": _} | {"source": _, "detailType": _, "detail": _}:
+            return True
+        case {"AlarmName": _, "NewStateValue": _} | {"alarmArn": _, "alarmData": _}:
+            return True
+        case {"EventSource": "aws:sns"} | {"eventSource": "aws:sqs"} | {"Sns": {"Message": _}}:
+            return True
+        case {"event_action": str(), "payload": dict()} | {"event_action": str(), "dedup_key": _}:
+            return True
+        case {"Message": _}:
+            return _is_notification(value)
+        case _:
+            return False
+
+
+def _is_notification(value: Mapping[str, Any]) -> bool:
+    """Return whether an object is an SNS notification; queues and emulators leave out what it needs not."""
+    kind = value.get("Type", "Notification")
+    return kind == "Notification" and ("Type" in value or {"TopicArn", "MessageId"} <= value.keys())
 
 
 def is_dead_letter(value: Any) -> bool:
@@ -331,6 +371,7 @@ def _open_sns(record: Record, notification: Any) -> Record:
 def _open_event(record: Record, payload: Mapping[str, Any]) -> Record:
     event = parse_model(EventBridgeEvent, payload, "EventBridge event")
     detail, more = event.detail, payload.get("additionalAttributes")
+    detail = _content(detail) if isinstance(detail, str) else detail  # an input transformer writes it as a text
     if more and isinstance(detail, dict):  # a notification rule's, which spells `detailType` and knows more
         detail = {"additionalAttributes": more, **detail}
     return _inside(

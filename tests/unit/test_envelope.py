@@ -29,6 +29,8 @@ from tests.lab.alerts import (
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:lamplight-alerts"
 SENT_AT = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
+ALARM = {"AlarmName": "till-is-silent", "NewStateValue": "ALARM"}
+ALARM_TEXT = json.dumps(ALARM)
 PAYLOAD: dict[str, Any] = {"alert": {"alert_name": "Slow", "status": "firing"}}
 
 
@@ -346,6 +348,20 @@ def test_envelopes_inside_one_another_come_off_up_to_a_bound() -> None:
         opened(dead_letter(raw))
 
 
+def test_a_list_of_messages_of_known_kinds_is_read_one_by_one() -> None:
+    ok = {**ALARM, "NewStateValue": "OK"}
+    found = sources.parse(opened(sns([ALARM, {"AlarmName": "till-is-dark", "NewStateValue": 7}, event(), ok])))
+
+    assert [type(each) for each in found] == [Alert, InvalidAlertError, Alert, Alert]
+
+
+def test_a_list_with_anything_else_in_it_is_one_message() -> None:
+    (found,) = sources.parse(opened(sns([ALARM, {"note": 1}])))
+
+    assert isinstance(found, Alert)
+    assert found.origin == "generic"
+
+
 def test_several_records_in_one_message_are_read_one_by_one() -> None:
     """Damage to one does not affect the others."""
     found = sources.parse(opened(sqs({"Records": [sns(), {"EventSource": "aws:sns"}, sqs(), {"user": "x"}]})))
@@ -481,13 +497,28 @@ def test_what_eventbridge_could_not_deliver_from_the_foreign_bus_stays_foreign(r
         {"default": json.dumps(PAYLOAD), "sqs": "other", "email": "other"},
         {"default": "other", "lambda": json.dumps(PAYLOAD)},
         {"stage": "production", "event": event()},
+        {"stage": "production", "message": ALARM_TEXT},
+        {"Sns": {"Message": ALARM_TEXT}},
+        {"MessageId": "m-2", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:old", "Message": ALARM_TEXT},
+        {"Type": "Notification", "Message": ALARM_TEXT},
+        {"source": "lamplight", "detailType": "Alert", "detail": PAYLOAD},
+        {"source": "lamplight", "detail-type": "Alert", "detail": json.dumps(PAYLOAD)},
     ],
 )
 def test_what_publishers_put_around_an_alert_comes_off(message: Any) -> None:
-    assert opened(sns(message)).payload == PAYLOAD
+    assert opened(sns(message)).payload in (PAYLOAD, ALARM)
 
 
-@pytest.mark.parametrize("message", [{"default": "x", "colour": "red"}, {"one": event(), "two": event()}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"default": "x", "colour": "red"},
+        {"one": event(), "two": event()},
+        {"input": ALARM_TEXT, "status": "FAILED"},
+        {"message": ALARM_TEXT, "failureReason": "no paper"},
+        {"Type": "SubscriptionConfirmation", "TopicArn": "arn", "MessageId": "m", "Message": "Confirm"},
+    ],
+)
 def test_what_only_resembles_a_wrapping_stays(message: Any) -> None:
     assert opened(sns(message)).payload == message
 

@@ -12,7 +12,7 @@ from handler.alert import (
     Undetermined,
     WhenUndetermined,
 )
-from handler.envelope import Record, unwrap_further
+from handler.envelope import Record, is_message, unwrap_further
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
 from handler.sources.registry import Found, source_of
@@ -45,10 +45,10 @@ def parse(
         InvalidAlertError: recognised, but a field is missing or wrong.
         NotAnAlertError: it came by no topic, bus or queue, and no source recognises it.
     """
-    match record.payload:
-        case {"Records": [_, _, *_] as several}:
-            records = (replace(record, payload=each) for each in several)
-            return [found for each in records for found in _parse_one(each, when_undetermined, account_names)]
+    several = _several(record.payload)
+    if several:
+        records = (replace(record, payload=each) for each in several)
+        return [found for each in records for found in _parse_one(each, when_undetermined, account_names)]
     source = source_of(record)
     if source is None:
         what = f"{_shape(record)} is of no known source, and came by no topic, bus or queue"
@@ -58,6 +58,17 @@ def parse(
     except InvalidAlertError as invalid:
         raise InvalidAlertError(_with_name(str(invalid), record.payload)) from None
     return [_finish(found, record, account_names or {}) if isinstance(found, Alert) else found for found in determined]
+
+
+def _several(payload: Any) -> list[Any]:
+    """Return the records of a message that has several, S3's or a relay's list; of any other, none."""
+    match payload:
+        case {"Records": [_, _, *_] as records}:
+            return list(records)
+        case [_, *_] if all(map(is_message, payload)):
+            return list(payload)
+        case _:
+            return []
 
 
 def _with_name(problem: str, payload: Any) -> str:

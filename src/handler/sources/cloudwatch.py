@@ -47,7 +47,13 @@ INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 _LEVEL_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(?:sev[-_ ]?([0-5])|p([0-5]))(?![A-Za-z0-9]|\.\d)", re.IGNORECASE)
 _LEVEL = re.compile(r"(?<![A-Za-z0-9])(?:[Ss][Ee][Vv][-_ ]?([0-5])|P([0-5]))(?![A-Za-z0-9]|\.\d)")
 """A severity as people write it: SEV1, sev-2, P3. In a description a small p is mostly a percentile."""
-_NAMED_LEVEL = re.compile(r"\b(?:severity|priority)\s{0,3}[:=]\s{0,3}([A-Za-z0-9-]{2,20})\b", re.IGNORECASE)
+_NAMED_LEVEL = re.compile(
+    r"\b(?:severity|priority)[*_`]{0,3}\s{0,3}[:=]\s{0,3}[*_`]{0,3}([A-Za-z0-9-]{2,20})\b", re.IGNORECASE
+)
+_WORD_IN_NAME = re.compile(
+    r"\[\s?(critical|warning)\s?\]|^(critical|warning)(?:\s?[:|]|\s-\s)|[-_./ :|](critical|warning)$", re.IGNORECASE
+)
+"""A word for it in a name: in brackets, at the beginning with a sign behind it, or at the end."""
 _SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
 """How the reason of an alarm ends whose contributors are notified of one by one:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
@@ -231,15 +237,14 @@ def _severity_word(name: str, description: str, tags: Mapping[str, str], watched
     inner = [value for value in stated.values() if isinstance(value, dict)] if isinstance(stated, dict) else []
     for named in (tags, watched, *([stated, *inner] if isinstance(stated, dict) else [])):
         by_name = {str(key).lower(): value for key, value in named.items()}
-        words = (text_of(by_name.get(key)).strip() for key in ("severity", "priority", "sev"))
-        if word := next(filter(None, words), ""):
-            return word
-    in_name, in_words = _LEVEL_IN_NAME.search(name), _LEVEL.search(description)
-    found = in_name or in_words
+        words = {key: text_of(by_name.get(key)).strip() for key in ("severity", "priority", "sev")}
+        if key := next(filter(words.get, words), ""):
+            return f"{key[0]}{words[key]}" if key != "severity" and words[key].isdecimal() else words[key]
+    found = _LEVEL_IN_NAME.search(name) or _LEVEL.search(description)
     if found:
         return f"p{found[2]}" if found[2] else f"sev{found[1]}"
-    named_level = _NAMED_LEVEL.search(description)
-    return named_level[1] if named_level else ""
+    in_words = _NAMED_LEVEL.search(description) or _WORD_IN_NAME.search(name)
+    return next(filter(None, in_words.groups())) if in_words else ""
 
 
 def _found(
