@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from handler.alert import Alert, Ignored, Link, Status
 from handler.envelope import split, unwrap
-from handler.errors import NotAnAlertError
+from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.mapping import event_of
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
@@ -193,6 +193,13 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
         ({"freezer": {"celsius": -9}, "doors": ["left", "right"]}, "celsius -9, doors left"),
         (["Freezer"], "Freezer"),
         ([{"title": "Freezer"}, {"title": "Oven"}], "Freezer (and 1 more)"),
+        ({"event": {"kind": "cold", "data": {"id": 1, "title": "Freezer is warm"}}}, "Freezer is warm"),
+        ({"name": "Freezer", "message": "-9 degrees"}, "Freezer: -9 degrees"),
+        ({"name": "Freezer", "state": "WARM"}, "Freezer WARM"),
+        (
+            {"Event": {"Name": "Stock count", "Result": {"Status": "FAILED", "Reason": "no paper"}}},
+            "Stock count FAILED: no paper",
+        ),
         (7, "7"),
         (True, "true"),
         ({"message": '{"title": "Freezer is warm"}'}, "Freezer is warm"),
@@ -258,6 +265,15 @@ def test_an_event_shows_its_kind_and_where_it_is() -> None:
         ({"level": "warn"}, Severity.WARNING),
         ({"severity_id": 5}, Severity.CRITICAL),
         ({"severity": "purple", "priority": "P2"}, Severity.ERROR),
+        ({"a": {"b": {"c": {"SEVERITY": "Fatal"}}}}, Severity.CRITICAL),
+        ({"alerts": [{"labels": {"severity": "warning"}}]}, Severity.WARNING),
+        ({"priority": 1}, Severity.CRITICAL),
+        ("Freezer is warm\nSeverity: high", Severity.ERROR),
+        ("**Priority**: P3", Severity.WARNING),
+        ("CRITICAL: freezer is warm", Severity.CRITICAL),
+        ("[SEV 2] freezer is warm", Severity.ERROR),
+        ("P1 - freezer is warm", Severity.CRITICAL),
+        ("Critical parts are cold", None),
         ({"severity": 1}, None),
         ({"severity_id": True}, None),
     ],
@@ -265,6 +281,10 @@ def test_an_event_shows_its_kind_and_where_it_is() -> None:
 def test_a_severity_is_understood_in_any_case_and_nesting(message: Any, severity: Severity | None) -> None:
     assert by_sns(message).severity is severity
     assert parse_alert(event(message)).severity is severity
+
+
+def test_a_subject_may_begin_with_the_severity() -> None:
+    assert by_sns("-9 degrees", "WARNING: freezer").severity is Severity.WARNING
 
 
 def test_a_word_that_nobody_knows_is_kept_for_the_log() -> None:
@@ -290,6 +310,14 @@ def test_the_whole_message_is_shown() -> None:
         lambda: notification({"status": "Resolved", "title": "Freezer"}),
         lambda: notification({"job": {"state": "SUCCEEDED"}}),
         lambda: notification("all is well", "OK: freezer"),
+        lambda: notification({"Event": {"Name": "Stock count", "Result": {"Status": "Completed"}}}),
+        lambda: notification({"version": 1, "data": {"detail": {"state": "closed"}}, "tags": {"team": "shop"}}),
+        lambda: notification({"check": "freezer", "success": True}),
+        lambda: notification({"title": "Error rate of till 4", "error": "E7", "status": "resolved"}),
+        lambda: notification("Freezer\nStatus: Resolved"),
+        lambda: notification("*State*: OK", "Freezer"),
+        lambda: notification("Freezer", "RESOLVED"),
+        lambda: notification("Freezer", "✅ Resolved - freezer"),
         lambda: notification("all is well", "[Recovered] freezer"),
         lambda: notification("Recovered: freezer"),
         lambda: event({"complianceType": "COMPLIANT"}),
@@ -316,6 +344,12 @@ def test_progress_pages_nobody(state: str) -> None:
         {"status": "firing"},
         {"state": "melted"},
         {"note": "OK"},
+        {"check": "freezer", "healthy": False},
+        {"status": "COMPLETED", "errors": "3 of 9 lamps"},
+        {"title": "Shop is shut", "doors": {"status": "ok"}, "lamps": {"celsius": 9}},
+        {"status": "ok", "doors": {"status": "shut"}},
+        "Freezer is down\nStatus: OK",
+        "Status: melting",
         "OK computer is on fire",
         "Resolved tickets are piling up",
     ],
@@ -327,6 +361,15 @@ def test_what_may_be_bad_pages(message: Any) -> None:
 @pytest.mark.parametrize("kind", ["Lamp Rollback Started", "Lamp Replacement Unsuccessful", "Failed Lamps Available"])
 def test_the_name_of_an_event_is_good_news_only_where_nothing_in_it_is_bad(kind: str) -> None:
     assert parse_alert(event(source="aws.lamps", **{"detail-type": kind})).status is Status.FIRING
+
+
+def test_an_alert_of_somebody_elses_format_pages_in_words() -> None:
+    """One with a single field of ours is ours, and a dead letter where it is damaged."""
+    theirs = by_sns({"alert": {"id": 7, "name": "Freezer", "description": "-9 degrees"}})
+
+    assert (theirs.origin, theirs.summary) == ("generic", "Freezer: -9 degrees")
+    with pytest.raises(InvalidAlertError, match="alert.status"):
+        by_sns({"alert": {"alert_name": "Freezer"}})
 
 
 # --- What is not published, and what nobody has to see ----------------------------------------------------------------
@@ -346,6 +389,9 @@ def test_what_was_only_handed_over_is_refused(raw: Any) -> None:
         ({"Type": "UnsubscribeConfirmation", "TopicArn": TOPIC, "Token": "t"}, SkipReason.TEST_MESSAGE),
         ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "lamps"}, SkipReason.TEST_MESSAGE),
         ("Successfully validated SNS topic for Amazon SES event publishing.", SkipReason.TEST_MESSAGE),
+        ({"notificationType": "AmazonSnsSubscriptionSucceeded", "message": "You have"}, SkipReason.TEST_MESSAGE),
+        ("This is a test notification of Amazon Redshift", SkipReason.TEST_MESSAGE),
+        ({"Event Source": "cluster", "Event Message": "Amazon RDS: test message"}, SkipReason.TEST_MESSAGE),
     ],
 )
 def test_tests_of_a_topic_page_nobody(message: Any, reason: SkipReason) -> None:
@@ -354,6 +400,10 @@ def test_tests_of_a_topic_page_nobody(message: Any, reason: SkipReason) -> None:
     (found,) = parse({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": text, "Subject": "S"}})
 
     assert found == Ignored(reason, "S")
+
+
+def test_a_test_that_a_person_sends_pages() -> None:
+    assert by_sns("This is a test message").status is Status.FIRING
 
 
 def test_a_schedule_pages_nobody() -> None:

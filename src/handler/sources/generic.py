@@ -13,6 +13,7 @@ from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity, parse_severity
 from handler.sources.aws import Arn, filled
 from handler.sources.words import (
+    ENDED,
     GOOD,
     PROGRESS,
     digest_of,
@@ -20,6 +21,7 @@ from handler.sources.words import (
     headline,
     links_in,
     place_in,
+    severity_in_heading,
     severity_word,
     state_word,
     states_of,
@@ -30,8 +32,8 @@ MAX_NAME_CHARACTERS = 255
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
 """By these a sender says which of its messages belong together. An `id` may be the message's own, or a constant."""
 _GOOD_WORDS = ("ok", "resolved", "recover", "cleared", "closed")
-_GOOD_HEADING = r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\s?[:\]\u2013-]"
-_BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke")
+_GOOD_HEADING = r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\W{0,3}(?:\Z|[:\]\u2013-])"
+_BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke", "down", "critical", "crash", "timed out")
 _NOTHING_SAID = "A message without text"
 
 
@@ -46,7 +48,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     is_event = bool(record.detail_type or record.event_source)
     subject, said = first_line(record.subject), headline(record.payload)
     name = (kind or "An event") if is_event else subject or said or _NOTHING_SAID
-    severity = severity_word(record.payload)
+    severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(said)
     reason = _reason(record, severity)
     identity = _identity(record.payload)
     if reason is SkipReason.IN_PROGRESS or (reason and not identity):
@@ -102,17 +104,20 @@ def _identity(payload: Any) -> str:
 def _reason(record: Record, severity: str) -> SkipReason | None:
     """Return why a message needs no trigger, or None where it does.
 
-    Only a state by itself is good news or progress: a message in which any other state stands beside it pages, and one
-    that is urgent is more than progress.
+    Only a state by itself is good news or progress: a message in which any other state stands beside it pages, and so
+    does a heading that tells of a failure, unless the state says that something is over. What is urgent is more than
+    progress.
     """
     heading = first_line(record.subject) or (record.payload if isinstance(record.payload, str) else "")
-    start = heading[:20].lower()
+    start = heading[:21].lower()
     if any(word in start for word in _GOOD_WORDS) and re.match(_GOOD_HEADING, start):
         return SkipReason.NOTICE
     states = states_of(record.payload)
     kind = record.detail_type.lower()
     if not states and record.event_source.startswith("aws.") and not any(word in kind for word in _BAD_WORDS):
         states = {state_word(record.detail_type.rpartition(" ")[2])} & GOOD
+    if not states & ENDED and any(word in heading[:200].lower() for word in _BAD_WORDS):
+        return None
     if states and states <= GOOD:
         return SkipReason.NOTICE
     is_urgent = parse_severity(severity) in (Severity.CRITICAL, Severity.ERROR)

@@ -13,6 +13,9 @@ _TEST_EVENTS = {"s3:TestEvent"}
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
 _TEST_TEXTS = ("Successfully validated SNS topic for Amazon SES event publishing",)
 """https://docs.aws.amazon.com/ses/latest/dg/event-publishing-add-event-destination-sns.html"""
+_TESTED_SERVICES = ("amazon redshift", "amazon rds", "amazon elasticache", "aws database migration service")
+_TEST_WORDS = ("test message", "test notification")
+"""Services that write to a topic when somebody subscribes it. A test that a person sends pages."""
 
 
 def recognises(record: Record) -> bool:
@@ -24,6 +27,11 @@ def parse(record: Record) -> list[Ignored]:
     """Return why nothing is sent."""
     reason = _reason(record)
     return [Ignored(reason, record.detail_type or record.subject or str(reason))] if reason else []
+
+
+def _is_test(text: str) -> bool:
+    lower = text.lower()
+    return any(word in lower for word in _TEST_WORDS) and any(service in lower for service in _TESTED_SERVICES)
 
 
 def _reason(record: Record) -> SkipReason | None:
@@ -38,7 +46,11 @@ def _reason(record: Record) -> SkipReason | None:
             return SkipReason.TEST_MESSAGE
         case {"Event": str(event), "Bucket": _} if event in _TEST_EVENTS:
             return SkipReason.TEST_MESSAGE
+        case {"notificationType": "AmazonSnsSubscriptionSucceeded"}:
+            return SkipReason.TEST_MESSAGE
         case str(text) if text.strip().startswith(_TEST_TEXTS):
+            return SkipReason.TEST_MESSAGE
+        case str(text) | {"Event Source": _, "Event Message": str(text)} if _is_test(f"{record.subject} {text[:300]}"):
             return SkipReason.TEST_MESSAGE
         case _:
             return None

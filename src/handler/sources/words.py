@@ -26,19 +26,30 @@ GOOD = _words(
 )
 PROGRESS = _words("RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED")
 _BETWEEN_WORDS = str.maketrans("_-", "  ")
+ENDED = _words("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED")
+"""Of what is good, that which says of something bad that it is over."""
 _STATES = _words(
     "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
-    " jobstatus result outcome compliancetype"
+    " jobstatus jobstate result outcome compliancetype alarmstate health healthstatus executionstatus buildstatus"
+    " deploymentstatus taskstatus runstatus incidentstatus eventstatus"
 )
+_ANSWERS = _words("success succeeded successful ok passed healthy resolved recovered")
+"""What is asked where the state is `true` or `false`."""
+_ERRORS = _words("error errors errormessage exception")
 _SEVERITIES = ("severity", "alertseverity", "sev", "level", "priority", "urgency")
 _SEVERITY_INSIDE = ("label", "description", "name", "value", "level")
 _OCSF_SEVERITIES = {2: Severity.INFO, 1: Severity.INFO, 3: Severity.WARNING, 4: Severity.ERROR, 5: Severity.CRITICAL}
 """https://schema.ocsf.io/1.5.0/classes/detection_finding: `severity_id`; 6 is Fatal."""
+_SEVERITY_HEADING = (
+    r"[^\w\n]{0,5}(critical|fatal|emergency|error|warning|warn|info|sev[\s_-]?[0-5]|p[0-5])(?:\s?[\]):|]|\s[\u2013-]\s)"
+)
 _HEADLINES = (
-    *("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "message", "msg"),
-    *("description", "text", "errormessage", "error", "reason", "name", "rulename", "body", "detail", "details"),
+    *("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "rulename", "name"),
+    *("message", "msg", "description", "text", "errormessage", "error", "reason", "body", "detail", "details"),
 )
 """Where a message mostly says what it is about, most telling first; names are compared without case and punctuation."""
+_NAMES = ("alertname", "alarmname", "name", "rulename")
+"""Headlines that say what it is about, and not what is wrong with it."""
 _REASONS = ("message", "description", "reason", "errormessage", "error", "statusreason", "cause", "text", "details")
 _PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
 _INSIDE = (
@@ -62,6 +73,9 @@ _MAX_LINKS = 10
 _MAX_DEPTH = 4
 _MAX_CHARACTERS = 300
 _MAX_FACTS = 8
+_MAX_OBJECTS = 100
+"""At one depth of a message."""
+_NAMED_LINE = r"^[ \t*_-]{0,5}([A-Za-z][\w -]{0,39}?)[*_]{0,2}[ \t]?[:=][ \t*_]{0,5}(\S[^\n]{0,200})$"
 
 
 def state_word(text: str) -> str:
@@ -70,35 +84,66 @@ def state_word(text: str) -> str:
 
 
 def states_of(payload: Any) -> set[str]:
-    """Return the words of all states that an object names, at its top or one level down."""
-    return {state_word(value) for name, value in _near(payload) if name in _STATES and isinstance(value, str)}
+    """Return the words of all states that a message names at any depth; empty where only parts of it have one.
+
+    An error beside a state that is good by itself is a state too: a run that is complete, but for some of it.
+    """
+    own: set[str] = set()
+    of_parts: set[str] = set()
+    has_error = False
+    for name, value, is_own in _all(payload):
+        word = _state_in(name, value)
+        if word:
+            (own if is_own else of_parts).add(word)
+        has_error |= is_own and name in _ERRORS and text_of(value).strip().lower() not in (*_NO_HEADLINES, "0", "false")
+    if has_error and not own & ENDED:
+        own.add("ERROR")
+    return own | of_parts if own else set()
+
+
+def _state_in(name: str, value: Any) -> str:
+    if name in _STATES and isinstance(value, str):
+        return state_word(value)
+    if name in _ANSWERS and isinstance(value, bool):
+        return "SUCCESS" if value else "FAILED"
+    return ""
 
 
 def severity_word(payload: Any) -> str:
-    """Return the word for the severity of a message, at its top or one level down; empty where it names none.
+    """Return the word for the severity of a message, the one least deep in it; empty where it names none.
 
     A word that means one of PagerDuty's severities goes before one that nobody knows.
     """
     unknown = ""
-    named = [(name, value) for name, value in _near(payload) if name in _SEVERITIES or name == "severityid"]
+    named = [(name, value) for name, value, _ in _all(payload) if name in _SEVERITIES or name == "severityid"]
     for wanted in (*_SEVERITIES, "severityid"):
         for value in (value for name, value in named if name == wanted):
-            word = _severity_in(value, is_ocsf=wanted == "severityid")
+            word = _severity_in(wanted, value)
             if word and parse_severity(word):
                 return word
             unknown = unknown or (word if wanted == "severity" else "")
     return unknown
 
 
-def _severity_in(value: Any, *, is_ocsf: bool) -> str:
+def severity_in_heading(text: str) -> str:
+    """Return the word with which a heading says how urgent it is: `CRITICAL: ...`, `[SEV1] ...`, `P2 - ...`."""
+    found = re.match(_SEVERITY_HEADING, text[:60], re.IGNORECASE)
+    return re.sub(r"[\s_-]", "", found[1]) if found else ""
+
+
+def _severity_in(name: str, value: Any) -> str:
     match value:
         case str():
             return value.strip()
         case dict():
             inner = {_plain(name): text for name, text in value.items() if isinstance(text, str)}
             return next((inner[name].strip() for name in _SEVERITY_INSIDE if inner.get(name, "").strip()), "")
-        case int() if is_ocsf and not isinstance(value, bool):
+        case bool():
+            return ""
+        case int() if name == "severityid":
             return str(Severity.CRITICAL if value == 6 else _OCSF_SEVERITIES.get(value, ""))
+        case int() if name == "priority":
+            return f"P{value}"
         case _:
             return ""
 
@@ -128,19 +173,36 @@ def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
     texts = {_plain(name): value for name, value in payload.items() if isinstance(value, str)}
     said = [line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))]
     if said:
+        named = next(name for name in _HEADLINES if _line_of(texts.get(name, ""), depth))
+        state = _state_of(payload) if named in _NAMES else ""
+        first = f"{said[0]} {state}" if state and state.lower() not in said[0].lower() else said[0]
         reasons = [line for name in _REASONS if (line := _line_of(texts.get(name, ""), depth))]
         reason = next((line for line in reasons if line not in said[0] and said[0] not in line), "")
-        return f"{said[0]}: {reason}" if reason else said[0]
+        return f"{first}: {reason}" if reason else first
     objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
     for name in sorted(objects, key=lambda name: (name not in _INSIDE, list(objects).index(name)))[:_MAX_FACTS]:
-        if _has_headline(objects[name]) and (inner := _headline(objects[name], depth + 1)):
+        if _has_headline(objects[name], depth + 1) and (inner := _headline(objects[name], depth + 1)):
             return inner
     return facts(payload)
 
 
-def _has_headline(value: Any) -> bool:
+def _has_headline(value: Any, depth: int) -> bool:
     inner = value[0] if isinstance(value, list) and value else value
-    return isinstance(inner, dict) and any(_plain(name) in _HEADLINES for name in inner)
+    if not isinstance(inner, dict) or depth >= _MAX_DEPTH:
+        return False
+    has_one = any(_plain(name) in _HEADLINES and not isinstance(inner[name], dict | list) for name in inner)
+    return has_one or any(_has_headline(each, depth + 1) for each in list(inner.values())[:_MAX_FACTS])
+
+
+def _state_of(payload: Mapping[Any, Any]) -> str:
+    """Return the state of what an object names, as it is written; with the reason, where that stands beside it."""
+    for depth in (payload, *(value for value in payload.values() if isinstance(value, dict))):
+        fields = {_plain(name): value for name, value in depth.items() if isinstance(value, str) and value.strip()}
+        state = next((value for name, value in fields.items() if name in _STATES), "")
+        if state:
+            reason = next((fields[name] for name in _REASONS if name in fields), "") if depth is not payload else ""
+            return first_line(f"{state}: {reason}" if reason else state)
+    return ""
 
 
 def _line_of(text: str, depth: int) -> str:
@@ -227,6 +289,29 @@ def _near(payload: Any) -> Iterator[tuple[str, Any]]:
         inner = value[0] if isinstance(value, list) and value else value
         if isinstance(inner, dict):
             yield from ((_plain(name), deeper) for name, deeper in inner.items())
+
+
+def _all(payload: Any) -> list[tuple[str, Any, bool]]:
+    """Return the names and values of a message, the least deep first, and whether each is its own or of a part of it.
+
+    What lies under a usual name such as `detail`, or is the only object there is, is the message itself. Of a text they
+    are its lines `name: value`.
+    """
+    if isinstance(payload, str):
+        return [(_plain(name), value.strip(), True) for name, value in re.findall(_NAMED_LINE, payload[:20_000], re.M)]
+    found: list[tuple[str, Any, bool]] = []
+    level = [(payload, True)]
+    for _ in range(_MAX_DEPTH + 1):
+        inside: list[tuple[Any, bool]] = []
+        for each, is_own in level:
+            value = each[0] if isinstance(each, list) and each else each
+            if not isinstance(value, dict):
+                continue
+            found.extend((_plain(name), inner, is_own) for name, inner in value.items())
+            objects = [(name, inner) for name, inner in value.items() if isinstance(inner, dict | list) and inner]
+            inside.extend((inner, is_own and (len(objects) == 1 or _plain(name) in _INSIDE)) for name, inner in objects)
+        level = inside[:_MAX_OBJECTS]
+    return found
 
 
 def _flat(payload: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
