@@ -93,6 +93,7 @@ def test_a_free_text_and_its_resolve_are_one_incident() -> None:
             ":white_check_mark: Till 4 is silent\nStarted: 10:00\nEnded: 11:00",
         ),
         ("**Firing**\n\nValue: ", "**Resolved**\n\nValue: "),
+        ("\U0001f525 Till 4 is silent", "\u2705 Till 4 is silent"),
     ],
 )
 def test_what_tells_a_state_is_no_part_of_the_identity(firing: str, resolved: str) -> None:

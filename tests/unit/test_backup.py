@@ -182,10 +182,8 @@ def test_the_link_leads_to_the_job() -> None:
     [
         (with_detail(FAILED, state=...), "AWS Backup event: state"),
         (with_detail(FAILED, state={"hunter2": 1}), "AWS Backup event: state"),
-        (with_detail(FAILED, state="hunter2"), "AWS Backup job: state"),
         (with_detail(FAILED, resourceArn=..., backupJobId=...), "resourceArn"),
         ({**FAILED, "detail": "hunter2"}, "AWS Backup event"),
-        (notification(State="hunter2"), "AWS Backup job: state"),
         (notification(State=""), "AWS Backup notification: state"),
         (notification("hunter2", Id=""), "resourceArn"),
     ],
@@ -195,6 +193,14 @@ def test_a_damaged_job_is_named_without_its_values(event: Any, field: str) -> No
         parse(event)
 
     assert "hunter2" not in shown(refused.value)
+
+
+@pytest.mark.parametrize("event", [with_detail(FAILED, state="MELTED"), notification(State="MELTED")])
+def test_a_state_that_nobody_knows_pages_with_its_name(event: Any) -> None:
+    alert = parse_alert(event)
+
+    assert alert.status is Status.FIRING
+    assert "melted" in alert.summary
 
 
 def test_a_job_survives_the_queue() -> None:

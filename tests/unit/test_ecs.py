@@ -117,6 +117,10 @@ def test_a_task_that_fails_is_a_trouble_of_its_service() -> None:
             "Service checkout: web exited with code 137: OutOfMemoryError: killed",
         ),
         ({"containers": [{"name": "web"}]}, "Service checkout: a container exited: Essential container in task exited"),
+        (
+            {"stopCode": "ServiceSchedulerInitiated", "stoppedReason": "Task failed container health checks"},
+            "Service checkout: a task was stopped: Task failed container health checks",
+        ),
         ({"containers": "text"}, "Service checkout: a container exited: Essential container in task exited"),
     ],
 )

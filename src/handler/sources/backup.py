@@ -92,9 +92,7 @@ def _after(text: str, label: str) -> str:
 
 def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert | Ignored:
     name = "AWS Backup job" if kind == "backup" else f"AWS Backup {kind} job"
-    if job.state not in _STATUS:
-        raise InvalidAlertError(f"{name}: state: none of {', '.join(_STATUS)}")
-    status = _STATUS[job.state]
+    status = _STATUS.get(job.state, Status.FIRING)  # a state that AWS adds may be a failure
     if status is None:
         return Ignored(SkipReason.NOTICE, f"{name} {job.state}")
     resource = _resource(job, kind, record)

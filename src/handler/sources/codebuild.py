@@ -17,7 +17,6 @@ from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    ending_of,
     home_of,
 )
 from handler.validation import (
@@ -103,7 +102,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         noun="Build",
         id=build.build_id.rpartition(":")[2],
         state=build.status,
-        ending=ending_of(build.status, _ENDINGS, "CodeBuild build: build-status"),
+        ending=_ENDINGS.get(build.status, Ending.UNKNOWN),
         what=" of ".join(filter(None, [number, known.source_version])),
         reason=known.failure,
     )

@@ -19,7 +19,6 @@ from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    ending_of,
     home_of,
 )
 from handler.validation import (
@@ -103,7 +102,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         noun="Deployment",
         id=change.deployment_id,
         state=change.state,
-        ending=ending_of(change.state.upper(), _ENDINGS, "CodeDeploy deployment: state"),
+        ending=_ENDINGS.get(change.state.upper(), Ending.UNKNOWN),
         what=change.deployment_id,
         reason=": ".join(filter(None, [text_of(change.error.get(key)) for key in ("ErrorCode", "ErrorMessage")])),
     )

@@ -18,7 +18,6 @@ from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    ending_of,
     home_of,
 )
 from handler.validation import (
@@ -106,7 +105,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         noun="Pipeline",
         id=execution.execution_id,
         state=execution.state,
-        ending=ending_of(execution.state, _ENDINGS, "CodePipeline execution: state"),
+        ending=_ENDINGS.get(execution.state, Ending.UNKNOWN),
         what=f"version {execution.version.removesuffix('.0')}" if execution.version else "",
         reason=execution.failure.text,
     )

@@ -5,13 +5,11 @@ pipeline, a project, a service), and the next one of the same that succeeds reso
 end AWS may never report, leaves a change event alone.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from handler.alert import CHANGE_EVENT_LABEL, Alert, Ignored, Link, Status
 from handler.envelope import Record
-from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, Home, filled
 
@@ -20,15 +18,19 @@ SEVERITY = "error"
 
 
 class Ending(StrEnum):
-    """How a run stands: two endings that say whether what it deploys is sound, a mere change, and anything else."""
+    """How a run stands: two endings that say whether what it deploys is sound, a mere change, and anything else.
+
+    A state that nobody knows may be a failure.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CHANGED = "changed"
     NONE = "none"
+    UNKNOWN = "unknown"
 
 
-_STATUS = {Ending.FAILED: Status.FIRING, Ending.SUCCEEDED: Status.RESOLVED}
+_STATUS = {Ending.FAILED: Status.FIRING, Ending.UNKNOWN: Status.FIRING, Ending.SUCCEEDED: Status.RESOLVED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +55,12 @@ class Run:
         """Return what became of the run of something with this name, in one sentence."""
         what = f" ({self.what})" if self.what else ""
         where = f" in {region}" if region else ""
-        reason = f": {self.reason}" if self.reason and self.ending is Ending.FAILED else ""
+        reason = f": {self.reason}" if self.reason and _STATUS.get(self.ending) is Status.FIRING else ""
         return f"{self.noun} {name}{what} {self._word}{where}{reason}"
 
     @property
     def _word(self) -> str:
-        if self.ending is not Ending.CHANGED:
+        if self.ending not in (Ending.CHANGED, Ending.UNKNOWN):
             return str(self.ending)
         words = self.state.removeprefix("SERVICE_DEPLOYMENT_").replace("_", " ").lower()
         return "stopped" if words == "stop" else words
@@ -66,7 +68,7 @@ class Run:
     @property
     def identity(self) -> str:
         """What distinguishes the change event from others of the same target of deployment."""
-        return f"{self.id}#{self._word}" if self.ending is Ending.CHANGED else self.id
+        return f"{self.id}#{self._word}" if self.ending in (Ending.CHANGED, Ending.UNKNOWN) else self.id
 
 
 def deployed(deployment: Alert, run: Run) -> list[Alert | Ignored]:
@@ -108,10 +110,3 @@ def home_of(record: Record, *, account: str = "", region: str = "") -> Home:
         account=record.account or account or listed.account,
         region=record.region or region or listed.region,
     )
-
-
-def ending_of(state: str, endings: Mapping[str, Ending], field_name: str) -> Ending:
-    """Look a state up; a word that nobody knows may be a failure, so it is refused and not ignored."""
-    if state not in endings:
-        raise InvalidAlertError(f"{field_name}: none of {', '.join(endings)}")
-    return endings[state]

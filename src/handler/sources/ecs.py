@@ -28,7 +28,6 @@ from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    ending_of,
 )
 from handler.validation import (
     Instant,
@@ -102,6 +101,8 @@ class Task(Model):
         """Why it failed; empty where it did not."""
         if self.stopCode == "TaskFailedToStart":
             return f"a task failed to start: {self.stoppedReason}"
+        if "health check" in self.stoppedReason[:200].lower():
+            return f"a task was stopped: {self.stoppedReason}"
         failed = [f"{name or 'a container'} exited with code {code}" for name, code in self.exits.items() if code]
         reasons = [text for each in self.containers if (text := text_of(each.get("reason")))]
         if self.stopCode != "EssentialContainerExited" or (self.exits and not failed and not reasons):
@@ -172,7 +173,7 @@ def _deployment(record: Record) -> list[Alert | Ignored]:
         noun="Deployment",
         id=deployment.deploymentId,
         state=deployment.eventName,
-        ending=ending_of(deployment.eventName, _ENDINGS, "ECS deployment: eventName"),
+        ending=_ENDINGS.get(deployment.eventName, Ending.UNKNOWN),
         what=deployment.deploymentId,
         reason=deployment.reason,
     )

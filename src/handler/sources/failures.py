@@ -17,12 +17,15 @@ from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity
 from handler.sources.aws import Arn, Home, dig, filled
+from handler.sources.words import headline
 from handler.validation import LooseText, Model, Object, parse_model, text_of
 
 ORIGIN = "lambda"
 CLIENT = "AWS Lambda"
 MAX_REASON_CHARACTERS = 300
-_STREAMS = ("KinesisBatchInfo", "DDBStreamBatchInfo", "KafkaBatchInfo")
+_STREAMS = ("KinesisBatchInfo", "DDBStreamBatchInfo", "KafkaBatchInfo", "DocumentDBBatchInfo")
+"""https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html"""
+_NO_REASON = {"Unhandled": "unhandled error", "Handled": "handled error"}
 
 
 class Destination(Model):
@@ -47,13 +50,18 @@ def _from_destination(record: Record) -> Alert:
     condition = dig(sent.requestContext, "condition")
     arn = _unqualified(dig(sent.requestContext, "functionArn"))
     name = Arn.of(arn).resource.removeprefix("function:") or arn or "a function"
-    error = _error_in(sent.responsePayload) or dig(sent.responseContext, "functionError") or condition
-    streams = {key: record.payload.get(key) for key in _STREAMS}
+    streams = {key: value for key in _STREAMS if isinstance(value := record.payload.get(key), dict)}
+    stream = next((text for batch in streams.values() if (text := _stream_in(batch))), "")
+    said = _error_in(sent.responsePayload)
+    reasons = [said] if said else [condition, _NO_REASON.get(kind := dig(sent.responseContext, "functionError"), kind)]
+    if stream:
+        reasons.append(f"a batch of {Arn.of(stream).resource or stream} was not processed")
     return _alert(
         record,
         arn=arn,
         name=name,
-        error=error,
+        stream=stream,
+        error=": ".join(filter(None, reasons)),
         status=Status.RESOLVED if condition == "Success" else Status.FIRING,
         details={
             "condition": condition,
@@ -87,13 +95,19 @@ def _from_other(record: Record) -> Alert:
     )
 
 
-def _alert(record: Record, *, arn: str, name: str, error: str, status: Status, details: dict[str, Any]) -> Alert:
+def _stream_in(batch: dict[str, Any]) -> str:
+    return next((text for key in ("streamArn", "eventSourceArn") if (text := text_of(batch.get(key)))), "")
+
+
+def _alert(
+    record: Record, *, arn: str, name: str, error: str, status: Status, details: dict[str, Any], stream: str = ""
+) -> Alert:
     home = Home.of(record, arn)
     page = f"functions/{quote(name, safe='')}?tab=monitoring"
     console = home.console("lambda/home", fragment=f"/{page}") if Arn.of(arn).resource else ""
-    reason = truncate(" ".join(error.split()), MAX_REASON_CHARACTERS)
+    reason = truncate(" ".join((headline(error) or error).split()), MAX_REASON_CHARACTERS)
     return Alert(
-        fingerprint=f"{arn}#failure" if arn else _identity(record),
+        fingerprint=f"{arn}#failure{f'#{stream}' if stream else ''}" if arn else _identity(record),
         name=f"Lambda function {name} failed" if name else "A Lambda function failed",
         status=status,
         observed_at=record.published_at,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from handler.envelope import Record
 
+_NATIVE_KEYS = ("alert_name", "status", "fingerprint", "labels", "annotations")
 _WEBHOOK_KEYS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts"}
 _HEADINGS = ("Alerts Firing:", "Alerts Resolved:")
 _GRAFANA_HEADINGS = ("**Firing**", "**Resolved**")
@@ -31,8 +32,12 @@ def is_failure(record: Record) -> bool:
 
 
 def is_native(record: Record) -> bool:
-    """Return whether it is the publisher's own format."""
-    return not record.detail_type and isinstance(record.payload, dict) and isinstance(record.payload.get("alert"), dict)
+    """Return whether it is the publisher's own format; an alert without a single name of ours is somebody else's."""
+    match record.payload:
+        case {"alert": dict() as alert} if not record.detail_type:
+            return not alert or not alert.keys().isdisjoint(_NATIVE_KEYS)
+        case _:
+            return False
 
 
 def is_webhook(record: Record) -> bool:
@@ -73,9 +78,14 @@ def is_alertmanager_text(record: Record) -> bool:
 
 
 def is_managed_grafana(record: Record) -> bool:
-    """Return whether it is Amazon Managed Grafana's JSON: a state beside a text or a rule."""
+    """Return whether it is Grafana's JSON, Amazon Managed Grafana's too: a state beside a text or a rule."""
     match record.payload:
-        case {"state": str(state), "body": _} | {"state": str(state), "ruleName": _} if not record.detail_type:
+        case (
+            {"state": str(state), "body": _}
+            | {"state": str(state), "ruleName": _}
+            | {"state": str(state), "alert_uid": _}
+            | {"state": str(state), "title": str(), "message": str()}
+        ) if not record.detail_type:
             return state.strip().lower() in _GRAFANA_STATES
         case _:
             return False

@@ -93,7 +93,7 @@ def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
     match record.payload:
         case {"state": str(state), "body": body} as payload:
             return _of_state(payload, state, body, record)
-        case {"state": str(state), "ruleName": _} as payload:
+        case {"state": str(state)} as payload if not isinstance(payload.get("alerts"), list):
             return _of_state(payload, state, payload.get("message"), record)
         case str(written) if written.lstrip().startswith("{"):
             return _of_webhook(*damaged.read(written), record)

@@ -14,6 +14,7 @@ from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.sources.aws import filled
 from handler.sources.links import links_in
+from handler.sources.words import severity_word
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
@@ -23,8 +24,11 @@ MAX_VALUE_CHARACTERS = 4000
 MAX_SUMMARY_CHARACTERS = 1024
 _SUBJECT = re.compile(r"\s*+\[(FIRING|RESOLVED)\b[^\]\n]{0,60}+\]?", re.IGNORECASE)
 _GRAFANA_TITLE = re.compile(r"\s*+\[(?:ALERTING|OK|NO DATA|FIRING|RESOLVED)\b[^\]\n]{0,60}+\]", re.IGNORECASE)
-_STATE_WORDS = re.compile(r"\b(?:firing|resolved|alerting|triggered|ok)\b|:[a-z0-9_+-]{1,40}:", re.IGNORECASE)
-"""What distinguishes a trigger from its resolve, Slack's names of emojis included."""
+_STATE_WORDS = re.compile(
+    r"\b(?:firing|resolved|alerting|triggered|ok)\b|:[a-z0-9_+-]{1,40}:|[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]",
+    re.IGNORECASE,
+)
+"""What distinguishes a trigger from its resolve: words, emojis, and Slack's names of these."""
 _MARKUP = re.compile(r"[*`]+|:[a-z0-9_+-]{1,40}:|<https?://[^<>|\s]{1,2000}\|([^<>\n]{1,200})>")
 _PAIR = re.compile(r"[-•\s]*+([A-Za-z][\w .-]{0,39}?)\s*+[:=](?!//)\s*+(.*)", re.DOTALL)
 _NAMES = ("alert", "alertname", "alert_name", "rule", "rule_name", "title", "name")
@@ -131,12 +135,14 @@ def from_state(payload: Mapping[str, Any], record: Record, status: Status, body:
     """Return the alert of an object that has a state beside its text, under what the object calls its rule."""
     title = next((text for key in ("title", "ruleName", "name") if isinstance(text := payload.get(key), str)), "")
     alert = _from_text(body, _GRAFANA_TITLE.sub("", title or record.subject).strip(), record, status)
-    rule = next((payload[key] for key in ("ruleUrl", "ruleId") if isinstance(payload.get(key), str | int)), "")
+    ids = ("ruleUrl", "ruleId", "alert_uid")
+    rule = next((payload[key] for key in ids if isinstance(payload.get(key), str | int)), "")
     fingerprint = f"{ORIGIN}/rule/{_digest(record.topic_arn, str(rule))}" if rule else alert.fingerprint
     return Alert(
         **{
             **{name: getattr(alert, name) for name in Alert.__slots__},
             "fingerprint": fingerprint,
+            "severity_word": alert.severity_word or severity_word(payload),
             "links": (*alert.links, *links_in(" ".join(t for t in payload.values() if isinstance(t, str)))),
         }
     )

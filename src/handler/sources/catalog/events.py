@@ -13,6 +13,7 @@ from handler.sources.catalog.row import Row, Verdict
 from handler.sources.catalog.states import (
     access_state,
     beanstalk_state,
+    checked_item,
     config_state,
     dms_state,
     resource_state,
@@ -90,6 +91,19 @@ def _insight(name: str, **fields: Any) -> Row:
         links=("insightUrl",),
         **fields,
     )
+
+
+INSIGHT = _insight(
+    "DevOps Guru insight",
+    state="messageType",
+    bad=_words("NEW_INSIGHT SEVERITY_UPGRADED"),
+    good=_words("CLOSED_INSIGHT"),
+    notice=_words("NEW_ASSOCIATION NEW_RECOMMENDATION"),
+)
+"""Over SNS, where the type of the message is the state.
+
+https://docs.aws.amazon.com/devops-guru/latest/userguide/sns-notifications.html
+"""
 
 
 _RECIPIENT = (
@@ -359,7 +373,11 @@ EVENTS: dict[str, Row] = {
         reasons=("{message}",),
     ),
     "EMR Configuration Error": Row(
-        **_EMR, name="EMR configuration error", id=("clusterId",), key="configuration", reasons=("{message}",)
+        **_EMR,
+        name="EMR configuration error",
+        id=("clusterId",),
+        key="configuration",
+        reasons=("{description|message}",),
     ),
     # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/using-eventbridge.html
     "EMR Serverless Job Run State Change": Row(
@@ -434,7 +452,7 @@ EVENTS: dict[str, Row] = {
         state="test-run-status",
         bad=_words("FAILED"),
         good=_words("PASSED"),
-        reasons=("{state-reason}", "{message}"),
+        reasons=("{state-reason|message}",),
         labels={"canary": "canary-name"},
         console=("cloudwatch/home", "synthetics:canary/detail/{canary-name}"),
     ),
@@ -447,7 +465,7 @@ EVENTS: dict[str, Row] = {
         bad=_words("FAILED"),
         good=_words("PASSED"),
         blank=Verdict.GOOD,
-        reasons=("{state-reason}", "{message}"),
+        reasons=("{state-reason|message}",),
         labels={"canary": "canary-name"},
         console=("cloudwatch/home", "synthetics:canary/detail/{canary-name}"),
     ),
@@ -542,6 +560,22 @@ EVENTS: dict[str, Row] = {
     "DevOps Guru Insight Closed": _insight("DevOps Guru insight closed", otherwise=Verdict.GOOD),
     "DevOps Guru New Anomaly Association": _notice(_GURU, "DevOps Guru anomaly"),
     "DevOps Guru New Recommendation Created": _notice(_GURU, "DevOps Guru recommendation"),
+    # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-insights.html
+    "AWS X-Ray Insight Update": Row(
+        origin="xray",
+        service="AWS X-Ray",
+        source="aws.xray",
+        name="X-Ray insight",
+        id=("InsightId",),
+        key="insight",
+        place="RootCauseServiceId.Name|GroupName",
+        state="State",
+        bad=_words("ACTIVE"),
+        good=_words("CLOSED"),
+        reasons=("{Summary}", "{Categories}"),
+        labels={"group_name": "GroupName", "root_cause": "RootCauseServiceId.Name"},
+        console=("cloudwatch/home", "xray:insights/{InsightId}"),
+    ),
     # https://docs.aws.amazon.com/cost-management/latest/userguide/cad-eventbridge.html
     "Anomaly Detected": ANOMALY,
     # https://docs.aws.amazon.com/ses/latest/dg/monitoring-eventbridge.html
@@ -624,15 +658,15 @@ EVENTS: dict[str, Row] = {
         service="AWS Trusted Advisor",
         source="aws.trustedadvisor",
         name="Trusted Advisor check",
-        id=("check-name", "resource_id|uuid"),
+        id=("check-name", checked_item),
         key="check",
-        place="resource_id|check-name",
+        place="resource_id|check-item-detail.Limit Name|check-name",
         state="status",
         bad=_words("ERROR WARN"),
         good=_words("OK"),
         notice=_words("NOT_AVAILABLE"),
         severities={"WARN": WARNING},
-        reasons=("{check-name}",),
+        reasons=("{check-name}", "{check-item-detail.Service}", "{check-item-detail.Region}"),
         labels={"check": "check-name"},
         console=("trustedadvisor/home", "/dashboard"),
     ),

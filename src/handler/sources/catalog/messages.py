@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
-from handler.sources.catalog.events import ANOMALY, COMPLIANCE, HEALTH_OF_BEANSTALK, MAIL, STATES_OF_STACK
+from handler.sources.catalog.events import ANOMALY, COMPLIANCE, HEALTH_OF_BEANSTALK, INSIGHT, MAIL, STATES_OF_STACK
 from handler.sources.catalog.row import Fields, Row, Shape, Verdict
 from handler.sources.catalog.states import resource_state, stack_name, stack_of
 
@@ -226,6 +226,59 @@ _BUCKET = Row(
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
 
 
+# --- Database Migration Service ---------------------------------------------------------------------------------------
+
+
+def _is_migration(record: Record) -> bool:
+    event_id = _object(record).get("Event ID")
+    return isinstance(event_id, str) and "DMS-EVENT-" in event_id
+
+
+def _migration(record: Record) -> Fields:
+    """Return the fields; the link names the task or the instance, and the words say what became of it."""
+    fields = _object(record)
+    link = str(fields.get("Identifier Link", ""))
+    named = re.search(r"(?:SourceId:\s*|ids=)([\w-]{1,300})", link)
+    words = str(fields.get("Event Message", "")).lower()
+    states = {word: state for state, told in _MIGRATION_WORDS.items() for word in told}
+    return {
+        **fields,
+        "name": named[1] if named else "",
+        "link": link.split()[0] if link.strip() else "",
+        "state": next((state for word, state in states.items() if word in words), "notice"),
+    }
+
+
+_MIGRATION_WORDS = {
+    "finished": ("normal", "stop_reason full_load_only_finished", "stopped after", "stopped at"),
+    "failed": ("fail", "error", "stopped", "not be", "exhausted", "low storage", "low on storage", "out of"),
+    "started": ("started", "running", "resumed", "recovered", "completed", "finished"),
+}
+_MIGRATION = Row(
+    origin="dms",
+    service="AWS Database Migration Service",
+    name="DMS",
+    id=("Event Source", "name"),
+    key="event",
+    place="name",
+    state="state",
+    bad=("FAILED",),
+    good=("STARTED", "FINISHED"),
+    notice=("NOTICE",),
+    reasons=("{Event Message}",),
+    labels={"source_type": "Event Source"},
+    links=("link",),
+)
+"""https://docs.aws.amazon.com/dms/latest/userguide/CHAP_Events.html"""
+
+
+# --- DevOps Guru ------------------------------------------------------------------------------------------------------
+
+
+def _is_insight(record: Record) -> bool:
+    return {"insightId", "messageType"} <= _object(record).keys()
+
+
 # --- Budgets, cost anomalies ------------------------------------------------------------------------------------------
 
 
@@ -294,6 +347,8 @@ MESSAGES: tuple[Shape, ...] = (
     Shape(name="Elastic Beanstalk notification", row=_BEANSTALK, is_one=_is_beanstalk, read=_lines),
     Shape(name="ElastiCache event", row=_CACHE, is_one=_is_elasticache, read=_elasticache),
     Shape(name="Redshift event", row=_REDSHIFT, is_one=_is_redshift, read=_redshift),
+    Shape(name="DMS event", row=_MIGRATION, is_one=_is_migration, read=_migration),
+    Shape(name="DevOps Guru notification", row=INSIGHT, is_one=_is_insight, read=_object),
     Shape(name="SES event or notification", row=MAIL, is_one=_is_mail, read=_object),
     Shape(name="S3 event notification", row=_BUCKET, is_one=_is_bucket, read=_bucket),
     Shape(name="AWS Budgets notification", row=_BUDGET, is_one=_is_budget, read=_budget),

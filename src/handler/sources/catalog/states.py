@@ -57,6 +57,12 @@ def scan_state(fields: Fields) -> str:
     return next((name for name in ("CRITICAL", "HIGH") if counts.get(name)), "CLEAN")
 
 
+def checked_item(fields: Fields) -> str:
+    """Return what Trusted Advisor checked: a resource or, of a service's limits, which one; else the item's own id."""
+    limit = [_at(fields, "check-item-detail", name) for name in ("Region", "Service", "Limit Name")]
+    return _at(fields, "resource_id") or ("/".join(limit) if limit[-1] else _at(fields, "uuid"))
+
+
 def stack_of(fields: Fields) -> str:
     """Return a stack's ARN without the part that is new whenever it is created again."""
     text = _at(fields, "stack-id") or _at(fields, "StackId")
