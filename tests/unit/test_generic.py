@@ -368,7 +368,7 @@ def test_an_alert_of_somebody_elses_format_pages_in_words() -> None:
     theirs = by_sns({"alert": {"id": 7, "name": "Freezer", "description": "-9 degrees"}})
 
     assert (theirs.origin, theirs.summary) == ("generic", "Freezer: -9 degrees")
-    with pytest.raises(InvalidAlertError, match="alert.status"):
+    with pytest.raises(InvalidAlertError, match=r"alert\.status"):
         by_sns({"alert": {"alert_name": "Freezer"}})
 
 
