@@ -37,6 +37,13 @@ FAKES = re.compile(
     r"|953cc7665e7a14c1ee6151d01cc585b2"
     r"|bc7e2618260d5cf5ec7e0ebbbf8c7e5e"
     r"|f617dd6450f2f023033524c521c13f34"
+    # the same in older commits
+    r"|39916e9c7d3ff25b2c7d20ebb4c2dd86"
+    r"|4a800646417a4105bc3199944567ceb1"
+    r"|68ce3025e068e706224c0790bf04afd4"
+    r"|6c8ab8b5cbed29405cdde20af6ed0f79"
+    r"|9a8b7c6d5e4f30211f2e3d4c5b6a7988"
+    r"|c15521b1b3dc450a9daa37e51b591d75"
     r"|(?P<one>[0-9A-Za-z])(?P=one){31}|[R0-9A-Za-z]?(?P<few>[0-9A-Za-z]{1,8})(?P=few){3,31}[0-9A-Za-z]{0,7}"  # repeats
 )
 """What looks like a secret and is known to be none. New fakes repeat themselves or say EXAMPLE, or are listed here."""
@@ -75,11 +82,14 @@ def known_kinds() -> Callable[[str], Iterable[tuple[str, str]]]:
     return find
 
 
-def texts(repository: Path) -> Iterator[tuple[str, str]]:
-    """Yield every text of a repository with where it is: objects, names of refs and files, and the work tree."""
+def texts(repository: Path, start: str = "--all") -> Iterator[tuple[str, str]]:
+    """Yield every text of a repository with where it is: objects, names of refs and files, and the work tree.
+
+    Objects are those that can be reached from `start`: a revision, or `--all` refs.
+    """
     refs = _git(repository, "for-each-ref", "--format=%(refname)").decode(errors="replace")
     yield "the name of a ref", refs
-    listed = [line.partition(" ") for line in _git(repository, "rev-list", "--objects", "--all").decode().splitlines()]
+    listed = [line.partition(" ") for line in _git(repository, "rev-list", "--objects", start).decode().splitlines()]
     paths = {name: path for name, _, path in listed}
     yield "the name of a file", "\n".join(paths.values())
     for name, kind, content in _objects(repository, paths):

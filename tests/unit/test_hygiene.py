@@ -5,7 +5,6 @@ import itertools
 import json
 import logging
 import re
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ from tests.unit.test_app import (
     sqs,
     use,
 )
-from tools.leaks import leaks_of
+from tools.leaks import leaks_of, texts
 
 ROOT = Path(__file__).parents[2]
 KEY = "5ec7e75ec7e75ec7e75ec7e75ec7e75e"
@@ -318,21 +317,11 @@ def test_no_error_of_ours_takes_a_key() -> None:
 # --- The repository ---------------------------------------------------------------------------------------------------
 
 
-def tracked() -> list[Path]:
-    """Return the files of the repository."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
-def test_no_file_holds_a_secret() -> None:
+def test_neither_a_file_nor_a_commit_holds_a_secret() -> None:
     """Nothing that looks like a routing key, an AWS key or a private key, but for the known fakes."""
-    found = [
-        f"{path.relative_to(ROOT)}: {kind}"
-        for path in tracked()
-        for line in path.read_text(errors="replace").splitlines()
-        for kind, _ in leaks_of(line)
-    ]
-    assert found == []
+    lines = {line: place for place, text in texts(ROOT, "HEAD") for line in text.splitlines()}
+    found = {f"{place}: {kind}" for line, place in lines.items() for kind, _ in leaks_of(line)}
+    assert found == set()
 
 
 @pytest.mark.parametrize(
