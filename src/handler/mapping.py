@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from handler.alert import Alert, Image, Link, Status
+from handler.pagerduty.client import HEALTH_DEDUP_KEY
 from handler.pagerduty.events import (
     MAX_DEDUP_KEY_CHARACTERS,
     MAX_SUMMARY_CHARACTERS,
@@ -84,9 +85,12 @@ def event_of(alert: Alert, default_severity: Severity) -> Event:
 def dedup_key_of(alert: Alert) -> str:
     """Return the alert's identity at PagerDuty: its fingerprint, where that fits.
 
-    A longer one keeps a readable prefix and ends in its own SHA-256, so that two long ones never fall together.
+    A longer one keeps a readable prefix and ends in its own SHA-256, so that two long ones never fall together. The
+    health check's key is taken: it resolves that one every five minutes.
     """
     key = alert.fingerprint
+    if key.strip() == HEALTH_DEDUP_KEY:
+        key = f"alert/{key}"
     if len(key) <= MAX_DEDUP_KEY_CHARACTERS:
         return key
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
