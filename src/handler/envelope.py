@@ -16,7 +16,7 @@ from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.redaction import redacted
 from handler.validation import (
     Instant,
-    LooseText,
+    LooseName,
     LooseTexts,
     Model,
     Object,
@@ -75,9 +75,9 @@ Attributes = Annotated[dict[str, str], BeforeValidator(_named_texts)]
 class SnsNotification(Model):
     """An SNS notification."""
 
-    MessageId: LooseText = ""
-    TopicArn: LooseText = ""
-    Subject: LooseText = ""
+    MessageId: LooseName = ""
+    TopicArn: LooseName = ""
+    Subject: LooseName = ""
     Message: str | dict[str, Any]
     Timestamp: Instant = None
     MessageAttributes: Attributes = Field(default_factory=dict)
@@ -86,14 +86,14 @@ class SnsNotification(Model):
 class EventBridgeEvent(Model):
     """An EventBridge event, or the message of a notification rule."""
 
-    id: LooseText = ""
-    source: LooseText = ""
-    account: LooseText = ""
-    region: LooseText = ""
+    id: LooseName = ""
+    source: LooseName = ""
+    account: LooseName = ""
+    region: LooseName = ""
     time: Instant = None
     ingestion_time: Instant = Field(None, validation_alias=_INGESTION_TIME)
     resources: LooseTexts = Field(default_factory=list)
-    detail_type: LooseText = Field("", validation_alias=AliasChoices("detail-type", "detailType"))
+    detail_type: LooseName = Field("", validation_alias=AliasChoices("detail-type", "detailType"))
     detail: Any
 
 
@@ -106,13 +106,13 @@ class SqsAttributes(Model):
 class SqsRecord(Model):
     """An SQS message as Lambda passes it on."""
 
-    messageId: LooseText = ""
+    messageId: LooseName = ""
     body: str
     attributes: Annotated[SqsAttributes, BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = (
         Field(default_factory=SqsAttributes)
     )
     messageAttributes: Attributes = Field(default_factory=dict)
-    eventSourceARN: LooseText = ""
+    eventSourceARN: LooseName = ""
 
 
 class Destination(Model):

@@ -15,6 +15,7 @@ from handler.delivery.sender import Delivery, Sender
 from handler.delivery.table import DedupTable, identities
 from handler.envelope import Record, unwrap, without_dead_letters
 from handler.errors import (
+    InvalidAlertError,
     NoTargetError,
     NoTargetsYetError,
     PublishError,
@@ -38,6 +39,8 @@ NO_TARGET_YET_SECONDS = 900.0
 """How long an alert waits while no target exists at all: ListSecrets lags up to five minutes behind CreateSecret."""
 NO_TARGET_YET_DELAY_SECONDS = 60.0
 MAX_SHOWN_NAMES = 3
+MAX_SHOWN_ERRORS = 3
+"""Of the damaged entries of one record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,10 @@ class Publisher:
         if record.is_foreign(self.foreign_topic_arn):
             alerts = [_as_foreign(alert) for alert in alerts]
         reports += self._publish_alerts(alerts, progress, deadline)
-        for other in found:
-            match other:
-                case Ignored():
-                    reports.append(Report(result=other))
-                case PublishError():
-                    reports.append(self.reject_record(raw, other))
+        reports += [Report(result=other) for other in found if isinstance(other, Ignored)]
+        damaged = [other for other in parsed if isinstance(other, PublishError)]
+        if damaged and not progress.start:
+            reports.append(self.reject_record(raw, _all_of(damaged)))
         return reports
 
     def reject_record(self, raw: Any, error: PublishError) -> Report:
@@ -268,6 +269,16 @@ class _Route:
 
 def _unless_known(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord:
     return record or never_opened(None, seen, now)
+
+
+def _all_of(damaged: Sequence[PublishError]) -> PublishError:
+    """Return one error for all damaged entries of a record: each with a dead letter of its own would multiply it."""
+    if len(damaged) == 1:
+        return damaged[0]
+    shown = "; ".join(str(error) for error in damaged[:MAX_SHOWN_ERRORS])
+    return InvalidAlertError(
+        f"{len(damaged)} entries are damaged: {shown}{'; ...' * (len(damaged) > MAX_SHOWN_ERRORS)}"
+    )
 
 
 def _as_foreign(alert: Alert) -> Alert:

@@ -6,7 +6,7 @@ The field types read what AWS and Prometheus write where a text, a number, an ob
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -26,6 +26,10 @@ from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
 MAX_DEPTH = 100
 """Of objects and lists in one another; pydantic writes 254 at most, and an event adds some of its own."""
+
+
+_PAIR_CHARACTERS = 20
+"""What a name and a text cost besides their characters."""
 
 
 class Model(BaseModel):
@@ -103,6 +107,12 @@ def text_of(value: Any) -> str:
 LooseText = Annotated[str, BeforeValidator(text_of)]
 """A text that is shown or matched on: whatever is neither text nor number reads as empty, and stops no page."""
 
+MAX_NAME_CHARACTERS = 1024
+"""Of names and addresses that stand around a message."""
+
+LooseName = Annotated[str, BeforeValidator(lambda value: text_of(value)[:MAX_NAME_CHARACTERS])]
+"""Such a text, cut to the length of a name."""
+
 LooseTexts = Annotated[
     list[str],
     BeforeValidator(lambda value: [t for v in (value if isinstance(value, list) else [value]) if (t := text_of(v))]),
@@ -133,6 +143,28 @@ Objects = Annotated[
     BeforeValidator(lambda value: [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []),
 ]
 """A list of objects; whatever is no object is left out."""
+
+
+MAX_SHARED_CHARACTERS = 10_000_000
+"""Of what the alerts of one message have in common, over all of them: each carries it on by itself."""
+
+
+def shared(pairs: Mapping[str, str], among: int) -> dict[str, str]:
+    """Return what each of so many alerts gets of labels that they share: all, but of what no sensible message holds."""
+    left = MAX_SHARED_CHARACTERS // max(1, among)
+    kept: dict[str, str] = {}
+    for name, text in pairs.items():
+        left -= len(name) + _PAIR_CHARACTERS
+        if left <= 0:
+            break
+        kept[name] = text[:left]
+        left -= len(text)
+    return kept
+
+
+def shared_text(text: str, among: int) -> str:
+    """Return what each of so many alerts gets of a text that they share."""
+    return text[: MAX_SHARED_CHARACTERS // max(1, among)]
 
 
 def parse_model[Model: BaseModel](

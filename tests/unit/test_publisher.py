@@ -19,6 +19,7 @@ from handler.errors import (
     PublisherErrorReason,
     TableMissingError,
 )
+from handler.mapping import dedup_key_of
 from handler.outcome import (
     Accepted,
     DeferReason,
@@ -27,6 +28,7 @@ from handler.outcome import (
     Skipped,
     SkipReason,
 )
+from handler.pagerduty.client import HEALTH_DEDUP_KEY
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import NOW
 from tests.lab.dynamodb import TABLE
@@ -526,6 +528,64 @@ def test_many_names_that_no_target_has_make_one_dead_letter() -> None:
     assert len(world.sqs.dead_letters) == 1
 
 
+def test_many_damaged_entries_make_one_dead_letter(world: World) -> None:
+    """Each with the whole record would make gigabytes of one message, and more by each redrive."""
+    message: dict[str, Any] = {
+        "receiver": "ops",
+        "alerts": [{"labels": {}}] * 1200 + [{"labels": {"alertname": "Full"}}],
+    }
+    reports = world.publish(sns(message))
+    while world.sqs.retries:
+        reports += world.publish(world.take_retry())
+    assert sorted(report.outcome for report in reports) == ["accepted", "deferred", "rejected"]
+    [letter] = world.sqs.dead_letters
+    assert letter.content["record"] == sns(message)
+    assert letter.content["error"].startswith("1200 entries are damaged: Alertmanager alert 0: labels: neither")
+    assert len(letter.content["error"]) < 500
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("shared", "attribute"),
+    [
+        ({"commonLabels": {"alertname": LONG}}, ""),
+        ({"groupLabels": {"alertname": LONG}}, ""),
+        ({"commonLabels": {f"label_{number}": "x" for number in range(9000)}}, ""),
+        ({"commonAnnotations": {"summary": LONG}}, ""),
+        ({"receiver": LONG, "groupKey": LONG}, ""),
+        ({"externalURL": f"https://alertmanager.example/{LONG}"}, ""),
+        ({"truncatedAlerts": [LONG]}, ""),
+        ({}, LONG),
+    ],
+    ids=["a label", "a label of the group", "labels", "an annotation", "names", "a URL", "anything", "an attribute"],
+)
+def test_what_the_alerts_of_a_message_share_does_not_multiply_it(shared: dict[str, Any], attribute: str) -> None:
+    """Each has it, and a dead letter of its own: of one message of 130 KB more than a hundred megabytes."""
+    world = make_world({"pagerduty/other": target_secret(match=["team=nobody"])})
+    alerts = [{"labels": {"instance": str(number)}} for number in range(1000)]
+    record = sns({"receiver": "ops", "alerts": alerts, **shared})
+    record["Sns"]["MessageAttributes"] = {"team": {"Type": "String", "Value": f"search{attribute}"}}
+    world.publish(record)
+    assert len(world.sqs.dead_letters) == 1000
+    assert sum(len(letter.body) for letter in world.sqs.dead_letters) < 40_000_000
+    assert world.sqs.dead_letters[0].content["alert"]["labels"]["team"].startswith("search")
+
+
+def test_what_several_records_in_a_message_share_does_not_multiply_it(world: World) -> None:
+    """Nor are the labels of a sensible message cut."""
+    records = [native(f"f-{number}", labels={"severity": "critical", "text": "y" * 2000}) for number in range(100)]
+    record = sns({"Records": records})
+    record["Sns"]["Subject"] = LONG
+    record["Sns"]["MessageAttributes"] = {"team": {"Type": "String", "Value": LONG * 3}}
+    reports = world.publish(record)
+    alerts = [report.alert for report in reports if report.alert]
+    assert len(alerts) == 100
+    assert {len(alert.labels["text"]) for alert in alerts} == {2000}
+    assert sum(len(alert.labels["team"]) for alert in alerts) < 10_000_000
+
+
 # --- What the sender asks for ---
 
 
@@ -645,6 +705,30 @@ def test_what_is_urgent_goes_first(world: World) -> None:
         "info",
         "resolve",
     ]
+
+
+# --- What no publisher can do ---
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        native(HEALTH_DEDUP_KEY),
+        native(f" {HEALTH_DEDUP_KEY}\n"),
+        {
+            "event_action": "trigger",
+            "dedup_key": HEALTH_DEDUP_KEY,
+            "payload": {"summary": "The disk is full", "source": "db-1", "severity": "critical"},
+        },
+    ],
+    ids=["native", "with blanks around it", "a body of PagerDuty's"],
+)
+def test_the_key_of_the_health_check_belongs_to_the_health_check_alone(world: World, message: Any) -> None:
+    """The next check would resolve the incident. The alert pages under another key, and so does its resolve."""
+    [key] = {report.alert and dedup_key_of(report.alert) for report in world.publish(sns(message))}
+    assert key
+    assert key.strip() != HEALTH_DEDUP_KEY
+    assert world.requests == [("trigger", key)]
 
 
 # --- What other accounts publish ---

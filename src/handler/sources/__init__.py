@@ -16,6 +16,7 @@ from handler.envelope import Record, is_message, unwrap_further
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
 from handler.sources.registry import Found, source_of
+from handler.validation import MAX_NAME_CHARACTERS, shared
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and damaged entries."""
@@ -23,7 +24,6 @@ type Parsed = list[Alert | Ignored | InvalidAlertError]
 TARGETS_ATTRIBUTE = "targets"
 MAX_TARGETS = 20
 """How many targets one message may name."""
-MAX_NAME_CHARACTERS = 1024
 MAX_SHOWN_NAME_CHARACTERS = 256
 ACCOUNT_LABEL = "account"
 ACCOUNT_NAME_LABEL = "account_name"
@@ -47,7 +47,8 @@ def parse(
     """
     several = _several(record.payload)
     if several:
-        records = (replace(record, payload=each) for each in several)
+        around = replace(record, attributes=shared(record.attributes, len(several)))
+        records = (replace(around, payload=each) for each in several)
         return [found for each in records for found in _parse_one(each, when_undetermined, account_names)]
     source = source_of(record)
     if source is None:
@@ -57,7 +58,13 @@ def parse(
         determined = [_determine(found, when_undetermined) for found in source.parse(record)]
     except InvalidAlertError as invalid:
         raise InvalidAlertError(_with_name(str(invalid), record.payload)) from None
-    return [_finish(found, record, account_names or {}) if isinstance(found, Alert) else found for found in determined]
+    labels = shared(
+        {name: text for name, text in record.attributes.items() if name != TARGETS_ATTRIBUTE}, len(determined)
+    )
+    return [
+        _finish(found, record, labels, account_names or {}) if isinstance(found, Alert) else found
+        for found in determined
+    ]
 
 
 def _several(payload: Any) -> list[Any]:
@@ -101,15 +108,14 @@ def _determine(found: Found, when: WhenUndetermined) -> Alert | Ignored | Invali
             return replace(found.alert, status=Status.RESOLVED)
 
 
-def _finish(alert: Alert, record: Record, account_names: Mapping[str, str]) -> Alert:
+def _finish(alert: Alert, record: Record, labels: Mapping[str, str], account_names: Mapping[str, str]) -> Alert:
     """Add what the message around the alert says: severity, labels and targets where the alert names none."""
-    labels = {name: value for name, value in record.attributes.items() if name != TARGETS_ATTRIBUTE}
     targets = alert.targets or target_names(record.attributes.get(TARGETS_ATTRIBUTE, ""))
     if len(targets) > MAX_TARGETS:
         raise InvalidAlertError(f"targets: {len(targets)} names: a message may name at most {MAX_TARGETS}")
     account_name = account_names.get(alert.labels.get(ACCOUNT_LABEL, ""))
     if account_name:
-        labels[ACCOUNT_NAME_LABEL] = account_name
+        labels = {**labels, ACCOUNT_NAME_LABEL: account_name}
     return replace(
         alert,
         name=alert.name[:MAX_NAME_CHARACTERS],

@@ -26,6 +26,7 @@ from handler.sources.aws import (
     severity_of,
 )
 from handler.validation import (
+    LooseName,
     LooseText,
     LooseTexts,
     Model,
@@ -58,8 +59,8 @@ class FindingsEvent(Model):
     """The detail of the event."""
 
     findings: list[Any]
-    actionName: LooseText = ""
-    actionDescription: LooseText = ""
+    actionName: LooseName = ""
+    actionDescription: LooseName = ""
 
 
 class Finding(Model):

@@ -19,7 +19,7 @@ from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.alertmanager import custom, damaged, text
 from handler.sources.alertmanager.fingerprint import fingerprint_of, is_fingerprint
-from handler.validation import Instant, Model, Text, parse_model, parse_text
+from handler.validation import Instant, Model, Text, parse_model, parse_text, shared, shared_text
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
@@ -76,12 +76,24 @@ class Message(Model):
     commonAnnotations: Remarks = Field(default_factory=dict)
     externalURL: Remark = ""
     groupKey: Remark = ""
-    truncatedAlerts: Any = None
+    truncatedAlerts: Annotated[int | str, BeforeValidator(lambda value: value if isinstance(value, int) else "")] = ""
 
     @property
     def labels(self) -> dict[str, str]:
         """What is known of every alert of the group."""
         return {**self.groupLabels, **self.commonLabels}
+
+    def shared(self) -> "Message":
+        """Return the message as each of its alerts shows it."""
+        among = len(self.alerts)
+        pairs = ("groupLabels", "commonLabels", "commonAnnotations")
+        texts = ("receiver", "externalURL", "groupKey")
+        return self.model_copy(
+            update={
+                **{name: shared(getattr(self, name), among) for name in pairs},
+                **{name: shared_text(getattr(self, name), among) for name in texts},
+            }
+        )
 
 
 def _is_entry(value: Any) -> bool:
@@ -132,7 +144,7 @@ def _of_webhook(payload: Any, is_whole: bool, record: Record) -> list[Alert | Ig
     missing = "" if is_whole else "a part that is damaged could not be read"
     if isinstance(record.payload, str) and record.attributes.get("truncated") == "true":
         missing = "it was cut at the 256 KB that SNS takes, and what follows is not known"
-    message = parse_model(Message, payload, "Alertmanager message")
+    message = parse_model(Message, payload, "Alertmanager message").shared()
     found: list[Alert | Ignored | InvalidAlertError] = [
         _alert(number, entry, message, record.published_at) for number, entry in enumerate(message.alerts)
     ]
