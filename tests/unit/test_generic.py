@@ -408,3 +408,13 @@ def test_a_test_that_a_person_sends_pages() -> None:
 
 def test_a_schedule_pages_nobody() -> None:
     assert parse(event(**{"detail-type": "Scheduled Event"})) == [Ignored(SkipReason.NOTICE, "Scheduled Event")]
+
+
+@pytest.mark.parametrize("asked", [{"health_check": True}, {"drain": True}])
+def test_a_schedules_invocation_that_failed_and_is_redriven_pages_nobody(asked: Any) -> None:
+    """The next has long asked again. A message of somebody's that has more to say pages."""
+    failed = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": asked, "responsePayload": None}
+    assert parse({"Records": [{"eventSource": "aws:sqs", "body": json.dumps(failed)}]}) == [
+        Ignored(SkipReason.NOTICE, "notice")
+    ]
+    assert by_sns({**asked, "service": "lamps", "status": "CRITICAL"}).status is Status.FIRING

@@ -6,6 +6,8 @@ from handler.outcome import SkipReason
 
 REPORT_ATTRIBUTE, REPORT = "origin", "pagerduty-publisher-operators"
 """The SNS attribute of this function's own reports to operators, should somebody subscribe it to their topic."""
+_OF_SCHEDULES = ({"health_check": True}, {"drain": True})
+"""What the template's schedules send; one that failed and was kept: the next has long asked again."""
 _DETAIL_TYPES = {"Scheduled Event": SkipReason.NOTICE}
 _TYPES = {"SubscriptionConfirmation", "UnsubscribeConfirmation"}
 """https://docs.aws.amazon.com/sns/latest/dg/http-subscription-confirmation-json.html"""
@@ -40,7 +42,7 @@ def _reason(record: Record) -> SkipReason | None:
     if record.detail_type:
         return _DETAIL_TYPES.get(record.detail_type)
     match record.payload:
-        case {"health_check": True}:  # one that failed and was kept: the next has long asked again
+        case dict() as payload if payload in _OF_SCHEDULES:
             return SkipReason.NOTICE
         case {"Type": str(kind), "TopicArn": _} if kind in _TYPES:
             return SkipReason.TEST_MESSAGE
