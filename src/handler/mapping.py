@@ -30,8 +30,15 @@ _IMAGES = dict.fromkeys(("grafana_snapshot", "image_url", "snapshot_url", "snaps
 _COMPONENT_LABELS = ("component", "service", "job")
 _GROUP_LABELS = ("group", "cluster", "namespace")
 _SUMMARY_ANNOTATIONS = ("summary", "description", "message")
-_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}(?![\w.-]*\w)")
-_NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f]")
+_NAMED_HOST = re.compile(r"(?<![\w-])[\w-]++(?:\.[\w-]++)++")
+_NAMED_URL = re.compile(r"https?://[^\s\\]++")
+_IDNA = re.compile(r"[a-z0-9.-]+")
+_IPV4 = re.compile(r"\d+(?:\.\d+){3}")
+_DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction in which a text is shown: a reader sees another than is there."""
+_FULL_STOPS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
+"""What browsers take for a dot in a host: https://url.spec.whatwg.org/#idna"""
+_NOT_IN_A_URL = re.compile(rf"[\s\x00-\x1f\x7f]|{_DIRECTIONS.pattern}")
 
 ACTION_OF_STATUS = {
     Status.FIRING: Action.TRIGGER,
@@ -163,21 +170,50 @@ def _images(alert: Alert) -> list[EventImage]:
 def _url(text: str) -> str:
     """Return an http or https URL without the user info it may have, which would be shown; nothing for anything else.
 
-    A host with a backslash is none: browsers end it there, and Python does not.
+    A host with a backslash is none: browsers end it there, and Python does not. A host outside ASCII is shown as DNS
+    has it: its letters may look like those of another.
     """
     try:
         parts = urlsplit(text)
         host = parts.netloc.rpartition("@")[2]
         if parts.scheme not in ("http", "https") or not parts.hostname or "\\" in host or _NOT_IN_A_URL.search(text):
             return ""
+        port = "" if parts.port is None else f":{parts.port}"  # raises for what is none
+        if not host.isascii():
+            name = parts.hostname.encode("idna").decode()
+            if not _IDNA.fullmatch(name):
+                return ""
+            host = name + port
     except ValueError:
         return ""
-    return parts._replace(netloc=host).geturl() if "@" in parts.netloc else text
+    return text if host == parts.netloc else parts._replace(netloc=host).geturl()
 
 
 def _honest(text: str, href: str) -> str:
     """Return a link's text, with the host in front where the text names another than the link leads to."""
-    host = urlsplit(href).hostname or ""
-    named = _HOST.findall(unicodedata.normalize("NFKC", text).lower())
-    others = [other for other in named if other != host and not host.endswith(f".{other}")]
+    text = _short(_DIRECTIONS.sub("", text))
+    host = _host_of(href)
+    others = [named for named in _hosts_in(text) if named != host and not host.endswith(f".{named}")]
     return f"{host}: {text}" if others else text
+
+
+def _hosts_in(text: str) -> list[str]:
+    """Return the hosts that a reader may see in a text: of URLs, domains and IPv4 addresses."""
+    folded = unicodedata.normalize("NFKC", text).translate(_FULL_STOPS).lower()
+    seen = folded if folded.isascii() else "".join(sign for sign in folded if unicodedata.category(sign) != "Cf")
+    return [
+        *map(_host_of, _NAMED_URL.findall(seen)),
+        *(found for found in _NAMED_HOST.findall(seen) if _is_host(found)),
+    ]
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
+
+
+def _is_host(text: str) -> bool:
+    last = text.rpartition(".")[2]
+    return (len(last) > 1 and last.isalpha()) or last.startswith("xn--") or _IPV4.fullmatch(text) is not None

@@ -282,6 +282,10 @@ def test_urls_of_annotations_and_labels_become_links() -> None:
         "https://a b.example/",
         " https://a.example",
         "https://a.example\n",
+        "https://a.example:port/",
+        "https://a.example:99999/",
+        "https://a.example/\u202egnp.exe",
+        "https://\u00b8.example/",
     ],
 )
 def test_what_is_no_url_is_left_out_rather_than_refused_with_the_event(url: str) -> None:
@@ -323,6 +327,19 @@ def test_user_info_in_a_url_is_dropped(url: str, shown: str) -> None:
     assert body["client_url"] == shown
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://p\u0430gerduty.com:8443/a", "https://xn--pgerduty-16g.com:8443/a"),
+        ("https://pagerduty.com\u3002evil.example/", "https://pagerduty.com.evil.example/"),
+        ("https://\uff45vil.example/\u00e4", "https://evil.example/\u00e4"),
+    ],
+)
+def test_a_host_outside_ascii_is_shown_as_dns_has_it(url: str, shown: str) -> None:
+    """Its letters may look like those of another."""
+    assert body_of(replace(AN_ALERT, links=(Link(url),), generator_url=""))["links"] == [{"href": shown}]
+
+
 @pytest.mark.parametrize("url", ["https://evil.example\\.pagerduty.com/", "https://user@", "https://user@:443"])
 def test_a_url_whose_host_is_in_doubt_is_none(url: str) -> None:
     """Browsers end a host at a backslash, and Python's parser does not."""
@@ -341,6 +358,18 @@ def test_a_url_whose_host_is_in_doubt_is_none(url: str) -> None:
         ("PagerDuty.com", "www.evil.example: PagerDuty.com"),
         ("evil.example and pagerduty.com", "www.evil.example: evil.example and pagerduty.com"),
         ("pagerduty\uff0ecom", "www.evil.example: pagerduty\uff0ecom"),
+        ("pagerduty\u3002com", "www.evil.example: pagerduty\u3002com"),
+        ("pager\u200bduty.com", "www.evil.example: pager\u200bduty.com"),
+        (".pagerduty.com", "www.evil.example: .pagerduty.com"),
+        ("pagerduty.xn--p1ai", "www.evil.example: pagerduty.xn--p1ai"),
+        ("at 10.0.0.1", "www.evil.example: at 10.0.0.1"),
+        ("https://intranet/login", "www.evil.example: https://intranet/login"),
+        ("https://www.evil.example@10/", "www.evil.example: https://www.evil.example@10/"),
+        ("https://[::1]/", "www.evil.example: https://[::1]/"),
+        ("https://[::1", "www.evil.example: https://[::1"),
+        ("https://www.evil.example/docs", "https://www.evil.example/docs"),
+        ("\u202emoc.ytudregap", "www.evil.example: moc.ytudregap"),
+        ("x" * 2000, "x" * 1023 + "\u2026"),
         ("notevil.example", "www.evil.example: notevil.example"),
         ("www.evil.example.org", "www.evil.example: www.evil.example.org"),
     ],

@@ -18,8 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler import sources
+from handler.alert import Alert
 from handler.envelope import split, unwrap
 from handler.errors import PublishError
+from handler.mapping import event_of
+from handler.pagerduty.severity import Severity
 from handler.sources import catalog
 from tests.lab.alerts import ARRIVED_AT, EVENTS, sample
 from tests.lab.hostile import (
@@ -148,7 +151,9 @@ def with_payload(name: str, payload: Any) -> Any:
 def parsed(invocation: Any) -> None:
     for record in split(invocation):
         with suppress(PublishError):
-            sources.parse(unwrap(record, ARRIVED_AT))
+            for found in sources.parse(unwrap(record, ARRIVED_AT)):
+                if isinstance(found, Alert):
+                    event_of(found, Severity.ERROR)
 
 
 def lines_run(invocation: Any) -> int:
