@@ -6,13 +6,16 @@ A key is replaced by a mark with eight digits of its SHA-256: messages that diff
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-_NAMES = ("routingkey", "servicekey", "integrationkey")
+_NAMES = ("routingkey", "servicekey", "integrationkey", "routingkeys", "servicekeys", "integrationkeys", "pagerdutykey")
+_NAMED_BY, _VALUES = {"name", "key", "field", "label", "title"}, {"value", "values", "text"}
+"""Of an object such as `{"name": "routing_key", "value": "0f1e..."}`."""
 _SIGNS = (
     *(f"{name}{between}key" for name in ("routing", "service", "integration") for between in ("", "_", "-", " ", ".")),
-    *("pagerduty.com/", "/integration/"),
+    *("pagerduty.com/", "/integration/", "pagerduty_key", "pagerdutykey", "pagerduty-key"),
 )
 """What a text with a key contains, in any case; most texts contain none, and need no regular expression."""
 _IN_TEXT = (
@@ -20,12 +23,22 @@ _IN_TEXT = (
     r"""([A-Za-z0-9+/_=-]{16,})"""
 )
 """`routing_key: 0f1e...` in JSON within a text, YAML, a query or plain words, with any number of escapes."""
+_WHOLE_KEY = r"[A-Za-z0-9]{32}(?![A-Za-z0-9])"
+_WHOLE_KEY_ALONE = rf"((?<![A-Za-z0-9]))({_WHOLE_KEY})"
+_BETWEEN = r"(?:%[0-9A-Fa-f]{2}|[^A-Za-z0-9%])"
+_NEAR = (
+    r"((?:routing|service|integration|pagerduty)[ ._-]?keys?"
+    rf"{_BETWEEN}{{1,16}}(?:[A-Za-z0-9]{{1,8}}{_BETWEEN}{{1,16}}){{0,4}})({_WHOLE_KEY})"
+)
+"""A whole key up to four short words after the name, as in `the routing key is 0f1e...`, XML, YAML with a tag."""
 _KEY = r"[A-Za-z0-9+/_=-]{16,}"
 """PagerDuty's have 32 characters; a message queue's routing key is mostly shorter or has dots, and is no secret."""
-_IN_URL = r"((?:pagerduty\.com|/integration)/(?:[a-z0-9.-]{1,30}/){0,4})([a-z0-9]{20,})"
+_IN_URL = r"((?:pagerduty\.com|/integration)/(?:[a-z0-9._-]{1,30}/){0,4})([a-z0-9]{20,})"
 """The address of an integration contains its key."""
 _LONG = 20
 """Characters from which on a text that was found to be a key is one wherever else it stands; PagerDuty's have 32."""
+_MOST = 100
+"""Keys of one message that are looked for wherever else they stand: each is a search through the whole message."""
 _MARK = "(redacted "
 
 
@@ -37,7 +50,7 @@ def redacted(value: Any) -> Any:
             return value
         keys: set[str] = set()
         left = _redacted(value, keys)
-        repeated = {key for key in keys if len(key) >= _LONG}
+        repeated = sorted(key for key in keys if len(key) >= _LONG)[:_MOST]
         return _without_repeats(left, repeated) if repeated else left
     except RecursionError:
         return "(nested too deeply to be kept)"
@@ -51,8 +64,11 @@ def _is_suspicious(text: str) -> bool:
 def _redacted(value: Any, keys: set[str]) -> Any:
     match value:
         case dict():
+            is_named = any(_is_name(text) for name, text in value.items() if str(name).lower() in _NAMED_BY)
             return {
-                _without(name, keys): _hidden(inner, keys) if _is_name(name) else _redacted(inner, keys)
+                _without(name, keys): _hidden(inner, keys)
+                if _is_name(name) or (is_named and str(name).lower() in _VALUES)
+                else _redacted(inner, keys)
                 for name, inner in value.items()
             }
         case list():
@@ -76,6 +92,8 @@ def _hidden(value: Any, keys: set[str]) -> Any:
         case str() if re.fullmatch(_KEY, value.strip()):
             keys.add(value.strip())
             return _mark(value.strip())
+        case str():
+            return _without_matches(_WHOLE_KEY_ALONE, value, keys)
         case _:
             return value
 
@@ -90,14 +108,22 @@ def _without(text: Any, keys: set[str]) -> Any:
             left = _redacted(value, keys)
             return text if left == value else json.dumps(left)
 
+    for pattern in (_IN_TEXT, _NEAR, _IN_URL):
+        text = _without_matches(pattern, text, keys)
+    return text
+
+
+def _without_matches(pattern: str, text: str, keys: set[str]) -> str:
+    """Return a text without what the second group of a pattern matches."""
+
     def hide(found: re.Match[str]) -> str:
         keys.add(found[2])
         return found[1] + _mark(found[2])
 
-    return re.sub(_IN_URL, hide, re.sub(_IN_TEXT, hide, text, flags=re.IGNORECASE), flags=re.IGNORECASE)
+    return re.sub(pattern, hide, text, flags=re.IGNORECASE)
 
 
-def _without_repeats(value: Any, keys: set[str]) -> Any:
+def _without_repeats(value: Any, keys: Sequence[str]) -> Any:
     match value:
         case dict():
             return {_without_repeats(name, keys): _without_repeats(inner, keys) for name, inner in value.items()}
