@@ -412,9 +412,10 @@ def test_a_schedule_pages_nobody() -> None:
 
 @pytest.mark.parametrize("asked", [{"health_check": True}, {"drain": True}])
 def test_a_schedules_invocation_that_failed_and_is_redriven_pages_nobody(asked: Any) -> None:
-    """The next has long asked again. A message of somebody's that has more to say pages."""
+    """The next has long asked again. Elsewhere the same words are a message like any other."""
     failed = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": asked, "responsePayload": None}
     assert parse({"Records": [{"eventSource": "aws:sqs", "body": json.dumps(failed)}]}) == [
         Ignored(SkipReason.NOTICE, "notice")
     ]
+    assert by_sns(asked).status is Status.FIRING
     assert by_sns({**asked, "service": "lamps", "status": "CRITICAL"}).status is Status.FIRING

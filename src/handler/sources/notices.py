@@ -42,7 +42,7 @@ def _reason(record: Record) -> SkipReason | None:
     if record.detail_type:
         return _DETAIL_TYPES.get(record.detail_type)
     match record.payload:
-        case dict() as payload if payload in _OF_SCHEDULES:
+        case dict() as payload if payload in _OF_SCHEDULES and not record.message_id:
             return SkipReason.NOTICE
         case {"Type": str(kind), "TopicArn": _} if kind in _TYPES:
             return SkipReason.TEST_MESSAGE
