@@ -236,6 +236,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         function_name,
         make_client=make_client,
         targets=targets,
+        table=table,
         publish=lambda record, deadline: handle(record, deadline),
         report=logger.error,
         clock=time.time,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from handler.delivery.table import Place
+from handler.delivery.table import DedupTable, Place
 from handler.errors import PublishError, QueueUnavailableError
 from handler.outcome import Deferred, Rejected
 from handler.report import Report
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from handler.agreement import Agreement
     from handler.alert import Alert
-    from handler.operators import Operators
+    from handler.operators.entries import Known
+    from handler.operators.reporter import Operators
 
 PAGE_SECONDS = 15.0
 """Kept for publishing the last page of alarms."""
@@ -35,6 +36,7 @@ class Rounds:
         function_name: of this function, `<stack>-publisher`.
         make_client: returns a client of an AWS service.
         targets: of this stack.
+        table: the records.
         publish: publishes one record as it came, until a deadline, and logs what becomes of it.
         report: called with one sentence about what did not work.
         clock: epoch seconds.
@@ -47,6 +49,7 @@ class Rounds:
         *,
         make_client: MakeClient,
         targets: Targets,
+        table: DedupTable,
         publish: Callable[[Any, float], Any],
         report: Callable[[str], None],
         clock: Callable[[], float],
@@ -55,6 +58,7 @@ class Rounds:
         self._function_name = function_name
         self._make_client = make_client
         self._targets = targets
+        self._table = table
         self._publish = publish
         self._report = report
         self._clock = clock
@@ -64,7 +68,7 @@ class Rounds:
         concerning = [report for report in reports if isinstance(report.result, Rejected | Deferred)]
         if not concerning or not self._settings.OPERATOR_TOPIC_ARN:
             return
-        from handler.operators import seen_in
+        from handler.operators.reporter import seen_in
 
         if not seen_in(concerning, self._clock()).is_empty:
             self._operators.note(concerning)
@@ -73,9 +77,30 @@ class Rounds:
         """Report critical alerts that wait too long to operators, and those that no longer do."""
         if not self._settings.OPERATOR_TOPIC_ARN:
             return
-        from handler.operators import Waiting
+        from handler.delivery.ending import is_late
+        from handler.operators.entries import LATE_AFTER_SECONDS
 
-        self._operators.look(Waiting(place.identity, f"{place.order:d}#{place.due}") for place in places)
+        now = self._clock()
+        late = [place.identity for place in places if is_late(place, now, LATE_AFTER_SECONDS)]
+        self._operators.look(late, self._known)
+
+    def _known(self, identities: Sequence[str]) -> "Mapping[str, Known]":
+        """Return what records say of critical alerts that wait, or waited; nothing where the table fails."""
+        from handler.delivery.ending import alert_of, ending_of
+        from handler.operators.entries import Known
+
+        try:
+            records = self._table.read(list(dict.fromkeys(identities)), round(self._clock() * 1000))
+        except PublishError:
+            return {}
+        return {
+            identity: Known(
+                alert=alert_of(record),
+                since=None if record.waiting_since is None else record.waiting_since / 1000,
+                ending=ending_of(record),
+            )
+            for identity, record in records.items()
+        }
 
     def agree(self, function_arn: str, deadline: float) -> dict[str, int]:
         """Publish what CloudWatch's alarms and the records disagree on; return how many, by reason."""
@@ -117,7 +142,7 @@ class Rounds:
 
     @cached_property
     def _operators(self) -> "Operators":
-        from handler.operators import Operators
+        from handler.operators.reporter import Operators
 
         return Operators(
             self._make_client("dynamodb"),

@@ -13,7 +13,8 @@ from handler.agreement import Agreement, Scope, TargetRouting, Why
 from handler.alert import Alert, Status
 from handler.envelope import unwrap
 from handler.errors import NoTargetError
-from handler.operators import Operators, Waiting
+from handler.operators.entries import Known
+from handler.operators.reporter import Operators
 from handler.outcome import Rejected
 from handler.report import Report
 from handler.targets.secrets import parse_targets
@@ -143,18 +144,16 @@ def test_operators_are_told_once(emulator: Emulator, table: str) -> None:
     make().note([report])
     [first] = told()
     assert "CheckoutErrorRate" in first
-    put(emulator, table, "late", datetime.now(UTC), waiting={"S": "all#1"})
-    waiting = [Waiting("all#late", f"0#{int((now[0] - 200) * 1000):013}")]
+    known = {"all#late": Known(alert=AN_ALERT, since=now[0] - 200)}
     now[0] += 60
-    make().look(waiting)
+    make().look(known, lambda identities: known)
     [second] = told()
     assert "DEAD LETTERS: 1" in second
     assert "NOT ACCEPTED: 1 critical" in second
     now[0] += 60
-    make().look(waiting)
+    make().look(known, lambda identities: known)
     assert told() == []
-    put(emulator, table, "late", datetime.now(UTC), delivered_at={"N": "1795407000000"})
-    make().look([])
+    make().look([], lambda identities: {"all#late": Known(ending="accepted at 04:10:00 UTC")})
     [third] = told()
     assert "accepted at " in third
     assert said == []

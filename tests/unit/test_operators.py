@@ -1,7 +1,5 @@
 """The second path: every dead letter and every late critical alert is told once, with its content, and no key."""
 
-import json
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,22 +12,10 @@ from hypothesis import strategies as st
 
 from handler.alert import Alert, Ignored
 from handler.errors import InvalidAlertError, NoTargetError, QueueUnavailableError, TableUnavailableError
-from handler.operators import (
-    MAX_ENTRIES,
-    MAX_SUBJECT,
-    STATE_ID,
-    Entry,
-    Kind,
-    Operators,
-    Seen,
-    State,
-    Waiting,
-    after_sending,
-    compose,
-    dump,
-    load,
-    step,
-)
+from handler.operators.entries import LATE_AFTER_SECONDS, Entry, Kind, Known
+from handler.operators.message import MAX_SUBJECT, compose
+from handler.operators.reporter import Operators
+from handler.operators.state import MAX_ENTRIES, STATE_ID, Seen, State, after_sending, dump, load, step
 from handler.outcome import DeferReason, Deferred, Rejected, SkipReason
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
@@ -68,7 +54,8 @@ class Bench:
     dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
     sns: FakeSNS = field(default_factory=FakeSNS)
     said: list[str] = field(default_factory=list)
-    waiting: dict[str, Waiting] = field(default_factory=dict)
+    waiting: dict[str, Known] = field(default_factory=dict)
+    ended: dict[str, Known] = field(default_factory=dict)
 
     def operators(self, topic_arn: str = TOPIC) -> Operators:
         return Operators(
@@ -82,49 +69,34 @@ class Bench:
             stack="publisher",
         )
 
-    def wait(self, key: str, *, urgency: int = 0, since: float | None = None, **alert: Any) -> None:
-        """Let a delivery wait: its record, and its place in the index."""
-        milliseconds = int((self.clock() if since is None else since) * 1000)
-        message = {
-            "alert": {
-                "fingerprint": key,
-                "alert_name": f"name of {key}",
-                "status": "firing",
-                "summary": f"summary of {key}",
-                "generator_url": "https://prometheus.example.com/graph",
-                "location": "orders-db-1",
-                **alert,
-            }
-        }
-        identity = f"production#{key}"
-        self.dynamodb.put_item(
-            TableName=TABLE,
-            Item={
-                "id": {"S": identity},
-                "status": {"S": "firing"},
-                "severity": {"S": "critical"},
-                "waiting": {"S": "production#1"},
-                "waiting_order": {"S": f"{urgency}#{milliseconds:013}"},
-                "waiting_since": {"N": str(milliseconds)},
-                "body": {"B": zlib.compress(json.dumps(message).encode())},
-            },
+    def wait(self, key: str, since: float | None = None) -> None:
+        """Let a critical alert wait."""
+        alert = replace(
+            AN_ALERT,
+            fingerprint=key,
+            name=f"name of {key}",
+            summary=f"summary of {key}",
+            generator_url="https://prometheus.example.com/graph",
+            location="orders-db-1",
         )
-        self.waiting[key] = Waiting(identity, f"{urgency}#{milliseconds:013}")
+        self.waiting[f"production#{key}"] = Known(alert=alert, since=self.clock() if since is None else since)
 
-    def end(self, key: str, **attributes: Any) -> None:
+    def end(self, key: str, ending: str = "") -> None:
         """Let it wait no longer."""
-        del self.waiting[key]
-        item = {"id": {"S": f"production#{key}"}, "status": {"S": "firing"}, **attributes}
-        self.dynamodb.put_item(TableName=TABLE, Item=item)
-
-    def accept(self, key: str) -> None:
-        self.end(key, delivered_at={"N": str(int(self.clock() * 1000))})
+        del self.waiting[f"production#{key}"]
+        self.ended[f"production#{key}"] = Known(ending=ending)
 
     def look(self, operators: Operators, minutes: int = 1) -> None:
         """Run the schedule so often, a minute apart."""
         for _ in range(minutes):
             self.clock.advance(60)
-            operators.look(self.waiting.values())
+            self.look_now(operators)
+
+    def look_now(self, operators: Operators) -> None:
+        """Run the schedule."""
+        late = [key for key, known in self.waiting.items() if self.clock() - (known.since or 0) >= LATE_AFTER_SECONDS]
+        records = {**self.waiting, **self.ended}
+        operators.look(late, lambda asked: {key: records[key] for key in asked if key in records})
 
     @property
     def subjects(self) -> list[str]:
@@ -300,19 +272,12 @@ def test_a_critical_that_waits_for_two_minutes_is_told_once_and_its_end_too(benc
         assert part in bench.last
     bench.look(operators, 10)
     assert len(bench.sns.messages) == 1
-    bench.accept("orders-db")
+    bench.end("orders-db", "accepted at 04:10:00 UTC")
     bench.look(operators)
     assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 0 still"]
     assert "state   accepted at " in bench.last
     bench.look(operators, 3)
     assert len(bench.sns.messages) == 2
-
-
-def test_only_critical_triggers_are_urgent_enough(bench: Bench) -> None:
-    for urgency in (1, 2, 3):
-        bench.wait(f"u-{urgency}", urgency=urgency)
-    bench.look(bench.operators(), 5)
-    assert bench.sns.messages == []
 
 
 def test_a_thousand_that_wait_are_a_digest_a_minute(bench: Bench) -> None:
@@ -328,7 +293,7 @@ def test_a_thousand_that_wait_are_a_digest_a_minute(bench: Bench) -> None:
     ]
     assert sum(counted) == 1000
     for number in range(1000):
-        bench.accept(f"k-{number}")
+        bench.end(f"k-{number}", "accepted at 04:10:00 UTC")
         if number % 200 == 0:
             bench.look(operators)
     bench.look(operators)
@@ -340,7 +305,7 @@ def test_a_recovery_that_drags_on_is_told_in_between(bench: Bench) -> None:
     bench.wait("a")
     bench.wait("b")
     bench.look(operators, 2)
-    bench.accept("a")
+    bench.end("a", "accepted at 04:10:00 UTC")
     bench.look(operators, 12)
     assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 1 still"]
     assert "Still not accepted: 1 critical." in bench.last
@@ -351,11 +316,11 @@ def test_one_that_ended_otherwise_is_not_called_accepted(bench: Bench) -> None:
     for key in ("resolved", "dead"):
         bench.wait(key)
     bench.look(operators, 2)
-    bench.end("resolved", status={"S": "resolved"})
+    bench.end("resolved", "resolved at its source before it was accepted")
     bench.end("dead")
     bench.look(operators, 12)
     text = "\n".join(message["Message"] for message in bench.sns.messages[1:])
-    assert "state   ended before it was accepted" in text
+    assert "state   resolved at its source before it was accepted" in text
     assert "state   not accepted as far as is known: see make trace" in text
 
 
@@ -367,20 +332,18 @@ def test_one_that_waits_outside_of_the_table_is_told_once(bench: Bench) -> None:
     for _ in range(10):
         bench.clock.advance(60)
         operators.note([deferred(NOW - 60)])
-        operators.look([])
+        bench.look_now(operators)
     assert bench.subjects == ["Not accepted by PagerDuty: CheckoutErrorRate"]
-    item: Any = {"id": {"S": "production#checkout-error-rate"}, "delivered_at": {"N": "1795407000000"}}
-    bench.dynamodb.put_item(TableName=TABLE, Item=item)
+    bench.ended["production#checkout-error-rate"] = Known(ending="accepted at 04:10:00 UTC")
     bench.look(operators)
     assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 0 still"]
 
 
-@pytest.mark.parametrize("body", [b"", b"not zlib", zlib.compress(b"{}"), zlib.compress(b"[1]")])
-def test_a_body_that_cannot_be_read_leaves_the_id(bench: Bench, body: bytes) -> None:
-    bench.wait("orders-db")
-    bench.dynamodb.tables[TABLE]["production#orders-db"]["body"] = {"B": body}  # type: ignore[index]
+def test_one_whose_record_cannot_be_read_is_told_by_its_key(bench: Bench) -> None:
+    bench.waiting["production#orders-db"] = Known(since=bench.clock())
     bench.look(bench.operators(), 2)
     assert bench.subjects == ["Not accepted by PagerDuty: orders-db"]
+    assert "CRITICAL  orders-db" in bench.last
 
 
 # --- Nothing raises, nothing comes back ---------------------------------------------------------------------------
@@ -414,7 +377,7 @@ def test_nothing_is_raised(bench: Bench, harm: Callable[[Bench], None]) -> None:
     harm(bench)
     operators = bench.operators()
     operators.note([dead(), deferred(NOW - 300)])
-    operators.look(bench.waiting.values())
+    bench.look_now(operators)
     assert bench.said or bench.sns.messages
 
 
@@ -423,7 +386,7 @@ def test_without_a_topic_nothing_is_done(bench: Bench) -> None:
     operators = bench.operators("")
     bench.dynamodb.calls.clear()
     operators.note([dead()])
-    operators.look(bench.waiting.values())
+    bench.look_now(operators)
     assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
 
 

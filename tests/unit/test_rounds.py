@@ -72,6 +72,7 @@ def make_bench(**settings: str) -> Bench:
         "stack-publisher",
         make_client=aws.client,
         targets=world.targets,
+        table=world.table,
         publish=world.publisher.publish,
         report=problems.append,
         clock=world.clock,

@@ -1,0 +1,254 @@
+"""Reports to operators: reads and writes their state, and publishes. A page never fails for its report.
+
+A message is published before it is forgotten, so that a crash repeats a report and loses none.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handler.mapping import dedup_key_of
+from handler.operators.entries import (
+    LATE_AFTER_SECONDS,
+    Entry,
+    Kind,
+    Known,
+    bounded,
+    entry_of,
+    entry_of_waiting,
+)
+from handler.operators.message import compose
+from handler.operators.state import (
+    MAX_ENTRIES,
+    MAX_LATE,
+    STATE_ID,
+    Late,
+    Seen,
+    State,
+    after_sending,
+    dump,
+    hash_of,
+    load,
+    step,
+)
+from handler.outcome import Deferred, Rejected
+from handler.pagerduty.events import Action
+from handler.pagerduty.severity import Severity
+from handler.report import Report
+from handler.sources.notices import REPORT, REPORT_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_sns.client import SNSClient
+
+UNCLEAR_SECONDS = 600
+"""For how long one that is in no index, and whose record does not say how it ended, counts as late."""
+_ATTEMPTS = 5
+
+type Read = Callable[[Sequence[str]], Mapping[str, Known]]
+
+
+def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = frozenset()) -> Seen:
+    """Return what the reports of an invocation call for, but for the late ones that are known.
+
+    Dead letters, and critical triggers that are kept outside of the table, where `look` would not find them.
+    """
+    entries: list[Entry] = []
+    late: dict[bytes, Late] = {}
+    for report in reports:
+        match report.result:
+            case Rejected(error=error) if report.lost is None:
+                common: dict[str, Any] = {"target": report.target, "since": now, "note": f"{error.reason}: {error}"}
+                entries.append(
+                    entry_of(report.alert, Kind.DEAD_LETTER, severity=report.severity, **common)
+                    if report.alert
+                    else bounded(Entry(kind=Kind.DEAD_LETTER, name="A message that is no alert", **common))
+                )
+            case Deferred(reason=reason, is_kept=False) if (alert := report.alert) and _is_late(report, now):
+                identity = f"{report.target}#{dedup_key_of(alert)}"
+                if hash_of(identity) in known or hash_of(identity) in late:
+                    continue
+                late[hash_of(identity)] = Late(id=identity, name=alert.name, since=now)
+                common = {"target": report.target, "since": alert.observed_at.timestamp(), "note": str(reason)}
+                entries.append(entry_of(alert, Kind.LATE, severity=report.severity, **common))
+    return Seen(entries=entries, late=frozenset(late), named=tuple(late.values()))
+
+
+def _is_late(report: Report, now: float) -> bool:
+    alert = report.alert
+    return (
+        alert is not None
+        and report.action is Action.TRIGGER
+        and report.severity is Severity.CRITICAL
+        and now - alert.observed_at.timestamp() >= LATE_AFTER_SECONDS
+    )
+
+
+class Operators:
+    """Reports to the operators' topic. No method raises.
+
+    Args:
+        dynamodb: allowed GetItem and PutItem on the table.
+        sns: allowed Publish on the topic.
+        topic_arn: of the operators; where it is empty nothing is reported.
+        clock: epoch seconds.
+        redact: takes routing keys out of a text.
+        report: called with one sentence about what did not work.
+        stack: its name, for the commands in the message.
+    """
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        sns: "SNSClient",
+        *,
+        table: str,
+        topic_arn: str,
+        clock: Callable[[], float],
+        redact: Callable[[str], str],
+        report: Callable[[str], None],
+        stack: str = "",
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._sns = sns
+        self._table = table
+        self._topic_arn = topic_arn
+        self._clock = clock
+        self._redact = redact
+        self._report = report
+        self._stack = stack
+        self._own = State()
+        """Serves while the table is out: this execution environment then reports by itself."""
+
+    def note(self, reports: Sequence[Report]) -> None:
+        """Report what an invocation could not deliver. Call it after the dead letters are on the queue."""
+        if any(isinstance(report.result, Rejected | Deferred) for report in reports):
+            self._guarded(lambda: self._tell(lambda state: seen_in(reports, self._clock(), state.late)))
+
+    def look(self, late: Iterable[str], read: Read) -> None:
+        """Report what waits too long, and what does so no longer. Call it every minute.
+
+        Args:
+            late: the ids of the records of all critical triggers that have waited for two minutes.
+            read: returns what records say, of those ids whose record can be read.
+        """
+        hashed = {hash_of(identity): identity for identity in late}
+        self._guarded(lambda: self._tell(lambda state: self._compared(state, hashed, read)))
+
+    def _guarded(self, tell: Callable[[], None]) -> None:
+        if not self._topic_arn:
+            return
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - a page must not fail for its report, whatever is wrong with that
+            self._report(f"a report to operators failed: {type(error).__name__}: {self._redact(str(error))[:200]}")
+
+    def _compared(self, state: State, late: Mapping[bytes, str], read: Read) -> Seen:
+        """Compare what is late now with what was reported as late."""
+        now = self._clock()
+        new = [each for each in late if each not in state.late][: max(0, MAX_LATE - len(state.late))]
+        shown = [late[each] for each in new[:MAX_ENTRIES]]
+        gone = state.late - late.keys()
+        named = [each for each in state.named if hash_of(each.id) in gone]
+        asked = [*shown, *(each.id for each in named)]
+        found = read(asked) if asked else {}
+        entries = [entry_of_waiting(identity, found.get(identity, Known()), now) for identity in shown]
+        endings = {each: found.get(each.id, Known()).ending for each in named}
+        # one that the index does not have may be deferred outside of the table, or in the dead-letter queue
+        unclear = {each for each, ending in endings.items() if not ending and now - each.since < UNCLEAR_SECONDS}
+        ended = gone - {hash_of(each.id) for each in unclear}
+        recovered = [
+            bounded(
+                Entry(
+                    kind=Kind.RECOVERED,
+                    name=each.name,
+                    target=each.id.partition("#")[0],
+                    note=endings[each] or "not accepted as far as is known: see make trace",
+                )
+            )
+            for each in named
+            if each not in unclear
+        ]
+        return Seen(
+            entries=[*entries, *recovered],
+            more={Kind.LATE: len(new) - len(entries), Kind.RECOVERED: len(ended) - len(recovered)},
+            late=frozenset(new),
+            named=[Late(id=each, name=entry.name, since=now) for each, entry in zip(shown, entries, strict=True)],
+            ended=ended,
+        )
+
+    def _tell(self, look: Callable[[State], Seen]) -> None:
+        try:
+            state = self._advance(look)
+        except (ClientError, BotoCoreError) as error:
+            self._report(f"operators are notified without the table's state: {type(error).__name__}")
+            self._own, is_due = step(self._own, self._clean(look(self._own)), self._clock())
+            if is_due:
+                self._publish(self._own)
+                self._own = after_sending(self._own, self._own)
+            return
+        if state is None:
+            return
+        self._publish(state)
+        for _ in range(_ATTEMPTS):
+            current = self._read()
+            if self._write(after_sending(current, state), current.rev):
+                return
+        self._report("operators may get a report twice: the table's item was busy")
+
+    def _advance(self, look: Callable[[State], Seen]) -> State | None:
+        """Write what was seen into the state; return it if a message is to be published."""
+        for _ in range(_ATTEMPTS):
+            state = self._read()
+            seen = self._clean(look(state))
+            new, is_due = step(state, seen, self._clock())
+            if not is_due and seen.is_empty:
+                return None
+            if self._write(new, state.rev):
+                return new if is_due else None
+        self._report("a report to operators is late: the table's item was busy")
+        return None
+
+    def _clean(self, seen: Seen) -> Seen:
+        """Take routing keys out of whatever an alert or an error says, before the table has it."""
+        entries = [
+            replace(
+                entry,
+                name=self._redact(entry.name),
+                summary=self._redact(entry.summary),
+                note=self._redact(entry.note),
+                link=self._redact(entry.link),
+                place=self._redact(entry.place),
+            )
+            for entry in seen.entries
+        ]
+        named = [replace(each, name=self._redact(each.name)) for each in seen.named]
+        return replace(seen, entries=entries, named=named)
+
+    def _publish(self, state: State) -> None:
+        subject, text = compose(state, stack=self._stack)
+        self._sns.publish(
+            TopicArn=self._topic_arn,
+            Subject=self._redact(subject),
+            Message=self._redact(text),
+            MessageAttributes={REPORT_ATTRIBUTE: {"DataType": "String", "StringValue": REPORT}},
+        )
+
+    def _read(self) -> State:
+        item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": STATE_ID}}, ConsistentRead=True)
+        return load(item.get("Item"))
+
+    def _write(self, state: State, old_rev: int) -> bool:
+        """Write the state unless somebody else has done so since it was read."""
+        condition: dict[str, Any] = (
+            {"ConditionExpression": "rev = :rev", "ExpressionAttributeValues": {":rev": {"N": str(old_rev)}}}
+            if old_rev
+            else {"ConditionExpression": "attribute_not_exists(id)"}
+        )
+        try:
+            self._dynamodb.put_item(TableName=self._table, Item=dump(state), **condition)
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
