@@ -36,7 +36,7 @@ from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableE
 from handler.health import HealthCheck
 from handler.messages import WakeUp
 from handler.metrics import SERVICE, MetricsRecorder
-from handler.outcome import Deferred, Rejected
+from handler.outcome import Deferred
 from handler.pagerduty.client import Attempt, PagerDutyClient
 from handler.pagerduty.connections import make_pool
 from handler.publisher import Publisher
@@ -103,7 +103,7 @@ logger = Logger(service=SERVICE, json_serializer=serialize)
 for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would show secrets at DEBUG
     logging.getLogger(chatty).setLevel(logging.WARNING)
 metrics = MetricsRecorder()
-undelivered: list[Report] = []
+deferred: list[Report] = []
 """Of this invocation: what operators may have to know."""
 
 
@@ -237,6 +237,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         make_client=make_client,
         targets=targets,
         table=table,
+        queues=queues,
         publish=lambda record, deadline: handle(record, deadline),
         report=logger.error,
         clock=time.time,
@@ -270,12 +271,12 @@ gc.enable()
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
     """Publish every alert of an invocation; fail only if one could neither be sent nor kept."""
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
-    undelivered.clear()
+    deferred.clear()
     try:
         return answer(event, context, deadline)
     finally:
         metrics.flush()
-        parts.rounds.note(undelivered)
+        parts.rounds.note(deferred)
 
 
 def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
@@ -326,7 +327,8 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
 
 
 def drain_all(deadline: float) -> dict[str, Any]:
-    """Report what waits for too long to operators, and send what waits."""
+    """Report dead letters and what waits for too long to operators, and send what waits."""
+    parts.rounds.look_at_dead_letters()
     try:
         places = list(parts.publisher.table.all_waiting())
     except PublishError as error:
@@ -380,5 +382,5 @@ def tell(reports: Iterable[Report]) -> None:
         metrics.record(report)
         log = logger.error if report.all_errors else logger.info
         log(report.outcome, extra=report.fields())
-        if isinstance(report.result, Deferred | Rejected):
-            undelivered.append(report)
+        if isinstance(report.result, Deferred):
+            deferred.append(report)

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +33,9 @@ MAX_DELAY_SECONDS = 900
 MAX_MESSAGE_BYTES = 1_000_000
 """SQS takes 1 MiB with the attributes:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+PAGE = 10
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
+HELD_SECONDS = 30
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
 MAX_ENTRIES = 1000
@@ -126,6 +129,41 @@ class Queues:
         except (ClientError, BotoCoreError) as error:
             raise QueueUnavailableError(f"SQS queue {self.dead_letter_url}: {type(error).__name__}") from error
         return sum(int(answer.get("Attributes", {}).get(name, 0)) for name in names)
+
+    def dead_letters(self) -> Generator[list[Any]]:
+        """Yield dead letters page by page, as SQS returns them. None is changed.
+
+        Each is invisible to others from when it is read until the iterator is closed, for half a minute at most.
+        """
+        held: list[Any] = []
+        try:
+            while True:
+                answer: Any = self.client.receive_message(
+                    QueueUrl=self.dead_letter_url,
+                    MaxNumberOfMessages=PAGE,
+                    VisibilityTimeout=HELD_SECONDS,
+                    WaitTimeSeconds=1,
+                    MessageSystemAttributeNames=["SentTimestamp"],
+                    MessageAttributeNames=["All"],
+                )
+                page = answer.get("Messages", [])
+                if not page:
+                    return
+                held += page
+                yield page
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailableError(f"SQS queue {self.dead_letter_url}: {type(error).__name__}") from error
+        finally:
+            self._release(held)
+
+    def _release(self, held: Sequence[Any]) -> None:
+        for start in range(0, len(held), PAGE):
+            entries: Any = [
+                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+                for number, message in enumerate(held[start : start + PAGE])
+            ]
+            with suppress(ClientError, BotoCoreError):  # they come back by themselves
+                self.client.change_message_visibility_batch(QueueUrl=self.dead_letter_url, Entries=entries)
 
     def _dead_letter(self, body: Mapping[str, Any], error: PublishError, attempts: int, name: str = "") -> None:
         attributes = {"error_type": str(error.reason), "error": str(error)[:1024], "attempts": str(attempts)}

@@ -4,12 +4,14 @@ Everything here is imported and made when it is first needed: an execution envir
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from handler.delivery.table import DedupTable, Place
 from handler.errors import PublishError, QueueUnavailableError
-from handler.outcome import Deferred, Rejected
+from handler.outcome import Deferred
+from handler.queues import Queues
 from handler.report import Report
 from handler.settings import Settings
 from handler.targets.secrets import Targets
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from handler.alert import Alert
     from handler.operators.entries import Known
     from handler.operators.reporter import Operators
+    from handler.pagerduty.severity import Severity
 
+READING_SECONDS = 10.0
+"""For how long dead letters are read at most, before what waits is sent."""
 PAGE_SECONDS = 15.0
 """Kept for publishing the last page of alarms."""
 
@@ -37,6 +42,7 @@ class Rounds:
         make_client: returns a client of an AWS service.
         targets: of this stack.
         table: the records.
+        queues: the dead-letter queue is read.
         publish: publishes one record as it came, until a deadline, and logs what becomes of it.
         report: called with one sentence about what did not work.
         clock: epoch seconds.
@@ -50,6 +56,7 @@ class Rounds:
         make_client: MakeClient,
         targets: Targets,
         table: DedupTable,
+        queues: Queues,
         publish: Callable[[Any, float], Any],
         report: Callable[[str], None],
         clock: Callable[[], float],
@@ -59,19 +66,20 @@ class Rounds:
         self._make_client = make_client
         self._targets = targets
         self._table = table
+        self._queues = queues
         self._publish = publish
         self._report = report
         self._clock = clock
 
     def note(self, reports: Iterable[Report]) -> None:
-        """Report dead letters to operators, and critical alerts that wait for long outside of the table."""
-        concerning = [report for report in reports if isinstance(report.result, Rejected | Deferred)]
-        if not concerning or not self._settings.OPERATOR_TOPIC_ARN:
+        """Report critical alerts to operators that wait for long outside of the table."""
+        deferred = [report for report in reports if isinstance(report.result, Deferred)]
+        if not deferred or not self._settings.OPERATOR_TOPIC_ARN:
             return
         from handler.operators.reporter import seen_in
 
-        if not seen_in(concerning, self._clock()).is_empty:
-            self._operators.note(concerning)
+        if not seen_in(deferred, self._clock()).is_empty:
+            self._operators.note(deferred)
 
     def look(self, places: Sequence[Place]) -> None:
         """Report critical alerts that wait too long to operators, and those that no longer do."""
@@ -101,6 +109,34 @@ class Rounds:
             )
             for identity, record in records.items()
         }
+
+    def look_at_dead_letters(self) -> None:
+        """Report the dead letters to operators that they were not told of."""
+        if not self._settings.OPERATOR_TOPIC_ARN:
+            return
+        with suppress(QueueUnavailableError):
+            self._operators.look_at_dead_letters(self._queues.count_dead_letters(), self._dead_letters, self._taken)
+
+    def _dead_letters(self, at_most: int) -> list[Any]:
+        letters: list[Any] = []
+        until = self._clock() + READING_SECONDS
+        with closing(self._queues.dead_letters()) as pages:
+            for page in pages:
+                letters += page
+                if len(letters) >= at_most or self._clock() > until:
+                    break
+        return letters
+
+    def _taken(self, alert: "Alert", named: str) -> "tuple[str, Severity | None]":
+        """Return the names of the targets that take an alert, or the one named, and the severity it is sent with."""
+        try:
+            known = self._targets.read()
+            taking = [target for target in known.targets if target.name == named] if named else known.taking(alert)
+        except PublishError:
+            taking = []
+        severities = [alert.severity or target.default_severity for target in taking]
+        names = named or ", ".join(target.name for target in taking)
+        return names, max(severities, key=lambda severity: severity.urgency, default=alert.severity)
 
     def agree(self, function_arn: str, deadline: float) -> dict[str, int]:
         """Publish what CloudWatch's alarms and the records disagree on; return how many, by reason."""
@@ -152,7 +188,7 @@ class Rounds:
             clock=self._clock,
             redact=self._targets.redact,
             report=self._report,
-            stack=self._function_name.removesuffix("-publisher"),
+            function=self._function_name,
         )
 
     def _agreement(self, function_arn: str) -> "Agreement":

@@ -114,6 +114,7 @@ def month(stack: Deployed) -> dict[str, float]:
         "invocations": PRICES.invocation * (CHECKS + DRAINS) + PRICES.gigabyte_second * 0.5 * seconds,
         # five pollers, each of which waits 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
         "polling": PRICES.queue_request * 5 * 3 * 60 * HOURS,
+        "counting dead letters": PRICES.queue_request * (DRAINS + CHECKS),
         "the table": PRICES.read_unit * (DRAINS + CHECKS) * 16,
     }
 

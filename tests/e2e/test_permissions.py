@@ -123,6 +123,8 @@ IN_NEED = {
     use("dynamodb:Query", f"{TABLE}/index/waiting"),
     use("dynamodb:Scan", f"{TABLE}/index/waiting"),
     use("sqs:GetQueueAttributes", LETTERS),
+    use("sqs:ReceiveMessage", LETTERS),
+    use("sqs:ChangeMessageVisibility", LETTERS),
     use("sns:Publish", OPERATORS),
     # the comparison with CloudWatch, of which the emulator knows too little
     use("cloudwatch:DescribeAlarms", "*"),

@@ -1,6 +1,7 @@
 """Beside the path of a page, on the deployed stack: operators are told, alarms are compared with incidents."""
 
 import json
+import re
 import time
 import zlib
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from uuid import uuid4
 
 import pytest
 
+from handler.alert import Status
+from handler.delivery.record import Order, Record, Waiting
+from handler.delivery.table import dump
+from handler.pagerduty.severity import Severity
 from local.simulator.faults import Fault, FaultKind
 from local.stack import ACCOUNT, REGION, ROUTING_KEY, await_until
 from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
@@ -34,10 +39,8 @@ def operators(stack: Deployed) -> Iterator[Any]:
     sqs.delete_queue(QueueUrl=url)
 
 
-def let_wait(stack: Deployed, key: str, *, seconds: float) -> None:
-    """Put a record of a critical trigger that has waited for so long."""
-    since = int((time.time() - seconds) * 1000)
-    body = {
+def alert_of(key: str) -> dict[str, Any]:
+    return {
         "alert": {
             "fingerprint": key,
             "alert_name": f"name of {key}",
@@ -49,22 +52,24 @@ def let_wait(stack: Deployed, key: str, *, seconds: float) -> None:
             "observed_at": "2026-11-23T03:40:01Z",
         }
     }
-    stack.emulator.client("dynamodb").put_item(
-        TableName=stack.outputs["DedupTableName"],
-        Item={
-            "id": {"S": f"pagerduty#{key}"},
-            "rev": {"N": "1"},
-            "status": {"S": "firing"},
-            "observed_at": {"S": "2026-11-23T03:40:01.000000Z"},
-            "open": {"BOOL": False},
-            "triggered": {"BOOL": False},
-            "urgency": {"N": "3"},
-            "waiting": {"S": "pagerduty#0"},
-            "waiting_order": {"S": f"0#{since:013}"},
-            "waiting_since": {"N": str(since)},
-            "body": {"B": zlib.compress(json.dumps(body).encode())},
-        },
-    )
+
+
+def let_wait(stack: Deployed, *keys: str, seconds: float) -> None:
+    """Put records of critical triggers that have waited for so long."""
+    since = int((time.time() - seconds) * 1000)
+    dynamodb, table = stack.emulator.client("dynamodb"), stack.outputs["DedupTableName"]
+    for key in keys:
+        identity = f"pagerduty#{key}"
+        record = Record(
+            status=Status.FIRING,
+            at=since,
+            rev=1,
+            urgency=Severity.CRITICAL.urgency,
+            waiting=Waiting(Order.CRITICAL, since),
+            waiting_since=since,
+            body=zlib.compress(json.dumps(alert_of(key)).encode()),
+        )
+        dynamodb.put_item(TableName=table, Item={"id": {"S": identity}, **dump(identity, record)})
 
 
 def test_a_critical_that_waits_is_told_with_its_content(stack: Deployed, key: str, operators: Any) -> None:
@@ -78,6 +83,53 @@ def test_a_critical_that_waits_is_told_with_its_content(stack: Deployed, key: st
         assert part in text
     assert ROUTING_KEY not in text
     stack.pagerduty.set_faults()
+
+
+def test_a_thousand_that_wait_are_one_message_a_minute(stack: Deployed, key: str, operators: Any) -> None:
+    """The deployed function looks as often as it likes: one digest, which counts them all and names twenty."""
+    stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+    let_wait(stack, *(f"{key}/{number}" for number in range(1000)), seconds=150)
+    began = time.time()
+    for _ in range(3):
+        stack.invoke({"drain": True})
+    found = await_until(operators, PATIENCE_SECONDS, "the operators to be told")
+    assert time.time() - began < 60, "the machine is too slow for this test: it has to end within a minute"
+    found += operators()
+    [message] = found
+    stack.forget(f"pagerduty#{key}")
+    assert re.search(r"(\d+) critical alerts not accepted", message["Subject"])[1] == "1000"  # type: ignore[index]
+    assert message["Message"].count(f"CRITICAL  name of {key}/") == 20
+    assert "and 980 more" in message["Message"]
+
+
+def test_dead_letters_are_told_with_their_content_whoever_wrote_them(stack: Deployed, operators: Any) -> None:
+    """This function's, and one that SNS could not deliver; once each, and both stay in the queue."""
+    sqs, url = stack.emulator.client("sqs"), stack.outputs["DeadLetterQueueUrl"]
+    sqs.purge_queue(QueueUrl=url)
+    own, other = f"own-{uuid4().hex[:8]}", f"other-{uuid4().hex[:8]}"
+    stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key=own))
+    stack.invoke(alert_of(own))
+    sns = {"Type": "Notification", "MessageId": other, "TopicArn": stack.outputs["AlertTopicArn"]}
+    body = {**sns, "Message": json.dumps(alert_of(other)), "Timestamp": "2026-11-23T03:40:01.000Z"}
+    attributes = {"ErrorMessage": {"DataType": "String", "StringValue": "AccessDenied"}}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body), MessageAttributes=attributes)
+
+    def told() -> list[dict[str, Any]]:
+        stack.forget("operators#state")  # would hold the second back for a minute
+        stack.invoke({"drain": True})
+        return list(operators())
+
+    found = await_until(told, PATIENCE_SECONDS, "the operators to be told")
+    for _ in range(2):
+        found += told()
+    text = "\n".join(each["Message"] for each in found)
+    for key, error in ((own, "error   bad_request: "), (other, "error   SNS: AccessDenied")):
+        [entry] = [part for part in text.split("\n\n") if f"CRITICAL  name of {key}" in part]
+        assert error in entry
+        for part in ("CPU at 97 %", "place   orders-db-1", "link    https://prometheus.example.com/graph"):
+            assert part in entry
+    for key in (own, other):
+        stack.dead_letter(key)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ class Message:
     body: str
     delay_seconds: int
     attributes: Mapping[str, str]
+    message_id: str = ""
 
     @property
     def content(self) -> Any:
@@ -51,6 +52,9 @@ class FakeSQS:
     def __init__(self) -> None:
         self.queues: dict[str, list[Message]] = {RETRY_URL: [], DEAD_LETTER_URL: []}
         self.failures = Failures()
+        self.held: set[str] = set()
+        """Ids of received messages, which nobody else receives."""
+        self.sent = 0
 
     @property
     def retries(self) -> list[Message]:
@@ -64,6 +68,7 @@ class FakeSQS:
         """Return an independent one with the same messages."""
         twin = FakeSQS()
         twin.queues = {url: list(messages) for url, messages in self.queues.items()}
+        twin.held, twin.sent = set(self.held), self.sent
         twin.failures = Failures(self.failures.error, self.failures.after, self.failures.times)
         return twin
 
@@ -93,5 +98,37 @@ class FakeSQS:
             raise client_error("InvalidParameterValue", "SendMessage")
         if any(_NOT_FOR_SQS.search(text) for text in (MessageBody, *attributes.values())):
             raise client_error("InvalidMessageContents", "SendMessage")
-        self.queues[QueueUrl].append(Message(MessageBody, DelaySeconds, attributes))
-        return {"MessageId": f"m-{len(self.queues[QueueUrl])}"}
+        self.sent += 1
+        message = Message(MessageBody, DelaySeconds, attributes, f"m-{self.sent}")
+        self.queues[QueueUrl].append(message)
+        return {"MessageId": message.message_id}
+
+    def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> Any:
+        """Return messages that nobody holds; the receipt handle is the id."""
+        self.failures.strike("ReceiveMessage")
+        assert 1 <= MaxNumberOfMessages <= 10
+        free = [message for message in self.queues[QueueUrl] if message.message_id not in self.held]
+        page = free[:MaxNumberOfMessages]
+        self.held |= {message.message_id for message in page if VisibilityTimeout}
+        return {
+            "Messages": [
+                {
+                    "MessageId": message.message_id,
+                    "ReceiptHandle": message.message_id,
+                    "Body": message.body,
+                    "Attributes": {"SentTimestamp": str(int(NOW * 1000))},
+                    "MessageAttributes": {
+                        name: {"DataType": "String", "StringValue": value} for name, value in message.attributes.items()
+                    },
+                }
+                for message in page
+            ]
+        }
+
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, Any]]) -> Any:
+        """Release messages."""
+        self.failures.strike("ChangeMessageVisibilityBatch")
+        assert 1 <= len(Entries) <= 10
+        assert len({entry["Id"] for entry in Entries}) == len(Entries)
+        self.held -= {entry["ReceiptHandle"] for entry in Entries if entry["VisibilityTimeout"] == 0}
+        return {"Successful": []}

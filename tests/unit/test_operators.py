@@ -1,6 +1,7 @@
 """The second path: every dead letter and every late critical alert is told once, with its content, and no key."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.alert import Alert, Ignored
-from handler.errors import InvalidAlertError, NoTargetError, QueueUnavailableError, TableUnavailableError
+from handler.errors import TableUnavailableError
 from handler.operators.entries import LATE_AFTER_SECONDS, Entry, Kind, Known
 from handler.operators.message import MAX_SUBJECT, compose
 from handler.operators.reporter import Operators
-from handler.operators.state import MAX_ENTRIES, STATE_ID, Seen, State, after_sending, dump, load, step
-from handler.outcome import DeferReason, Deferred, Rejected, SkipReason
+from handler.operators.state import MAX_ENTRIES, MAX_LETTERS, STATE_ID, Seen, State, after_sending, dump, load, step
+from handler.outcome import DeferReason, Deferred, SkipReason
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
 from handler.report import Report
@@ -56,6 +57,8 @@ class Bench:
     said: list[str] = field(default_factory=list)
     waiting: dict[str, Known] = field(default_factory=dict)
     ended: dict[str, Known] = field(default_factory=dict)
+    letters: list[dict[str, Any]] = field(default_factory=list)
+    reads: int = 0
 
     def operators(self, topic_arn: str = TOPIC) -> Operators:
         return Operators(
@@ -66,7 +69,7 @@ class Bench:
             clock=self.clock,
             redact=lambda text: text.replace(KEY, "[redacted]"),
             report=self.said.append,
-            stack="publisher",
+            function="publisher-publisher",
         )
 
     def wait(self, key: str, since: float | None = None) -> None:
@@ -81,6 +84,26 @@ class Bench:
         )
         self.waiting[f"production#{key}"] = Known(alert=alert, since=self.clock() if since is None else since)
 
+    def die(self, name: str = "OrdersDatabaseHighCPU", error: str = "PagerDuty answered 400", **alert: Any) -> None:
+        """Put a dead letter into the queue."""
+        body = {"alert": {"fingerprint": name, "alert_name": name, "status": "firing", **alert}, "error": error}
+        letter = {
+            "MessageId": f"m-{len(self.letters)}",
+            "Body": json.dumps({**body, "delivery": {"target": "production"}}),
+            "Attributes": {"SentTimestamp": str(int(NOW * 1000))},
+            "MessageAttributes": {"error_type": {"StringValue": "bad_request"}},
+        }
+        self.letters.append(letter)
+
+    def look_at_letters(self, operators: Operators) -> None:
+        """Run the schedule's look at the dead-letter queue."""
+
+        def read(at_most: int) -> Sequence[Any]:
+            self.reads += 1
+            return self.letters[:at_most]
+
+        operators.look_at_dead_letters(len(self.letters), read, lambda alert, target: (target, Severity.CRITICAL))
+
     def end(self, key: str, ending: str = "") -> None:
         """Let it wait no longer."""
         del self.waiting[f"production#{key}"]
@@ -90,6 +113,7 @@ class Bench:
         """Run the schedule so often, a minute apart."""
         for _ in range(minutes):
             self.clock.advance(60)
+            self.look_at_letters(operators)
             self.look_now(operators)
 
     def look_now(self, operators: Operators) -> None:
@@ -112,20 +136,13 @@ def bench() -> Bench:
     return Bench()
 
 
-def dead(name: str = "OrdersDatabaseHighCPU", error: str = "PagerDuty answered 400", **alert: Any) -> Report:
+def deferred(at: float, name: str = AN_ALERT.name) -> Report:
+    identity = AN_ALERT.fingerprint if name == AN_ALERT.name else name
     return Report(
-        result=Rejected(error=NoTargetError(error)),
-        alert=replace(AN_ALERT, fingerprint=name, name=name, **alert),
-        action=Action.TRIGGER,
-        target="production",
-        severity=Severity.CRITICAL,
-    )
-
-
-def deferred(at: float, reason: DeferReason = DeferReason.TABLE_UNAVAILABLE) -> Report:
-    return Report(
-        result=Deferred(reason=reason, delay_seconds=30, error=TableUnavailableError("DynamoDB")),
-        alert=replace(AN_ALERT, observed_at=datetime.fromtimestamp(at, UTC)),
+        result=Deferred(
+            reason=DeferReason.TABLE_UNAVAILABLE, delay_seconds=30, error=TableUnavailableError("DynamoDB")
+        ),
+        alert=replace(AN_ALERT, fingerprint=identity, name=name, observed_at=datetime.fromtimestamp(at, UTC)),
         action=Action.TRIGGER,
         target="production",
         severity=Severity.CRITICAL,
@@ -137,8 +154,8 @@ def deferred(at: float, reason: DeferReason = DeferReason.TABLE_UNAVAILABLE) -> 
 
 def test_a_dead_letter_is_told_with_its_content(bench: Bench) -> None:
     """Name, summary, severity, place, target, error and link: enough to act on without opening anything."""
-    alert = {"summary": "CPU at 97 %", "location": "orders-db-1", "generator_url": "https://prometheus.example.com/g"}
-    bench.operators().note([dead(**alert)])
+    bench.die(summary="CPU at 97 %", location="orders-db-1", generator_url="https://prometheus.example.com/g")
+    bench.look_at_letters(bench.operators())
     assert bench.subjects == ["Dead letter: OrdersDatabaseHighCPU"]
     assert bench.last.splitlines() == [
         "DEAD LETTERS: 1",
@@ -149,17 +166,68 @@ def test_a_dead_letter_is_told_with_its_content(bench: Bench) -> None:
         "  place   orders-db-1",
         "  target  production",
         f"  since   {datetime.fromtimestamp(NOW, UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "  error   no_target: PagerDuty answered 400",
+        "  error   bad_request: PagerDuty answered 400",
         "  link    https://prometheus.example.com/g",
         "",
         "What became of one: make trace STACK=publisher NAME=...   What is misconfigured: make doctor STACK=publisher",
     ]
 
 
-def test_a_message_that_is_no_alert_is_told_too(bench: Bench) -> None:
-    bench.operators().note([Report(result=Rejected(error=InvalidAlertError("native alert: status: missing")))])
-    assert bench.subjects == ["Dead letter: A message that is no alert"]
-    assert "error   invalid_alert: native alert: status: missing" in bench.last
+def test_a_dead_letter_is_told_once(bench: Bench) -> None:
+    """By whatever environment runs the schedule, although it stays in the queue, and others come and go."""
+    bench.die("first")
+    bench.look(bench.operators(), 3)
+    bench.die("second")
+    bench.look(bench.operators(), 3)
+    bench.letters[0], bench.letters[1] = bench.letters[1], bench.letters[0]
+    bench.look(bench.operators(), 150)
+    assert bench.subjects == ["Dead letter: first", "Dead letter: second"]
+
+
+def test_a_queue_that_does_not_change_is_read_once_an_hour(bench: Bench) -> None:
+    """Reading hides dead letters from a redrive; one that took another's place is found all the same."""
+    bench.look(bench.operators(), 10)
+    assert bench.reads == 0
+    bench.die("first")
+    bench.look(bench.operators(), 50)
+    assert bench.reads == 1
+    bench.letters.clear()
+    bench.die("second")
+    bench.letters[0]["MessageId"] = "other"
+    bench.look(bench.operators(), 12)
+    assert bench.reads == 2
+    assert bench.subjects[1:] == ["Dead letter: second"]
+    bench.letters.clear()
+    bench.look(bench.operators())
+    bench.die("third")
+    bench.letters[0]["MessageId"] = "third"
+    bench.look(bench.operators(), 1)
+    assert bench.subjects[2:] == ["Dead letter: third"]
+
+
+def test_what_somebody_else_holds_is_told_when_it_is_released(bench: Bench) -> None:
+    """`make redrive DRY_RUN=1` hides dead letters for a while; the queue still counts them."""
+    bench.die("seen")
+    bench.die("held")
+    held = bench.letters.pop()
+    operators = bench.operators()
+    read = bench.letters.copy()
+    operators.look_at_dead_letters(2, lambda at_most: read, lambda alert, target: (target, None))
+    bench.letters.append(held)
+    bench.look(operators, 2)
+    assert bench.subjects == ["Dead letter: seen", "Dead letter: held"]
+
+
+def test_more_dead_letters_than_can_be_remembered_are_counted(bench: Bench) -> None:
+    bench.die("first")
+    operators = bench.operators()
+    bench.look_at_letters(operators)
+    bench.clock.advance(60)
+    operators.look_at_dead_letters(MAX_LETTERS + 1, lambda at_most: pytest.fail("read"), lambda *_: ("", None))
+    assert f"DEAD LETTERS: {MAX_LETTERS}" in bench.last
+    bench.clock.advance(60)
+    operators.look_at_dead_letters(MAX_LETTERS + 1, lambda at_most: pytest.fail("read"), lambda *_: ("", None))
+    assert len(bench.sns.messages) == 2
 
 
 def test_what_went_well_costs_nothing(bench: Bench) -> None:
@@ -168,32 +236,26 @@ def test_what_went_well_costs_nothing(bench: Bench) -> None:
     assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
 
 
-def test_what_is_not_on_the_queue_is_no_dead_letter(bench: Bench) -> None:
-    """The invocation fails, and Lambda brings the alert again."""
-    bench.operators().note([replace(dead(), lost=QueueUnavailableError("SQS"))])
-    assert bench.sns.messages == []
-
-
 def test_no_routing_key_leaves_by_this_path(bench: Bench) -> None:
     """Neither in the message nor in the table, whatever an alert or an error says."""
-    bench.operators().note([dead(f"name {KEY}", f"error {KEY}", summary=f"summary {KEY}")])
+    for _ in range(2):
+        bench.die(f"name {KEY}", f"error {KEY}", summary=f"summary {KEY}")
+        bench.look_at_letters(bench.operators())
     state = load(bench.dynamodb.tables[TABLE][STATE_ID])
     assert KEY not in str(bench.sns.messages)
     assert "[redacted]" in bench.last
-    bench.operators().note([dead(f"name {KEY}", f"error {KEY}", summary=f"summary {KEY}")])
-    state = load(bench.dynamodb.tables[TABLE][STATE_ID])
     assert state.entries
     assert KEY not in str(state)
 
 
 def test_a_storm_is_one_message_a_minute(bench: Bench) -> None:
-    """A thousand dead letters in ten minutes, in a hundred environments: eleven messages, which count them all."""
+    """A thousand dead letters in ten minutes, and a schedule that runs too often: eleven messages, which count all."""
     told = 0
     for number in range(1000):
-        bench.operators().note([dead(f"alert {number}")])
+        bench.die(f"alert {number}")
+        bench.look_at_letters(bench.operators())
         bench.clock.advance(0.6)
-    operators = bench.operators()
-    bench.look(operators, 2)
+    bench.look(bench.operators(), 2)
     for message in bench.sns.messages:
         [heading] = [line for line in message["Message"].splitlines() if line.startswith("DEAD LETTERS")]
         count = int(heading.rpartition(" ")[2])
@@ -207,8 +269,9 @@ def test_a_storm_is_one_message_a_minute(bench: Bench) -> None:
 
 def test_what_could_not_be_published_is_published_a_minute_later(bench: Bench) -> None:
     bench.sns.error = client_error("Throttled", "Publish")
+    bench.die()
     operators = bench.operators()
-    operators.note([dead()])
+    bench.look_at_letters(operators)
     assert bench.said == [
         "a report to operators failed: ClientError: An error occurred (Throttled) when calling the "
         "Publish operation: Throttled, says AWS"
@@ -222,14 +285,15 @@ def test_what_could_not_be_published_is_published_a_minute_later(bench: Bench) -
 
 @pytest.mark.parametrize("error", ["ProvisionedThroughputExceededException", "ResourceNotFoundException"])
 def test_without_the_table_an_environment_reports_by_itself(bench: Bench, error: str) -> None:
-    """Still at most once a minute."""
+    """Still at most once a minute, and each once."""
     bench.dynamodb.fail(error)
     operators = bench.operators()
     for number in range(3):
-        operators.note([dead(f"alert {number}")])
+        bench.die(f"alert {number}")
+        bench.look_at_letters(operators)
     assert bench.subjects == ["Dead letter: alert 0"]
-    bench.clock.advance(60)
-    operators.note([dead("alert 3")])
+    bench.die("alert 3")
+    bench.look(operators)
     assert bench.subjects[1:] == ["PagerDuty Publisher: 3 dead letters"]
 
 
@@ -237,16 +301,15 @@ def test_several_environments_at_a_time_lose_nothing(bench: Bench) -> None:
     """Another one writes between each read and write: all entries are told."""
     operators, other = bench.operators(), bench.operators()
     put = bench.dynamodb.put_item
-    meanwhile: list[str] = ["a", "b"]
+    meanwhile = [deferred(NOW - 200, "a"), deferred(NOW - 200, "b")]
 
     def put_after_another(**arguments: Any) -> Any:
         if meanwhile:
-            name = meanwhile.pop()
-            other.note([dead(name)])
+            other.note([meanwhile.pop()])
         return put(**arguments)
 
     bench.dynamodb.put_item = put_after_another  # type: ignore[method-assign]
-    operators.note([dead("c")])
+    operators.note([deferred(NOW - 200, "c")])
     bench.look(operators, 3)
     told = "\n".join(message["Message"] for message in bench.sns.messages)
     assert all(told.count(f"CRITICAL  {name}\n") == 1 for name in "abc")
@@ -376,7 +439,9 @@ def test_nothing_is_raised(bench: Bench, harm: Callable[[Bench], None]) -> None:
     bench.wait("orders-db", since=NOW - 300)
     harm(bench)
     operators = bench.operators()
-    operators.note([dead(), deferred(NOW - 300)])
+    bench.die()
+    operators.note([deferred(NOW - 300)])
+    bench.look_at_letters(operators)
     bench.look_now(operators)
     assert bench.said or bench.sns.messages
 
@@ -385,14 +450,17 @@ def test_without_a_topic_nothing_is_done(bench: Bench) -> None:
     bench.wait("orders-db", since=NOW - 300)
     operators = bench.operators("")
     bench.dynamodb.calls.clear()
-    operators.note([dead()])
+    bench.die()
+    operators.note([deferred(NOW - 300)])
+    bench.look_at_letters(operators)
     bench.look_now(operators)
     assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
 
 
 def test_a_report_pages_nobody(bench: Bench) -> None:
     """Not even where somebody subscribes the function to the operators' topic: no report leads to another one."""
-    bench.operators().note([dead()])
+    bench.die()
+    bench.look_at_letters(bench.operators())
     [message] = bench.sns.messages
     attributes = {n: {"Type": "String", "Value": a["StringValue"]} for n, a in message["MessageAttributes"].items()}
     notification = {"TopicArn": TOPIC, "Message": message["Message"], "MessageAttributes": attributes}

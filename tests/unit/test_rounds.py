@@ -1,5 +1,6 @@
 """What is done beside the path of a page: operators are told, alarms are compared, the heartbeat is sent."""
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ def make_bench(**settings: str) -> Bench:
         make_client=aws.client,
         targets=world.targets,
         table=world.table,
+        queues=world.publisher.queues,
         publish=world.publisher.publish,
         report=problems.append,
         clock=world.clock,
@@ -89,14 +91,51 @@ def test_nothing_is_made_for_what_is_delivered() -> None:
     assert bench.aws.made == []
 
 
-def test_operators_are_told_of_a_dead_letter_with_its_content() -> None:
-    """By name, with the error, over SNS."""
+def test_operators_are_told_of_dead_letters_with_their_content_and_whoever_wrote_them() -> None:
+    """By name, with the error and the target, over SNS; the queue is left as it was."""
     bench = make_bench()
-    bench.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
-    bench.rounds.note(bench.world.publish(native()))
+    world = bench.world
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
+    world.publish(native())
+    bench.rounds.look_at_dead_letters()
     [message] = bench.aws.published
     assert "DatabaseHighCPU" in message["Subject"]
+    assert "CRITICAL  DatabaseHighCPU" in message["Message"]
+    assert "target  production" in message["Message"]
     assert "bad_request" in message["Message"]
+    world.sqs.send_message(QueueUrl=DEAD_LETTER_URL, MessageBody=json.dumps(native("f-2", labels={})))
+    world.clock.advance(61)
+    for _ in range(3):
+        bench.rounds.look_at_dead_letters()
+        world.clock.advance(61)
+    [_, message] = bench.aws.published
+    assert "ERROR  DatabaseHighCPU" in message["Message"]
+    assert "target  production" in message["Message"]
+    assert world.sqs.held == set()
+    assert len(world.sqs.dead_letters) == 2
+
+
+def test_dead_letters_of_many_pages_are_read_and_released() -> None:
+    """Ten at a time: as many as SQS returns."""
+    bench = make_bench()
+    for number in range(35):
+        text = json.dumps(native(f"f-{number}"))
+        bench.world.sqs.send_message(QueueUrl=DEAD_LETTER_URL, MessageBody=text)
+    bench.rounds.look_at_dead_letters()
+    [message] = bench.aws.published
+    assert "DEAD LETTERS: 35" in message["Message"]
+    assert bench.world.sqs.held == set()
+
+
+def test_a_dead_letter_queue_that_fails_disturbs_nobody() -> None:
+    bench = make_bench()
+    bench.world.sqs.send_message(QueueUrl=DEAD_LETTER_URL, MessageBody=json.dumps(native()))
+    for after in (0, 1):
+        bench.world.sqs.fail("ServiceUnavailable", after=after, times=1)
+        bench.rounds.look_at_dead_letters()
+        assert bench.aws.published == []
+    bench.rounds.look_at_dead_letters()
+    assert len(bench.aws.published) == 1
 
 
 def test_operators_are_told_of_a_critical_alert_that_waits_for_two_minutes_and_of_its_end() -> None:

@@ -65,7 +65,7 @@ def entry_of(alert: Alert, kind: Kind, **more: Any) -> Entry:
     return bounded(
         Entry(
             kind=kind,
-            name=alert.name,
+            name=alert.name if alert.status is Status.FIRING else f"{alert.name} ({alert.status})",
             summary=payload.summary if payload else "",
             place=payload.source if payload else "",
             link=str(event.links[0].href) if event.links else "",

@@ -4,11 +4,13 @@ A message is published before it is forgotten, so that a crash repeats a report 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handler.alert import Alert
 from handler.mapping import dedup_key_of
 from handler.operators.entries import (
     LATE_AFTER_SECONDS,
@@ -19,21 +21,27 @@ from handler.operators.entries import (
     entry_of,
     entry_of_waiting,
 )
+from handler.operators.letters import Taken, entries_of_letter
 from handler.operators.message import compose
 from handler.operators.state import (
+    LETTERS_ID,
     MAX_ENTRIES,
     MAX_LATE,
+    MAX_LETTERS,
     STATE_ID,
     Late,
+    Letters,
     Seen,
     State,
     after_sending,
     dump,
+    dump_letters,
     hash_of,
     load,
+    load_letters,
     step,
 )
-from handler.outcome import Deferred, Rejected
+from handler.outcome import Deferred
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
 from handler.report import Report
@@ -45,34 +53,35 @@ if TYPE_CHECKING:
 
 UNCLEAR_SECONDS = 600
 """For how long one that is in no index, and whose record does not say how it ended, counts as late."""
+READ_AGAIN_SECONDS = 3600
+"""After this time the dead-letter queue is read although it holds as many as before: one may have replaced another."""
 _ATTEMPTS = 5
 
+type ReadLetters = Callable[[int], Sequence[Mapping[str, Any]]]
 type Read = Callable[[Sequence[str]], Mapping[str, Known]]
 
 
-def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = frozenset()) -> Seen:
-    """Return what the reports of an invocation call for, but for the late ones that are known.
+class StateBusyError(Exception):
+    """Others change the state all the time."""
 
-    Dead letters, and critical triggers that are kept outside of the table, where `look` would not find them.
+
+def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = frozenset()) -> Seen:
+    """Return the late critical triggers that are kept outside of the table, where `look` would not find them.
+
+    Those that are `known` as late are left out.
     """
     entries: list[Entry] = []
     late: dict[bytes, Late] = {}
     for report in reports:
-        match report.result:
-            case Rejected(error=error) if report.lost is None:
-                common: dict[str, Any] = {"target": report.target, "since": now, "note": f"{error.reason}: {error}"}
-                entries.append(
-                    entry_of(report.alert, Kind.DEAD_LETTER, severity=report.severity, **common)
-                    if report.alert
-                    else bounded(Entry(kind=Kind.DEAD_LETTER, name="A message that is no alert", **common))
-                )
-            case Deferred(reason=reason, is_kept=False) if (alert := report.alert) and _is_late(report, now):
+        match report:
+            case Report(result=Deferred(reason=reason, is_kept=False), alert=Alert() as alert) if _is_late(report, now):
                 identity = f"{report.target}#{dedup_key_of(alert)}"
                 if hash_of(identity) in known or hash_of(identity) in late:
                     continue
                 late[hash_of(identity)] = Late(id=identity, name=alert.name, since=now)
-                common = {"target": report.target, "since": alert.observed_at.timestamp(), "note": str(reason)}
-                entries.append(entry_of(alert, Kind.LATE, severity=report.severity, **common))
+                since = alert.observed_at.timestamp()
+                common: dict[str, Any] = {"target": report.target, "severity": report.severity, "since": since}
+                entries.append(entry_of(alert, Kind.LATE, note=str(reason), **common))
     return Seen(entries=entries, late=frozenset(late), named=tuple(late.values()))
 
 
@@ -96,7 +105,7 @@ class Operators:
         clock: epoch seconds.
         redact: takes routing keys out of a text.
         report: called with one sentence about what did not work.
-        stack: its name, for the commands in the message.
+        function: the name of this function, `<stack>-publisher`.
     """
 
     def __init__(
@@ -109,7 +118,7 @@ class Operators:
         clock: Callable[[], float],
         redact: Callable[[str], str],
         report: Callable[[str], None],
-        stack: str = "",
+        function: str = "",
     ) -> None:
         self._dynamodb = dynamodb
         self._sns = sns
@@ -118,13 +127,14 @@ class Operators:
         self._clock = clock
         self._redact = redact
         self._report = report
-        self._stack = stack
+        self._function = function
+        # these serve while the table is out: this execution environment then reports by itself
         self._own = State()
-        """Serves while the table is out: this execution environment then reports by itself."""
+        self._letters = Letters()
 
     def note(self, reports: Sequence[Report]) -> None:
-        """Report what an invocation could not deliver. Call it after the dead letters are on the queue."""
-        if any(isinstance(report.result, Rejected | Deferred) for report in reports):
+        """Report critical alerts that an invocation could not deliver, and that wait outside of the table."""
+        if any(isinstance(report.result, Deferred) for report in reports):
             self._guarded(lambda: self._tell(lambda state: seen_in(reports, self._clock(), state.late)))
 
     def look(self, late: Iterable[str], read: Read) -> None:
@@ -136,6 +146,52 @@ class Operators:
         """
         hashed = {hash_of(identity): identity for identity in late}
         self._guarded(lambda: self._tell(lambda state: self._compared(state, hashed, read)))
+
+    def look_at_dead_letters(self, count: int, read: ReadLetters, taken: Taken) -> None:
+        """Report the dead letters that nobody was told of. Call it every minute.
+
+        The queue is read where it holds another number than was read last time, and each hour: reading hides dead
+        letters for a moment from a redrive, and from the queue's metrics.
+
+        Args:
+            count: how many the queue holds.
+            read: returns up to so many of them, as SQS does.
+            taken: returns who takes an alert, and how severe it is.
+        """
+        self._guarded(lambda: self._look_at_dead_letters(count, read, taken))
+
+    def _look_at_dead_letters(self, count: int, read: ReadLetters, taken: Taken) -> None:
+        now, known = self._clock(), self._known_letters()
+        if count == known.count and (not count or now - known.read_at < READ_AGAIN_SECONDS):
+            return
+        found = read(MAX_LETTERS) if 0 < count <= MAX_LETTERS else []
+        told = frozenset(known.hashes)
+        new = {letter["MessageId"]: letter for letter in found if hash_of(letter["MessageId"]) not in told}
+        entries: list[Entry] = []
+        for letter in list(new.values())[:MAX_ENTRIES]:
+            entries += entries_of_letter(letter, self._function, taken)
+        more = max(0, len(new) - MAX_ENTRIES)
+        if count > MAX_LETTERS:
+            more = max(0, count - known.count)
+        letters = Letters(
+            hashes=(*known.hashes, *map(hash_of, new))[-MAX_LETTERS:],
+            count=count if count > MAX_LETTERS else len(found),
+            read_at=now,
+        )
+        seen = Seen(entries=entries, more={Kind.DEAD_LETTER: more})
+        self._tell(lambda state: seen, noted=lambda: self._keep_letters(letters))
+
+    def _known_letters(self) -> Letters:
+        try:
+            item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": LETTERS_ID}}, ConsistentRead=True)
+        except (ClientError, BotoCoreError):
+            return self._letters
+        return load_letters(item.get("Item"))
+
+    def _keep_letters(self, letters: Letters) -> None:
+        self._letters = letters
+        with suppress(ClientError, BotoCoreError):  # the table is out: this environment knows what it has reported
+            self._dynamodb.put_item(TableName=self._table, Item=dump_letters(letters))
 
     def _guarded(self, tell: Callable[[], None]) -> None:
         if not self._topic_arn:
@@ -179,16 +235,19 @@ class Operators:
             ended=ended,
         )
 
-    def _tell(self, look: Callable[[State], Seen]) -> None:
+    def _tell(self, look: Callable[[State], Seen], noted: Callable[[], None] = lambda: None) -> None:
+        """Write what is seen into the state, then call `noted`; publish a message where one is due."""
         try:
             state = self._advance(look)
         except (ClientError, BotoCoreError) as error:
             self._report(f"operators are notified without the table's state: {type(error).__name__}")
             self._own, is_due = step(self._own, self._clean(look(self._own)), self._clock())
+            noted()
             if is_due:
                 self._publish(self._own)
                 self._own = after_sending(self._own, self._own)
             return
+        noted()
         if state is None:
             return
         self._publish(state)
@@ -208,8 +267,7 @@ class Operators:
                 return None
             if self._write(new, state.rev):
                 return new if is_due else None
-        self._report("a report to operators is late: the table's item was busy")
-        return None
+        raise StateBusyError("the table's item was busy: what it was about is reported in a minute")
 
     def _clean(self, seen: Seen) -> Seen:
         """Take routing keys out of whatever an alert or an error says, before the table has it."""
@@ -228,7 +286,7 @@ class Operators:
         return replace(seen, entries=entries, named=named)
 
     def _publish(self, state: State) -> None:
-        subject, text = compose(state, stack=self._stack)
+        subject, text = compose(state, stack=self._function.removesuffix("-publisher"))
         self._sns.publish(
             TopicArn=self._topic_arn,
             Subject=self._redact(subject),

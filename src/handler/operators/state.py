@@ -16,7 +16,10 @@ MAX_ENTRIES = 20
 """Named in one message; the rest is counted."""
 MAX_LATE = 4000
 """Remembered as reported; beyond that more are counted and not remembered."""
+MAX_LETTERS = 4000
+"""Dead letters that are told apart; while the queue holds more, they are counted."""
 STATE_ID = "operators#state"
+LETTERS_ID = "operators#letters"
 _HASH_BYTES = 8
 
 
@@ -139,15 +142,51 @@ def load(item: Mapping[str, Any] | None) -> State:
     rev = int(item["rev"]["N"])
     try:
         content = json.loads(zlib.decompress(bytes(item["content"]["B"])))
-        hashes = bytes(item["late"]["B"])
         return State(
             rev=rev,
             sent_at=content["sent_at"],
             counts={Kind(kind): count for kind, count in content["counts"].items()},
             entries=tuple(Entry(**{**entry, "kind": Kind(entry["kind"])}) for entry in content["entries"]),
-            late=frozenset(hashes[i : i + _HASH_BYTES] for i in range(0, len(hashes), _HASH_BYTES)),
+            late=frozenset(_hashes_in(item, "late")),
             named=tuple(Late(**each) for each in content["named"]),
             recovered_at=content["recovered_at"],
         )
     except (KeyError, ValueError, TypeError, zlib.error):
         return State(rev=rev)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letters:
+    """Which dead letters were reported.
+
+    Attributes:
+        hashes: of the ids of those reported, the oldest first.
+        count: how many were read.
+        read_at: when it was read, in epoch seconds.
+    """
+
+    hashes: tuple[bytes, ...] = ()
+    count: int = 0
+    read_at: float = 0.0
+
+
+def dump_letters(letters: Letters) -> dict[str, Any]:
+    """Return it as an item of the table."""
+    return {
+        "id": {"S": LETTERS_ID},
+        "count": {"N": str(letters.count)},
+        "read_at": {"N": str(round(letters.read_at))},
+        "hashes": {"B": b"".join(letters.hashes)},
+    }
+
+
+def load_letters(item: Mapping[str, Any] | None) -> Letters:
+    """Return what an item holds; an absent one is a new beginning."""
+    if item is None:
+        return Letters()
+    return Letters(hashes=_hashes_in(item), count=int(item["count"]["N"]), read_at=float(item["read_at"]["N"]))
+
+
+def _hashes_in(item: Mapping[str, Any], name: str = "hashes") -> tuple[bytes, ...]:
+    joined = bytes(item[name]["B"])
+    return tuple(joined[i : i + _HASH_BYTES] for i in range(0, len(joined), _HASH_BYTES))

@@ -1,0 +1,77 @@
+"""Dead letters, whoever wrote them: this function, SNS, EventBridge, Lambda, or SQS from the retry queue.
+
+They are read as the function would read them after a redrive.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from handler import sources
+from handler.alert import Alert, Ignored
+from handler.envelope import unwrap
+from handler.errors import PublishError
+from handler.operators.entries import Entry, Kind, bounded, entry_of
+from handler.pagerduty.severity import Severity
+from handler.validation import parse_text
+
+type Taken = Callable[[Alert, str], tuple[str, Severity | None]]
+"""Returns the name of the target that takes an alert, and the severity it is sent with; may be given the name."""
+
+
+def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Taken) -> list[Entry]:
+    """Return the alerts of a dead letter as lines of a report; one line where it holds none that can be read.
+
+    Args:
+        letter: a message as SQS returns it, with all its attributes.
+        function_name: of this function: its own on-failure records are opened.
+        taken: returns who takes an alert.
+    """
+    sent_at = int(letter["Attributes"]["SentTimestamp"]) / 1000
+    error = error_of(letter)
+    raw = {
+        "eventSource": "aws:sqs",
+        "messageId": letter["MessageId"],
+        "body": letter["Body"],
+        "attributes": letter["Attributes"],
+        "messageAttributes": letter.get("MessageAttributes", {}),
+    }
+    try:
+        found = sources.parse(unwrap(raw, datetime.fromtimestamp(sent_at, UTC), function_name))
+    except PublishError:  # the error of the dead letter says so, where this function wrote it
+        found = []
+    entries = []
+    for each in found:
+        match each:
+            case Alert():
+                target, severity = taken(each, _target_in(letter))
+                common: dict[str, Any] = {"target": target, "severity": severity, "since": sent_at, "note": error}
+                entries.append(entry_of(each, Kind.DEAD_LETTER, **common))
+            case Ignored(name=str(name)) if name:
+                entries.append(bounded(Entry(kind=Kind.DEAD_LETTER, name=name, since=sent_at, note=error)))
+    nameless = Entry(kind=Kind.DEAD_LETTER, name="A message that is no alert", since=sent_at, note=error)
+    return entries or [bounded(nameless)]
+
+
+def _target_in(letter: Mapping[str, Any]) -> str:
+    match parse_text(letter["Body"]):
+        case {"delivery": {"target": str(target)}}:
+            return target
+    return ""
+
+
+def error_of(letter: Mapping[str, Any]) -> str:
+    """Return why a dead letter is one, as whoever wrote it says."""
+    # EventBridge says ERROR_MESSAGE and ERROR_CODE, SNS says ErrorMessage and ErrorCode
+    attributes = {
+        name.replace("_", "").lower(): str(value.get("StringValue", ""))
+        for name, value in letter.get("MessageAttributes", {}).items()
+    }
+    match parse_text(letter["Body"]):
+        case {"error": str(error)}:
+            return ": ".join(part for part in (attributes.get("errortype"), error) if part)
+        case {"responsePayload": {"errorMessage": str(error)}} | {"requestContext": {"condition": str(error)}}:
+            return f"Lambda: {error}"
+    if error := attributes.get("errormessage") or attributes.get("errorcode", ""):
+        return f"{'EventBridge' if 'rulearn' in attributes else 'SNS'}: {error}"
+    return "the function failed whenever it was delivered: see its log"
