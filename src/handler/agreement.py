@@ -10,7 +10,7 @@ fingerprint, dedup key and state timestamp, so that a notification that comes af
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -34,6 +34,8 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAla
 ALARMS_A_PAGE = 100
 KEYS_A_BATCH = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
+PROJECTION = "id, #s, observed_at, #o, attempted, waiting, #w, lease_until, delivered_at, expires_at"
+NAMES = {"#s": "status", "#o": "open", "#w": "owner"}
 BATCH_ATTEMPTS = 3
 GRACE = timedelta(seconds=30)
 """A state this young may still be on its way as a notification."""
@@ -102,6 +104,8 @@ class Alarm:
         since: when its state last changed, in UTC.
         actions: the ARNs that it notifies of ALARM.
         described: the whole answer of DescribeAlarms.
+        contributor: the id of the time series that this is about, of an alarm over several; empty for the whole alarm.
+        attributes: the contributor's.
     """
 
     arn: str
@@ -113,6 +117,18 @@ class Alarm:
     actions_enabled: bool = True
     is_suppressed: bool = False
     described: Mapping[str, Any] = field(default_factory=dict)
+    contributor: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """By which its alert is known."""
+        return f"{self.arn}#{self.contributor}" if self.contributor else self.arn
+
+    @property
+    def sums_up(self) -> bool:
+        """Whether it pages by its contributors, and not itself."""
+        return not self.contributor and self.reason.endswith(_SUMS_UP_CONTRIBUTORS)
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> "Alarm":
@@ -139,6 +155,8 @@ class Known:
     Attributes:
         is_open: an incident may be open.
         is_waiting: its newest observation waits for its delivery.
+        is_abandoned: whoever was sending its newest observation died. A notification would be delivered again, but what
+            this comparison publishes has no carrier.
     """
 
     target: str
@@ -147,6 +165,7 @@ class Known:
     observed_at: datetime
     is_open: bool
     is_waiting: bool
+    is_abandoned: bool = False
 
     @classmethod
     def of(cls, item: Mapping[str, Any], now: datetime) -> "Known | None":
@@ -158,6 +177,8 @@ class Known:
         if expires_at is not None and int(expires_at) <= now.timestamp():
             return None
         is_open = item.get("open", item.get("attempted", {}))  # older records call it `attempted`
+        lease_until = int(item.get("lease_until", {}).get("N", 0)) / 1000
+        is_undelivered = "delivered_at" not in item and "waiting" not in item
         return cls(
             target=target,
             dedup_key=dedup_key,
@@ -165,6 +186,7 @@ class Known:
             observed_at=datetime.fromisoformat(item["observed_at"]["S"]).astimezone(UTC),
             is_open=is_open.get("BOOL", False),
             is_waiting="waiting" in item,
+            is_abandoned=is_undelivered and "owner" in item and lease_until <= now.timestamp(),
         )
 
 
@@ -174,7 +196,7 @@ def left_alone(alarm: Alarm, now: datetime, *, is_wired: bool, is_muted: bool) -
         return Why.NOT_WIRED
     if why := silenced(alarm, is_muted=is_muted):
         return why
-    if alarm.reason.endswith(_SUMS_UP_CONTRIBUTORS):
+    if alarm.sums_up:
         return Why.SUMS_UP
     return Why.TOO_RECENT if now - alarm.since < GRACE else None
 
@@ -195,7 +217,7 @@ def decide_firing(alarm: Alarm, known: Sequence[Known]) -> Decision:
     """
     if not known:
         return Decision(Verdict.PAGE, Why.NO_RECORD)
-    firing = [record for record in known if record.status is not Status.RESOLVED]
+    firing = [record for record in known if record.status is not Status.RESOLVED and not record.is_abandoned]
     if any(record.is_open or record.is_waiting or record.observed_at >= alarm.since - TIE for record in firing):
         return Decision(Verdict.LEAVE, Why.KNOWN)
     if max(record.observed_at for record in known) > alarm.since:
@@ -223,7 +245,7 @@ def decide_ended(
     return Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)
 
 
-def notification(alarm: Alarm, tags: Mapping[str, str] | None = None, contributor: str = "") -> dict[str, Any]:
+def notification(alarm: Alarm, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return what CloudWatch would publish to a topic of the alarm's state."""
     described = alarm.described
     account = alarm.arn.split(":")[4] if alarm.arn.count(":") >= 5 else ""
@@ -244,7 +266,8 @@ def notification(alarm: Alarm, tags: Mapping[str, str] | None = None, contributo
         "StateChangeTime": alarm.since.isoformat(timespec="milliseconds"),
         **({"Trigger": trigger} if trigger else {}),
         **({"AlarmTags": dict(tags)} if tags else {}),
-        **({"AlarmContributorId": contributor} if contributor else {}),
+        **({"AlarmContributorId": alarm.contributor} if alarm.contributor else {}),
+        **({"AlarmContributorAttributes": dict(alarm.attributes)} if alarm.attributes else {}),
     }
 
 
@@ -304,7 +327,8 @@ class Agreement:
     """Compares the alarms of this account and region with the records.
 
     Args:
-        cloudwatch: allowed DescribeAlarms, ListAlarmMuteRules, GetAlarmMuteRule and ListTagsForResource.
+        cloudwatch: allowed DescribeAlarms, DescribeAlarmContributors, ListAlarmMuteRules, GetAlarmMuteRule and
+            ListTagsForResource.
         dynamodb: allowed BatchGetItem and Scan on the table.
         sns: allowed ListSubscriptionsByTopic.
         parse: returns a notification as an alert, or None where a source ignores it.
@@ -379,32 +403,64 @@ class Agreement:
 
     def _lost_of(self, alarms: Sequence[Alarm], routing: Routing, muted: set[str]) -> Iterator[Disagreement]:
         concerned = []
-        for alarm in alarms:
-            why = left_alone(alarm, self._now(), is_wired=self._is_wired(alarm), is_muted=alarm.name in muted)
-            until, since = self._unwanted.get(alarm.arn, (0.0, alarm.since))
-            if not why and self._clock() < until and since == alarm.since:
-                why = Why.NO_TARGET
-            if why:
-                self.left[why] += 1
-            elif self._parse(notification(alarm)) is None:
-                self.left[Why.UNREADABLE] += 1
-            else:
-                concerned.append(alarm)
-        keys = {alarm.arn: _dedup_key(alarm.arn) for alarm in concerned}
+        for described in alarms:
+            is_wired = self._is_wired(described)
+            for alarm in self._series(described) if is_wired else [described]:
+                why = left_alone(alarm, self._now(), is_wired=is_wired, is_muted=alarm.name in muted)
+                until, since = self._unwanted.get(alarm.fingerprint, (0.0, alarm.since))
+                if not why and self._clock() < until and since == alarm.since:
+                    why = Why.NO_TARGET
+                if why:
+                    self.left[why] += 1
+                elif self._parse(notification(alarm)) is None:
+                    self.left[Why.UNREADABLE] += 1
+                else:
+                    concerned.append(alarm)
+        keys = {alarm.fingerprint: _dedup_key(alarm.fingerprint) for alarm in concerned}
         known = self._records([f"{target}#{key}" for key in keys.values() for target in routing.names()])
         if known is None:
             return
         for alarm in concerned:
-            decision = decide_firing(alarm, known.get(keys[alarm.arn], ()))
+            decision = decide_firing(alarm, known.get(keys[alarm.fingerprint], ()))
             if decision.verdict is Verdict.PAGE:
                 message = notification(alarm, self._tags(alarm))
                 alert = self._parse(message)
                 if alert is not None and routing.paging(alert):
                     yield Disagreement(alarm.name, decision, message)
                     continue
-                self._unwanted[alarm.arn] = (self._clock() + KNOWN_FOR_SECONDS, alarm.since)
+                self._unwanted[alarm.fingerprint] = (self._clock() + KNOWN_FOR_SECONDS, alarm.since)
                 decision = Decision(Verdict.LEAVE, Why.NO_TARGET)
             self.left[decision.why] += 1
+
+    def _series(self, alarm: Alarm) -> list[Alarm]:
+        """Return the time series in ALARM of an alarm that pages by those; the alarm itself where it does not.
+
+        Also where CloudWatch does not tell them: it is left alone then.
+        """
+        if not alarm.sums_up:
+            return [alarm]
+        found: list[Alarm] = []
+        more: dict[str, Any] = {}
+        while True:
+            try:
+                page = self._cloudwatch.describe_alarm_contributors(AlarmName=alarm.name, **more)
+            except ClientError as error:
+                if error.response["Error"].get("Code", "") in _NO_SUCH_OPERATION:
+                    return [alarm]
+                raise
+            found += [
+                replace(
+                    alarm,
+                    contributor=each["ContributorId"],
+                    attributes=each.get("ContributorAttributes") or {},
+                    since=(each.get("StateTransitionedTimestamp") or alarm.since).astimezone(UTC),
+                    reason=each.get("StateReason") or "",
+                )
+                for each in page.get("AlarmContributors", [])
+            ]
+            if not (token := page.get("NextToken")):
+                return found
+            more = {"NextToken": token}
 
     def _is_wired(self, alarm: Alarm) -> bool:
         if self._scope is Scope.ALL:
@@ -481,8 +537,8 @@ class Agreement:
                 self._table: {
                     "Keys": [{"id": {"S": identity}} for identity in ids[start : start + KEYS_A_BATCH]],
                     "ConsistentRead": True,
-                    "ProjectionExpression": "id, #s, observed_at, #o, attempted, waiting, expires_at",
-                    "ExpressionAttributeNames": {"#s": "status", "#o": "open"},
+                    "ProjectionExpression": PROJECTION,
+                    "ExpressionAttributeNames": NAMES,
                 }
             }
             for _ in range(BATCH_ATTEMPTS):
@@ -529,9 +585,10 @@ class Agreement:
         while self._clock() < deadline:
             page = self._dynamodb.scan(
                 TableName=self._table,
-                FilterExpression="contains(id, :prefix) AND #s <> :resolved AND (#o = :true OR attempted = :true)",
-                ProjectionExpression="id, #s, observed_at, #o, attempted, waiting, expires_at",
-                ExpressionAttributeNames={"#s": "status", "#o": "open"},
+                FilterExpression="contains(id, :prefix) AND (#s <> :resolved OR attribute_exists(#w))"
+                " AND (#o = :true OR attempted = :true)",
+                ProjectionExpression=PROJECTION,
+                ExpressionAttributeNames=NAMES,
                 ExpressionAttributeValues={
                     ":prefix": {"S": f"#{prefix}"},
                     ":resolved": {"S": str(Status.RESOLVED)},
@@ -545,7 +602,7 @@ class Agreement:
                 if (
                     record
                     and record.is_open
-                    and record.status is not Status.RESOLVED
+                    and (record.status is not Status.RESOLVED or record.is_abandoned)
                     and record.dedup_key.startswith(prefix)
                     and len(record.dedup_key) < MAX_DEDUP_KEY_CHARACTERS
                 ):
@@ -558,24 +615,22 @@ class Agreement:
         self, name: str, alarm: Alarm | None, records: Sequence[Known], prefix: str, muted: set[str]
     ) -> Iterator[Disagreement]:
         now = self._now()
+        firing = {each.contributor for each in self._series(alarm)} if alarm and alarm.state == "ALARM" else set()
         resolved: set[str] = set()
         for record in records:
-            decision = decide_ended(alarm, record, now, self._when_undetermined, is_muted=name in muted)
+            contributor = record.dedup_key.removeprefix(prefix).partition("#")[2]
+            current = alarm
+            if alarm and contributor and firing and not {contributor, ""} & firing:
+                # its alarm fires by others; when it ended, nobody knows
+                current = replace(alarm, state="OK", since=now - GRACE, reason="This time series fires no more")
+            decision = decide_ended(current, record, now, self._when_undetermined, is_muted=name in muted)
             if decision.verdict is not Verdict.RESOLVE:
                 self.left[decision.why] += 1
             elif record.dedup_key not in resolved:  # one resolve reaches all targets
                 resolved.add(record.dedup_key)
-                ended = _ended(alarm, name, f"{prefix}{name}", now)
-                contributor = record.dedup_key.removeprefix(prefix).partition("#")[2]
-                yield Disagreement(name, decision, notification(ended, contributor=contributor))
-
-
-def _ended(alarm: Alarm | None, name: str, arn: str, now: datetime) -> Alarm:
-    if alarm is None:
-        return Alarm(arn=arn, name=name, state="OK", since=now, reason="The alarm was deleted")
-    return Alarm(
-        arn=alarm.arn, name=name, state="OK", since=alarm.since, reason=alarm.reason, described=alarm.described
-    )
+                gone = Alarm(arn=f"{prefix}{name}", name=name, state="OK", since=now, reason="The alarm was deleted")
+                ended = replace(current or gone, state="OK", contributor=contributor)
+                yield Disagreement(name, decision, notification(ended))
 
 
 def _alarms(page: Mapping[str, Any]) -> list[Alarm]:

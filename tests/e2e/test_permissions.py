@@ -128,6 +128,7 @@ IN_NEED = {
     use("sns:Publish", OPERATORS),
     # the comparison with CloudWatch, of which the emulator knows too little
     use("cloudwatch:DescribeAlarms", "*"),
+    use("cloudwatch:DescribeAlarmContributors", "*"),
     use("cloudwatch:ListAlarmMuteRules", "*"),
     use("cloudwatch:GetAlarmMuteRule", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm-mute-rule:night"),
     use("cloudwatch:ListTagsForResource", ALARM),

@@ -142,7 +142,7 @@ def is_now(windows: Iterable[Window], at: float) -> bool:
 class _EnvironmentClock(Clock):
     """The fleet's time as one execution environment sees it; sleeping lets others work."""
 
-    def __init__(self, environment: "_Environment", skew_seconds: float) -> None:
+    def __init__(self, environment: "Environment", skew_seconds: float) -> None:
         super().__init__()
         self.environment = environment
         self.skew_seconds = skew_seconds
@@ -203,7 +203,7 @@ class _DynamoDB:
 
     exceptions = FakeDynamoDB.exceptions
 
-    def __init__(self, environment: "_Environment") -> None:
+    def __init__(self, environment: "Environment") -> None:
         self.environment = environment
 
     def put_item(self, **call: Any) -> Any:
@@ -277,7 +277,7 @@ class _DynamoDB:
 class _SQS(FakeSQS):
     """The queues, behind the latency of one environment's calls."""
 
-    def __init__(self, environment: "_Environment") -> None:
+    def __init__(self, environment: "Environment") -> None:
         super().__init__()
         self.environment = environment
 
@@ -300,7 +300,7 @@ class _SQS(FakeSQS):
 class _Secrets:
     """The secrets as one environment reads them."""
 
-    def __init__(self, environment: "_Environment") -> None:
+    def __init__(self, environment: "Environment") -> None:
         self.environment = environment
 
     def batch_get_secret_value(self, *, Filters: Any) -> dict[str, Any]:
@@ -340,7 +340,7 @@ class Sent:
 class _Pool(DirectPool):
     """The wire to PagerDuty; notes what each request is about."""
 
-    def __init__(self, environment: "_Environment") -> None:
+    def __init__(self, environment: "Environment") -> None:
         super().__init__(environment.fleet.pagerduty, environment.clock)
         self.environment = environment
 
@@ -363,16 +363,17 @@ class _Pool(DirectPool):
             execution.call(fleet.latencies.pagerduty)
 
 
-class _Environment:
+class Environment:
     """An execution environment: its own clients and clock, kept from invocation to invocation."""
 
     def __init__(self, fleet: "Fleet", execution: _Execution) -> None:
         self.fleet = fleet
         self.execution = execution
         self.clock = _EnvironmentClock(self, (fleet.random() * 2 - 1) * fleet.skew_seconds)
+        self.dynamodb = _DynamoDB(self)
         self.parts: Parts = make_parts(
             pool=_Pool(self),
-            dynamodb=_DynamoDB(self),
+            dynamodb=self.dynamodb,
             sqs=_SQS(self),
             secrets=_Secrets(self),
             clock=self.clock,
@@ -512,9 +513,9 @@ class Fleet:
         self.unexpected: list[Exception] = []
         self.dead_letters: list[Any] = []
         self._capacity: dict[tuple[str, str], tuple[int, int]] = {}
-        self._environments: list[_Environment] = []
+        self._environments: list[Environment] = []
         self._running = 0
-        self._waiting: deque[tuple[int, Callable[[_Environment], None]]] = deque()
+        self._waiting: deque[tuple[int, Callable[[Environment], None]]] = deque()
         self._visible: deque[_Message] = deque()
         self._in_flight = 0
         self._pollers = 0
@@ -605,7 +606,7 @@ class Fleet:
 
     # --- Lambda ---
 
-    def _start(self, work: Callable[[_Environment], None], depth: int) -> None:
+    def _start(self, work: Callable[[Environment], None], depth: int) -> None:
         """Give work an execution environment, as soon as there may be one more."""
         if self._running >= self.max_concurrency:
             self._waiting.append((depth, work))
@@ -616,12 +617,12 @@ class Fleet:
         environment = self._environments.pop() if self._environments else None
         self.timeline.start(lambda: self._execute(environment, work, depth))
 
-    def _execute(self, environment: _Environment | None, work: Callable[[_Environment], None], depth: int) -> None:
+    def _execute(self, environment: Environment | None, work: Callable[[Environment], None], depth: int) -> None:
         try:
             execution = _Execution(self, depth)
             if environment is None:
                 self.timeline.sleep(self.latencies.cold_start * (0.5 + self.random()))
-                environment = _Environment(self, execution)
+                environment = Environment(self, execution)
             environment.execution = execution
             work(environment)
             self._environments.append(environment)
@@ -640,7 +641,7 @@ class Fleet:
     def _invoke(self, event: Mapping[str, Any], retries: int) -> None:
         """Invoke the function asynchronously, as SNS, EventBridge and the schedule do."""
 
-        def work(environment: _Environment) -> None:
+        def work(environment: Environment) -> None:
             is_done = False
             try:
                 if event == {"drain": True}:
@@ -693,7 +694,7 @@ class Fleet:
                 depth = max(message.depth for message in batch)
                 self._start(partial(self._publish_batch, batch=batch), depth)
 
-    def _publish_batch(self, environment: _Environment, batch: list[_Message]) -> None:
+    def _publish_batch(self, environment: Environment, batch: list[_Message]) -> None:
         """Publish the alerts of a batch, then follow its wake-ups, as `app.handle_batch` does."""
         received_at = self.seconds
         kept = list(batch)

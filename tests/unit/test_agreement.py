@@ -84,6 +84,31 @@ def test_times_that_tell_no_order_are_the_same_state(seconds: int, verdict: Verd
     assert decide_firing(ALARM, [record]).verdict is verdict
 
 
+def test_what_nobody_sends_any_more_pages_again() -> None:
+    """The health check died while it sent: no notification would come again."""
+    assert decide_firing(ALARM, [replace(RECORD, is_abandoned=True)]).verdict is Verdict.PAGE
+    item: dict[str, Any] = {
+        "id": {"S": f"a#{ALARM.arn}"},
+        "status": {"S": "resolved"},
+        "observed_at": {"S": SINCE.isoformat()},
+        "open": {"BOOL": True},
+        "owner": {"S": "dead"},
+        "lease_until": {"N": str(int(NOW.timestamp() * 1000))},
+    }
+
+    def is_abandoned(**more: Any) -> bool:
+        known = Known.of({**item, **more}, NOW)
+        assert known
+        return known.is_abandoned
+
+    assert is_abandoned()
+    assert not is_abandoned(lease_until={"N": str(int(NOW.timestamp() * 1000) + 1)})
+    assert not is_abandoned(delivered_at={"N": "1"})
+    assert not is_abandoned(waiting={"S": "a#0"})
+    del item["owner"]
+    assert not is_abandoned()
+
+
 def test_one_open_incident_is_enough() -> None:
     """A target that was added later, or that skipped the alert, does not page for it again."""
     ended = replace(RECORD, target="b", status=Status.RESOLVED, observed_at=SINCE - timedelta(hours=1), is_open=False)
@@ -149,6 +174,8 @@ class FakeCloudWatch:
     alarms: list[dict[str, Any]] = field(default_factory=list)
     muted: list[str] = field(default_factory=list)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    contributors: list[dict[str, Any]] | None = None
+    """Of the alarm `sum`; None where CloudWatch does not know the operation."""
     calls: list[str] = field(default_factory=list)
     errors: dict[str, Exception] = field(default_factory=dict)
 
@@ -179,6 +206,15 @@ class FakeCloudWatch:
         start = int(NextToken)
         more = {"NextToken": str(start + MaxRecords)} if len(found) > start + MaxRecords else {}
         return {"MetricAlarms": found[start : start + MaxRecords], "CompositeAlarms": [], **more}
+
+    def describe_alarm_contributors(self, *, AlarmName: str, NextToken: str = "0") -> dict[str, Any]:
+        self._called("DescribeAlarmContributors")
+        assert AlarmName == "sum"
+        if self.contributors is None:
+            raise client_error("UnknownOperationException", "DescribeAlarmContributors")
+        start = int(NextToken)
+        more = {"NextToken": str(start + 2)} if len(self.contributors) > start + 2 else {}
+        return {"AlarmContributors": self.contributors[start : start + 2], **more}
 
     def list_alarm_mute_rules(self, *, Statuses: Sequence[str], NextToken: str = "") -> dict[str, Any]:
         self._called("ListAlarmMuteRules")
@@ -516,6 +552,55 @@ def test_an_alarm_that_is_summed_up_or_unreadable_is_left_alone(bench: Bench) ->
         described("odd", StateReason="", StateValue="ALARM", AlarmDescription=None, Dimensions=None),
     ]
     assert [found.name for found in bench.run()] == ["odd"]
+
+
+SUM = described("sum", StateReason="3 out of 14 contributors evaluated to ALARM")
+
+
+def series(identity: str, **more: Any) -> dict[str, Any]:
+    return {
+        "ContributorId": identity,
+        "ContributorAttributes": {"endpoint": f"/api/{identity}"},
+        "StateReason": "Threshold Crossed",
+        "StateTransitionedTimestamp": SINCE,
+        **more,
+    }
+
+
+def test_each_time_series_of_an_alarm_is_compared(bench: Bench) -> None:
+    """As its own notification would have been: by the key with the contributor's id, with its attributes."""
+    bench.cloudwatch.alarms = [SUM]
+    bench.cloudwatch.contributors = [
+        series("known"),
+        series("lost"),
+        series("young", StateTransitionedTimestamp=NOW - timedelta(seconds=5)),
+    ]
+    bench.table.put("a", f"{PREFIX}sum#known")
+    [found] = bench.run()
+    alert = parse(found.message)
+    assert alert
+    assert (alert.fingerprint, alert.status, alert.observed_at) == (f"{PREFIX}sum#lost", Status.FIRING, SINCE)
+    assert "/api/lost" in alert.summary
+
+
+def test_a_time_series_that_fires_no_more_is_resolved_though_others_fire(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [SUM]
+    bench.cloudwatch.contributors = [series("firing")]
+    for identity in ("firing", "ended"):
+        bench.table.put("a", f"{PREFIX}sum#{identity}")
+    bench.table.put("a", f"{PREFIX}sum#young", observed_at=NOW - timedelta(seconds=5))
+    [found] = bench.run()
+    alert = parse(found.message)
+    assert alert
+    assert (alert.fingerprint, alert.status) == (f"{PREFIX}sum#ended", Status.RESOLVED)
+
+
+@pytest.mark.parametrize("contributors", [None, []])
+def test_where_the_time_series_are_not_known_nothing_is_done(bench: Bench, contributors: Any) -> None:
+    bench.cloudwatch.alarms = [SUM]
+    bench.cloudwatch.contributors = contributors
+    bench.table.put("a", f"{PREFIX}sum#ended")
+    assert bench.run() == []
 
 
 def test_a_composite_alarm_has_a_notification_too() -> None:

@@ -347,10 +347,18 @@ def test_the_same_again_is_repeated_after_a_while() -> None:
         lambda case: (
             is_same_again(case)
             and case.record.delivered_at == NOW - REPEAT_AFTER
-            and case.sign >= 0
+            and case.sign > 0
             and not case.is_known
         ),
         lambda case: case.is_sent and case.decision.order is Order.REPEAT and case.decision.due is None,
+    )
+
+
+def test_the_same_again_of_the_same_moment_is_never_repeated() -> None:
+    """It is late, on another path: it must not open again what a person has resolved meanwhile."""
+    check(
+        lambda case: is_same_again(case) and case.record.delivered_at == NOW - REPEAT_AFTER and case.sign == 0,
+        lambda case: case.verdict is Verdict.DUPLICATE,
     )
 
 

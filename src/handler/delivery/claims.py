@@ -131,7 +131,7 @@ def _decide_same(seen: Observation, record: Record, now: int, repeat_after: int)
     if seen.status is Status.FIRING and seen.summary != record.summary:
         due = record.summary_sent_at + repeat_after if record.summary_sent_at is not None else now
         return Decision(Verdict.WAIT, Order.REPEAT, due) if due > now else _arrive(Order.REPEAT, record, now)
-    if record.delivered_at > now - repeat_after:
+    if age == 0 or record.delivered_at > now - repeat_after:  # of one moment: the same message on another path, late
         return Decision(Verdict.DUPLICATE, order)
     return _arrive(Order.REPEAT, record, now)
 
