@@ -105,8 +105,8 @@ route: $(VENV)/.installed ## who gets an event, nothing sent: EVENT=file [TARGET
 	@$(if $(EVENT)$(EXPECT),,$(error name an event: make route EVENT=$(firstword $(wildcard events/*.json)), or EXPECT=routes.yaml))
 	@$(tool).route $(in_stack) $(if $(TARGETS),--targets "$(TARGETS)") $(if $(EXPECT),--expect "$(EXPECT)") $(EVENT)
 
-doctor: $(VENV)/.installed ## what would keep an alarm from paging, each with the command that mends it [STACK=...]
-	@$(tool).doctor $(in_stack)
+doctor: $(VENV)/.installed ## what would keep an alarm from paging, each with the command that mends it [STACK=...] [ALARMS=beginning-of-names]
+	@$(tool).doctor $(in_stack) $(if $(ALARMS),--alarms "$(ALARMS)")
 
 scan: $(SCAN)/.installed ## misconfigurations of the template, secrets in the whole history, known vulnerabilities of the pins
 	$(SCAN)/bin/checkov --config-file .checkov.yaml

@@ -1,7 +1,8 @@
 """`make doctor`: finds what would keep an alarm from paging, each with the command that mends it. Changes nothing.
 
-`gather` reads the account, a hundred alarms at a time; the checks are pure functions of what it read. What the caller
-may not read, or this region does not know, is said and not taken for a finding.
+`gather` reads the account, a hundred alarms at a time; the checks are pure functions of what it read. An alarm concerns
+this stack if an action of its leads here, or if it reaches nobody at all. One that reaches somebody else is none of its
+business: it is counted in a note. So is what the caller may not read, or this region does not know.
 """
 
 import argparse
@@ -88,6 +89,9 @@ class Subscription:
     is_confirmed: bool
 
 
+_NOT_READ = (Subscription("", "", is_confirmed=True),)
+
+
 @dataclass
 class Facts:
     """What was read of the account.
@@ -97,6 +101,7 @@ class Facts:
         tags: by ARN, of the alarms that name the stack.
         topics: subscriptions by topic; None for one that does not exist.
         own_alarms: names of the alarms that watch the stack itself.
+        siblings: the operators' topics of other publishers, with their stacks' names: their doctor looks at these.
         loops: what Lambda does about recursive loops; empty where it was not read.
         takes_retries: whether the retry queue feeds the function; None where it was not read.
         skipped: what could not be read, and why.
@@ -108,6 +113,7 @@ class Facts:
     topics: dict[str, list[Subscription] | None] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     own_alarms: set[str] = field(default_factory=set)
+    siblings: dict[str, str] = field(default_factory=dict)
     operator_topic: str = ""
     targets: TargetSet | None = None
     dead_letters: int = 0
@@ -131,14 +137,31 @@ class Facts:
             for subscription in self.topics.get(action) or ()
         )
 
+    def leads_here(self, alarm: Mapping[str, Any]) -> bool:
+        """Return whether an ALARM action of an alarm leads to the function."""
+        return any(map(self.delivers, _actions(alarm)))
+
+    def reaches_others(self, alarm: Mapping[str, Any]) -> bool:
+        """Return whether an ALARM action leads to somebody else; a topic that was not read counts as one that does."""
+        for action in _actions(alarm):
+            if not _is_topic(action):
+                return True
+            if action == self.stack.topic_arn or _region_of(action) != self.stack.region:
+                continue
+            subscriptions = self.topics.get(action, _NOT_READ) or ()
+            if any(each.is_confirmed for each in subscriptions):
+                return True
+        return False
+
     @cached_property
     def concerned(self) -> list[Mapping[str, Any]]:
-        """Return the alarms that are there for people: not the stack's own, not scaling's, not a composite's parts."""
+        """Return the alarms that are there for people: not publishers' own, not scaling's, not a composite's parts."""
         parts = {name for alarm in self.alarms for name in _CHILD.findall(alarm.get("AlarmRule") or "")}
         return [
             alarm
             for alarm in self.alarms
             if alarm["AlarmName"] not in self.own_alarms
+            and not (_actions(alarm) and self.siblings.keys() >= set(_actions(alarm)))
             and not (alarm["AlarmName"] in parts and not alarm.get("AlarmActions"))
             and not any(action.split(":")[2:3] and action.split(":")[2] in _SCALING for action in _actions(alarm))
         ]
@@ -146,7 +169,25 @@ class Facts:
     @cached_property
     def wired(self) -> list[Mapping[str, Any]]:
         """Return the alarms that reach the function by an action of theirs, or by the rule."""
-        return [alarm for alarm in self.concerned if self.takes_all_alarms or any(map(self.delivers, _actions(alarm)))]
+        return [alarm for alarm in self.concerned if self.takes_all_alarms or self.leads_here(alarm)]
+
+    @cached_property
+    def others(self) -> list[Mapping[str, Any]]:
+        """Return the alarms that reach somebody else, and have no action that leads here."""
+        return [
+            alarm
+            for alarm in self.concerned
+            if not self.takes_all_alarms
+            and not self.leads_here(alarm)
+            and not any(map(self.delivers, alarm.get("OKActions") or ()))
+            and self.reaches_others(alarm)
+        ]
+
+    @cached_property
+    def stranded(self) -> list[Mapping[str, Any]]:
+        """Return the alarms that reach nobody; also those that only their OK action leads here."""
+        reaching = {alarm["AlarmArn"] for alarm in (*self.wired, *self.others)}
+        return [alarm for alarm in self.concerned if alarm["AlarmArn"] not in reaching]
 
 
 def _actions(alarm: Mapping[str, Any]) -> list[str]:
@@ -162,8 +203,12 @@ def _region_of(arn: str) -> str:
     return parts[3] if len(parts) > 3 else ""
 
 
+def _is_topic(action: str) -> bool:
+    return action.split(":")[2:3] == ["sns"]
+
+
 def _topics_of(alarm: Mapping[str, Any]) -> list[str]:
-    return [action for action in _actions(alarm) if action.split(":")[2:3] == ["sns"]]
+    return [action for action in _actions(alarm) if _is_topic(action)]
 
 
 # --- The checks: each of what was read yields what is wrong ---
@@ -171,7 +216,7 @@ def _topics_of(alarm: Mapping[str, Any]) -> list[str]:
 
 def foreign_regions(facts: Facts) -> Iterator[Finding]:
     """Find alarms that name a topic of another region: CloudWatch reaches topics of its own region alone."""
-    for alarm in facts.concerned:
+    for alarm in facts.stranded:
         wrong = [topic for topic in _topics_of(alarm) if _region_of(topic) != facts.stack.region]
         if wrong:
             yield Finding(
@@ -181,9 +226,9 @@ def foreign_regions(facts: Facts) -> Iterator[Finding]:
 
 
 def dead_topics(facts: Facts) -> Iterator[Finding]:
-    """Find topics that alarms name and nobody subscribes to, or that are gone."""
+    """Find topics that alarms name and nobody subscribes to, or that are gone, where they reach nobody else."""
     named: dict[str, list[Mapping[str, Any]]] = {}
-    for alarm in facts.concerned:
+    for alarm in facts.stranded:
         for topic in _topics_of(alarm):
             if topic != facts.stack.topic_arn and _region_of(topic) == facts.stack.region:
                 named.setdefault(topic, []).append(alarm)
@@ -214,15 +259,11 @@ def own_topic(facts: Facts) -> Iterator[Finding]:
 
 
 def without_alarm_action(facts: Facts) -> Iterator[Finding]:
-    """Find alarms that reach nobody here: no action leads to the function, and no rule does."""
-    if facts.takes_all_alarms:
-        return
+    """Find alarms that reach nobody: they have no ALARM action, or only their OK action leads here."""
     others = [
         alarm
-        for alarm in facts.concerned
-        if not any(map(facts.delivers, _actions(alarm)))
-        and not any(_region_of(topic) != facts.stack.region for topic in _topics_of(alarm))
-        and not any(topic in facts.topics and not facts.topics[topic] for topic in _topics_of(alarm))
+        for alarm in facts.stranded
+        if not _topics_of(alarm) or any(map(facts.delivers, alarm.get("OKActions") or ()))
     ]
     if not others:
         return
@@ -446,8 +487,8 @@ def rewire(alarm: Mapping[str, Any], topic: str, *, action: str = "AlarmActions"
 # --- Reading ---
 
 
-def gather(connect: Connect, stack: Stack) -> Facts:
-    """Read the account, page by page."""
+def gather(connect: Connect, stack: Stack, prefix: str = "") -> Facts:
+    """Read the account, page by page; of its alarms those whose names begin with the prefix."""
     facts = Facts(stack)
 
     def attempt(what: str, read: Callable[[], None]) -> None:
@@ -460,7 +501,8 @@ def gather(connect: Connect, stack: Stack) -> Facts:
     attempt("the stack's resources", lambda: rules.update(_read_resources(connect, facts)))
     attempt("the stack's rules", lambda: _read_rules(connect, facts, rules))
     attempt("targets", lambda: _read_targets(connect, facts))
-    attempt("alarms", lambda: _read_alarms(connect, facts))
+    attempt("other publishers", lambda: _read_siblings(connect, facts))
+    attempt("alarms", lambda: _read_alarms(connect, facts, prefix))
     attempt("topics", lambda: _read_topics(connect, facts))
     attempt("tags of alarms", lambda: _read_tags(connect, facts))
     attempt("dead letters", lambda: _read_dead_letters(connect, facts))
@@ -516,9 +558,21 @@ def _read_targets(connect: Connect, facts: Facts) -> None:
     facts.targets = read_targets(connect, facts.stack)
 
 
-def _read_alarms(connect: Connect, facts: Facts) -> None:
+def _read_siblings(connect: Connect, facts: Facts) -> None:
+    for page in _pages(connect("cloudformation").describe_stacks):
+        for stack in page["Stacks"]:
+            outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+            if (
+                outputs.keys() >= {"PublisherFunctionArn", "OperatorTopicArn"}
+                and stack["StackName"] != facts.stack.name
+            ):
+                facts.siblings[outputs["OperatorTopicArn"]] = stack["StackName"]
+
+
+def _read_alarms(connect: Connect, facts: Facts, prefix: str) -> None:
     describe = connect("cloudwatch").describe_alarms
-    for page in _pages(describe, AlarmTypes=ALARM_TYPES, MaxRecords=ALARMS_A_PAGE):
+    which = {"AlarmNamePrefix": prefix} if prefix else {}
+    for page in _pages(describe, AlarmTypes=ALARM_TYPES, MaxRecords=ALARMS_A_PAGE, **which):
         for kind in ALARM_TYPES:
             facts.alarms += page.get(f"{kind}s", [])
 
@@ -595,25 +649,33 @@ def notes(facts: Facts) -> Iterator[str]:
             "nobody subscribes to the operators' topic: aws sns subscribe --topic-arn "
             f"{facts.operator_topic} --protocol email --notification-endpoint you@example.com"
         )
-    if facts.alarms and not facts.concerned:
-        yield "no alarm of this account is meant for people"
+    if facts.others:
+        yield f"{len(facts.others)} alarms lead to others, and not to this stack: {_some(_names(facts.others))}"
+    for name in sorted(facts.siblings.values()):
+        yield f"stack {name} is a publisher too, and looks at its own alarms: make doctor STACK={quote(name)}"
     for skipped in facts.skipped:
         yield f"not checked: {skipped}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    rest = len(names) - MAX_NAMED
+    shown = ", ".join(one_line(name, 80) for name in names[:MAX_NAMED])
+    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -> int:
     """Show what is wrong with a stack; return the exit status."""
     parser = argparse.ArgumentParser("doctor", description="what would keep an alarm from paging; changes nothing")
     parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
+    parser.add_argument("--alarms", default="", help="only alarms whose names begin like this, in a shared account")
     given = parser.parse_args(arguments)
-    facts = gather(connect, find_stack(connect, given.stack))
+    facts = gather(connect, find_stack(connect, given.stack), given.alarms)
     found = diagnose(facts)
     for number, finding in enumerate(found, 1):
         say(f"{number}. {finding.what}")
         if finding.names:
-            shown = ", ".join(one_line(name, 80) for name in finding.names[:MAX_NAMED])
-            rest = len(finding.names) - MAX_NAMED
-            say(f"   {shown}{f' and {rest} more' if rest > 0 else ''}")
+            say(f"   {_some(finding.names)}")
         say(f"   mend: {finding.mend}")
         say("")
     for note in notes(facts):

@@ -106,9 +106,10 @@ def test_a_thousand_that_wait_are_one_message_a_minute(stack: Deployed, key: str
     times = sorted(datetime.fromisoformat(each["Timestamp"]) for each in found)
     assert all(later - earlier >= timedelta(seconds=59) for earlier, later in pairwise(times))
     message = found[0]
-    assert re.search(r"(\d+) critical alerts not accepted", message["Subject"])[1] == "1000"  # type: ignore[index]
-    assert message["Message"].count(f"CRITICAL  name of {key}/") == 20
-    assert "and 980 more" in message["Message"]
+    count = int(re.search(r"(\d+) critical alerts not accepted", message["Subject"])[1])  # type: ignore[index]
+    assert 1000 <= count < 1010  # those of other tests may wait, too
+    assert message["Message"].count("CRITICAL  ") == 20
+    assert f"and {count - 20} more" in message["Message"]
 
 
 def test_dead_letters_are_told_with_their_content_whoever_wrote_them(stack: Deployed, operators: Any) -> None:

@@ -56,6 +56,7 @@ class Account:
         default_factory=lambda: {"NativeAlertRule": "ENABLED", "CloudWatchAlarmRule": "DISABLED"}
     )
     secrets: dict[str, str] = field(default_factory=lambda: {"pagerduty/all": json.dumps(SECRET)})
+    siblings: dict[str, str] = field(default_factory=dict)
     dead_letters: int = 0
     loops: str = "Allow"
     mapping: str = "Enabled"
@@ -74,13 +75,29 @@ class Account:
             self.calls.append(name)
         return found
 
-    def describe_stacks(self, *, StackName: str) -> Any:
+    def describe_stacks(self, *, StackName: str = "", NextToken: str = "") -> Any:
+        if not StackName:
+            return {"Stacks": [{"StackName": "unrelated"}, *self._publishers()]}
         if StackName != "pagerduty-publisher":
             raise client_error("ValidationError", "DescribeStacks") if StackName == "broken" else no_such_stack()
         outputs = [{"OutputKey": name, "OutputValue": value} for name, value in OUTPUTS.items()]
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
         about = {"Description": "PagerDuty Publisher 1.2.3 - forwards alerts", "Parameters": parameters}
         return {"Stacks": [{"Outputs": outputs, **about}]}
+
+    def _publishers(self) -> list[dict[str, Any]]:
+        """Return the stacks of this project: this one, and those beside it."""
+        topics = {"pagerduty-publisher": OPERATORS, **self.siblings}
+        return [
+            {
+                "StackName": name,
+                "Outputs": [
+                    {"OutputKey": "PublisherFunctionArn", "OutputValue": f"{FUNCTION}-{name}"},
+                    {"OutputKey": "OperatorTopicArn", "OutputValue": topic},
+                ],
+            }
+            for name, topic in topics.items()
+        ]
 
     def get_function_configuration(self, *, FunctionName: str) -> Any:
         return {"Environment": {"Variables": self.settings}}
@@ -109,10 +126,13 @@ class Account:
     def batch_get_secret_value(self, **_: Any) -> Any:
         return {"SecretValues": [{"Name": name, "SecretString": text} for name, text in self.secrets.items()]}
 
-    def describe_alarms(self, *, AlarmTypes: Any, MaxRecords: int, NextToken: str = "0") -> Any:
+    def describe_alarms(
+        self, *, AlarmTypes: Any, MaxRecords: int, NextToken: str = "0", AlarmNamePrefix: str = ""
+    ) -> Any:
         assert MaxRecords == 100
         own = described("stack-DeadLetterAlarm", "OK", AlarmActions=[OPERATORS])
         start, alarms = int(NextToken), [*self.alarms, own]
+        alarms = [each for each in alarms if each["AlarmName"].startswith(AlarmNamePrefix)]
         page = alarms[start : start + 100]
         more = {"NextToken": str(start + 100)} if len(alarms) > start + 100 else {}
         composite = [each for each in page if "AlarmRule" in each]
@@ -184,6 +204,63 @@ def test_nothing_is_found_on_a_sound_stack(account: Account) -> None:
 def test_what_is_meant_to_be_so_is_no_fault(account: Account, others: list[dict[str, Any]]) -> None:
     account.alarms += others
     assert run(account)[0] == 0
+
+
+ELSEBODY = f"arn:aws:sns:{REGION}:{ACCOUNT}:of-another-team"
+LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:of-another-team"
+
+
+@pytest.mark.parametrize("action", [ELSEBODY, LAMBDA, f"arn:aws:sns:{REGION}:999999999999:of-another-account"])
+def test_an_alarm_that_leads_to_somebody_else_is_counted_and_no_fault(account: Account, action: str) -> None:
+    """Whatever is wrong with it: in a shared account most alarms are none of this stack's business."""
+    account.subscriptions[ELSEBODY] = [("email", "team@example.com", "arn:aws:sns:3")]
+    account.subscriptions["arn:aws:sns:eu-west-1:999999999999:of-another-account"] = [("sqs", "x", "arn:aws:sns:4")]
+    others = [alarm(f"other {n:02}", AlarmActions=[action], OKActions=[], ActionsEnabled=n > 3) for n in range(12)]
+    account.alarms += [*others, alarm("both", AlarmActions=[TOPIC, OTHER_TOPIC])]
+    status, lines = run(account)
+    assert status == 0
+    [note] = [line for line in lines if line.startswith("note: ")]
+    assert note.startswith("note: 12 alarms lead to others, and not to this stack: other 00, other 01, ")
+    assert note.endswith(" and 2 more")
+
+
+def test_a_topic_that_may_not_be_read_counts_as_somebody_else_s(account: Account) -> None:
+    account.errors["list_subscriptions_by_topic"] = "AuthorizationError"
+    account.alarms = [alarm("other", AlarmActions=[ELSEBODY])]
+    status, lines = run(account)
+    assert status == 0
+    assert "note: 1 alarms lead to others, and not to this stack: other" in lines
+
+
+def test_the_alarms_of_another_publisher_are_left_to_its_own_doctor(account: Account) -> None:
+    """They name its operators' topic, to which nobody may be subscribed."""
+    account.subscriptions[OTHER_TOPIC] = []
+    account.siblings = {"publisher-2": OTHER_TOPIC}
+    account.alarms += [alarm("publisher-2-DeadLetterAlarm", AlarmActions=[OTHER_TOPIC], OKActions=[OTHER_TOPIC])]
+    status, lines = run(account)
+    assert status == 0
+    assert (
+        "note: stack publisher-2 is a publisher too, and looks at its own alarms: make doctor STACK=publisher-2"
+        in lines
+    )
+
+
+def test_an_alarm_that_only_says_here_that_it_is_over_is_found(account: Account) -> None:
+    """Although it tells somebody else when it rings: its OK action shows that it is meant to page here."""
+    account.subscriptions[ELSEBODY] = [("email", "team@example.com", "arn:aws:sns:3")]
+    account.alarms += [alarm("half", AlarmActions=[ELSEBODY])]
+    status, lines = run(account)
+    assert status == 1
+    assert "1. 1 alarms have no ALARM action that leads to this stack: nobody is paged for them" in lines
+
+
+def test_alarms_are_looked_at_by_the_beginning_of_their_names(account: Account) -> None:
+    """In a shared account, where alarms without any action are somebody else's."""
+    account.alarms.append(alarm("odd one", AlarmActions=[]))
+    assert run(account)[0] == 1
+    status, lines = run(account, "--alarms", "late")
+    assert status == 0
+    assert lines[-1].endswith(": 1 alarms looked at, 1 lead here; 0 findings.")
 
 
 def test_a_rule_for_all_alarms_needs_no_wiring(account: Account) -> None:
