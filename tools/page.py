@@ -134,12 +134,13 @@ class Page:
         """Wait until the record says that this state was accepted; say when, or why not."""
         told_waiting = False
         while self._clock() - published <= PATIENCE_SECONDS:
-            record = self._record()
-            if record and record.status == status and record.delivered_at is not None:
-                took = max(0.0, record.delivered_at - published)
+            kept = self._record()
+            accepted_at = kept.accepted_at if kept and kept.record.status == status else None
+            if accepted_at is not None:
+                took = max(0.0, accepted_at - published)
                 self._step(f"{action} accepted by PagerDuty, {took:.1f} s after it was published")
                 return True
-            if record and record.waiting and not told_waiting:
+            if kept and kept.record.waiting and not told_waiting:
                 told_waiting = True
                 self._step(f"{action} waits: the limit is used up, or PagerDuty does not accept it")
             self._sleep(PAUSE_SECONDS)

@@ -6,13 +6,19 @@ Reads the dedup table, the function's log and the dead-letter queue, and changes
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from handler.alert import Status
+from handler.delivery.record import Order, Record
+from handler.delivery.table import INDEX, SHARDS, load
+from handler.errors import QueueUnavailableError
+from handler.queues import Queues
 from tools.redrive import DeadLetter, read_letter
 from tools.stack import (
     FINDING,
@@ -31,16 +37,17 @@ from tools.stack import (
     seconds_of,
 )
 
-INDEX = "waiting"
-SHARDS = 16
 KEYS_A_BATCH = 100
 MAX_LETTERS = 500
 """Dead letters that are looked at; more of them are said, not read."""
 MAX_PAGES = 200
 """Of the log."""
-HOLD_SECONDS = 20
-"""For how long a dead letter that is looked at is nobody else's."""
-CLASSES = {"0": "critical triggers", "1": "triggers", "2": "resolves and the like", "3": "repeats"}
+CLASSES = {
+    Order.CRITICAL: "critical triggers",
+    Order.TRIGGER: "triggers",
+    Order.FOLLOWING: "resolves and the like",
+    Order.REPEAT: "repeats",
+}
 SKIPPED = {
     "duplicate": "a duplicate: PagerDuty had this state already",
     "superseded": "superseded: a newer state was known already",
@@ -117,45 +124,42 @@ class Line:
         return one_line("  ".join([*parts, self.status]) + error, 200)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """The table's record of the alert at a target. Times are epoch seconds, and None where there is none."""
+    """The table's record of the alert at a target."""
 
     target: str
     dedup_key: str
-    status: str
-    observed_at: str
-    is_open: bool
-    delivered_at: float | None
-    waiting: str
-    order: str
-    waiting_since: float | None
-    failing_since: float | None
-    tries: int
-    lease_until: float
+    record: Record
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Kept":
         """Read an item of the table."""
-
-        def seconds(name: str) -> float | None:
-            return int(item[name]["N"]) / 1000 if name in item else None
-
         target, _, key = item["id"]["S"].partition("#")
-        return cls(
-            target=target,
-            dedup_key=key,
-            status=item.get("status", {}).get("S", ""),
-            observed_at=item.get("observed_at", {}).get("S", ""),
-            is_open=item.get("open", item.get("attempted", {})).get("BOOL", False),
-            delivered_at=seconds("delivered_at"),
-            waiting=item.get("waiting", {}).get("S", ""),
-            order=item.get("waiting_order", {}).get("S", ""),
-            waiting_since=seconds("waiting_since"),
-            failing_since=seconds("failing_since"),
-            tries=int(item.get("tries", {}).get("N", 0)),
-            lease_until=seconds("lease_until") or 0.0,
-        )
+        return cls(target, key, load(item))
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When it began to wait, in epoch seconds; None where it does not."""
+        since = self.record.waiting_since
+        return since / 1000 if self.record.waiting and since is not None else None
+
+    @property
+    def delivered_at(self) -> float | None:
+        """When PagerDuty accepted its newest state, or that became unnecessary, in epoch seconds."""
+        at = self.record.delivered_at
+        return None if at is None else at / 1000
+
+    @property
+    def accepted_at(self) -> float | None:
+        """The same, but None for a trigger that PagerDuty was not sent."""
+        is_skipped = self.record.status is Status.FIRING and not self.record.triggered
+        return None if is_skipped else self.delivered_at
+
+    @property
+    def state(self) -> str:
+        """Its newest state, and when that was published."""
+        return f"{self.record.status}, published {clock(self.record.at / 1000)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,64 +224,75 @@ def mentions(letter: DeadLetter, texts: set[str]) -> bool:
 
 def ending(found: Found, target: str, now: float) -> str:
     """Return how an alert ended at a target, in one sentence. What waits now comes before what the log says."""
-    record = next((each for each in found.records if each.target == target), None)
+    kept = next((each for each in found.records if each.target == target), None)
     lines = [line for line in found.lines if line.target == target or not line.target or not target]
     last = lines[-1] if lines else None
-    if record and record.waiting:
-        return _waits(record, last, found.places.get(target), now)
-    if record and record.lease_until > now and record.delivered_at is None:
+    if kept and kept.record.waiting:
+        return _waits(kept, last, found.places.get(target), now)
+    if kept and kept.record.is_leased(round(now * 1000)) and kept.record.needs_delivery():
         return "it is being sent at this moment"
     if last is None:
-        return _ending_of_record(record, found.letters)
+        return _ending_of_record(kept, found.letters)
     match last.outcome:
         case "accepted":
             return f"accepted by PagerDuty at {clock(last.at)} ({last.event_type})"
         case "skipped":
-            return _skipped(last, record)
+            return _skipped(last, kept)
         case "deferred":
-            return _deferred(last, record)
+            return _deferred(last, kept)
         case "rejected":
             return _rejected(last, found.letters)
         case _:
             return f"{last.outcome} at {clock(last.at)}"
 
 
-def _waits(record: Kept, last: Line | None, place: Place | None, now: float) -> str:
-    since = record.waiting_since or now
-    urgency = CLASSES.get(record.order.partition("#")[0], "others")
+def _waits(kept: Kept, last: Line | None, place: Place | None, now: float) -> str:
+    since = kept.waiting_since or now
+    order = kept.record.waiting.order if kept.record.waiting else Order.FOLLOWING
     where = f", behind {place.before} of {place.all}" if place else ""
     why = DEFERRED.get(last.reason, last.reason) if last and last.outcome == "deferred" else "for a permit"
-    failing = f"; it has failed since {clock(record.failing_since)}" if record.failing_since else ""
+    failing = kept.record.failing_since
     return (
-        f"it waits since {clock(since)} ({duration(now - since)}) among the {urgency}{where}: {why}{failing}."
-        " It goes out by itself"
+        f"it waits since {clock(since)} ({duration(now - since)}) among the {CLASSES[order]}{where}: {why}"
+        f"{f'; it has failed since {clock(failing / 1000)}' if failing is not None else ''}. It goes out by itself"
     )
 
 
-def _ending_of_record(record: Kept | None, letters: Sequence[DeadLetter]) -> str:
+def _ending_of_record(kept: Kept | None, letters: Sequence[DeadLetter]) -> str:
     if letters:
         return f"it lies in the dead-letter queue since {clock(letters[-1].sent_at.timestamp())}: {letters[-1].error}"
-    if record is None:
+    if kept is None:
         return "nothing is known of it"
-    if record.delivered_at:
-        return f"accepted by PagerDuty, or not needed, at {clock(record.delivered_at)} ({record.status})"
+    if kept.delivered_at is not None:
+        return _delivered(kept, kept.delivered_at)
     return (
-        f"not accepted: its newest state, {record.status}, was not delivered; the log of that time says why (SINCE=...)"
+        f"not accepted: its newest state, {kept.record.status}, was not delivered; the log of that time says why"
+        " (SINCE=...)"
     )
 
 
-def _skipped(last: Line, record: Kept | None) -> str:
+def _delivered(kept: Kept, at: float) -> str:
+    """Return the end that a record says; of a trigger it knows whether PagerDuty has it."""
+    status = kept.record.status
+    if status is not Status.FIRING:
+        return f"accepted by PagerDuty, or not needed, at {clock(at)} ({status})"
+    if kept.accepted_at is None:
+        return f"not sent: since {clock(at)} its target skips it ({status})"
+    return f"accepted by PagerDuty at {clock(at)} ({status})"
+
+
+def _skipped(last: Line, kept: Kept | None) -> str:
     text = SKIPPED.get(last.reason, f"skipped: {last.reason}")
-    if record and last.reason == "duplicate" and record.delivered_at:
-        return f"{text}, accepted at {clock(record.delivered_at)}"
-    if record and last.reason == "superseded":
-        return f"{text}: {record.status}, published {record.observed_at}"
+    if kept and last.reason == "duplicate" and kept.delivered_at is not None:
+        return f"{text}, accepted at {clock(kept.delivered_at)}"
+    if kept and last.reason == "superseded":
+        return f"{text}: {kept.state}"
     return text
 
 
-def _deferred(last: Line, record: Kept | None) -> str:
-    if record and record.delivered_at and record.delivered_at >= last.at:
-        return f"accepted by PagerDuty, or not needed, at {clock(record.delivered_at)} ({record.status})"
+def _deferred(last: Line, kept: Kept | None) -> str:
+    if kept and kept.delivered_at is not None and kept.delivered_at >= last.at:
+        return _delivered(kept, kept.delivered_at)
     why = DEFERRED.get(last.reason, last.reason)
     until = f" until about {clock(last.at + last.delay_seconds)}" if last.delay_seconds else ""
     return f"deferred at {clock(last.at)}{until}: {why}. It is tried again by itself"
@@ -312,16 +327,16 @@ def duration(seconds: float) -> str:
 
 def show(found: Found, now: float) -> Iterator[str]:
     """Yield what is known, line by line; the end comes last."""
-    for record in found.records:
-        yield f"record at {record.target}: {record.dedup_key}"
-        yield f"  newest state  {record.status}, published {record.observed_at}"
-        yield f"  delivered     {clock(record.delivered_at) if record.delivered_at else 'not yet'}"
-        yield f"  incident      {'may be open' if record.is_open else 'not open'}"
-        if record.waiting:
-            place = found.places.get(record.target)
+    for kept in found.records:
+        yield f"record at {kept.target}: {kept.dedup_key}"
+        yield f"  newest state  {kept.state}"
+        yield f"  delivered     {clock(kept.delivered_at) if kept.delivered_at is not None else 'not yet'}"
+        yield f"  incident      {'may be open' if kept.record.open else 'not open'}"
+        if kept.record.waiting:
+            place = found.places.get(kept.target)
             yield (
-                f"  waits         since {clock(record.waiting_since or now)}"
-                f"{f', {place.before} of {place.all} before it' if place else ''}, claimed {record.tries} times"
+                f"  waits         since {clock(kept.waiting_since or now)}"
+                f"{f', {place.before} of {place.all} before it' if place else ''}, claimed {kept.record.tries} times"
             )
     if found.lines:
         yield "log"
@@ -362,8 +377,8 @@ class Tracer:
         found = Found()
         found.lines = sorted(self.lines(key, name), key=lambda line: line.at)
         keys = [key] if key else list(dict.fromkeys(line.dedup_key for line in found.lines if line.dedup_key))
-        found.records = self.records(keys)
-        found.places = {record.target: self._place(record) for record in found.records if record.waiting}
+        found.records = self.records(keys, {line.target for line in found.lines} - {""})
+        found.places = {kept.target: self._place(kept) for kept in found.records if kept.record.waiting}
         found.letters, found.more_letters = self._letters({*keys, name} - {""})
         return found
 
@@ -390,9 +405,10 @@ class Tracer:
                 return
             more = {"nextToken": page["nextToken"]}
 
-    def records(self, keys: Sequence[str]) -> list[Kept]:
-        """Read the records of dedup keys at all targets."""
-        names = [target.name for target in read_targets(self._connect, self._stack).targets]
+    def records(self, keys: Sequence[str], more_targets: Collection[str] = ()) -> list[Kept]:
+        """Read the records of dedup keys at all targets; more, that are gone, may be known by name."""
+        targets = {target.name for target in read_targets(self._connect, self._stack).targets}
+        names = sorted(targets.union(more_targets))
         ids = [f"{name}#{key}" for key in keys for name in names]
         dynamodb, found = self._connect("dynamodb"), []
         for start in range(0, len(ids), KEYS_A_BATCH):
@@ -408,13 +424,15 @@ class Tracer:
                 keys_left = answer.get("UnprocessedKeys")
         return sorted(found, key=lambda record: (record.target, record.dedup_key))
 
-    def _place(self, record: Kept) -> Place:
+    def _place(self, kept: Kept) -> Place:
         """Count what waits for the same target, and what of that is before it."""
+        waiting = kept.record.waiting
+        order = f"{waiting.order:d}#{waiting.due:013d}" if waiting else ""
         before = everything = 0
         for shard in range(SHARDS):
-            everything += self._count("#w = :w", {":w": {"S": f"{record.target}#{shard}"}})
-            values = {":w": {"S": f"{record.target}#{shard}"}, ":o": {"S": record.order}}
-            before += self._count("#w = :w AND waiting_order < :o", values)
+            values = {":w": {"S": f"{kept.target}#{shard}"}}
+            everything += self._count("#w = :w", values)
+            before += self._count("#w = :w AND waiting_order < :o", {**values, ":o": {"S": order}})
         return Place(before, max(everything, 1))
 
     def _count(self, condition: str, values: Mapping[str, Any]) -> int:
@@ -436,28 +454,18 @@ class Tracer:
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _letters(self, texts: set[str]) -> tuple[list[DeadLetter], int]:
-        """Look at the dead letters, and give them back; return those with one of the texts, and 1 if there are more."""
-        sqs, url = self._connect("sqs"), self._stack.dead_letter_url
+        """Read the dead letters, and release them; return those with one of the texts, and 1 if there are more."""
+        queues = Queues(self._connect("sqs"), self._stack.retry_url, self._stack.dead_letter_url)
         seen: dict[str, DeadLetter] = {}
         try:
-            while len(seen) < MAX_LETTERS:
-                page = sqs.receive_message(
-                    QueueUrl=url,
-                    MaxNumberOfMessages=10,
-                    VisibilityTimeout=HOLD_SECONDS,
-                    WaitTimeSeconds=1,
-                    MessageSystemAttributeNames=["SentTimestamp"],
-                    MessageAttributeNames=["All"],
-                ).get("Messages", [])
-                new = [letter for letter in map(read_letter, page) if letter.message_id not in seen]
-                if not new:
-                    break
-                seen |= {letter.message_id: letter for letter in new}
-        finally:
-            for letter in seen.values():
-                sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0)
+            count = queues.count_dead_letters()
+            with closing(queues.dead_letters()) as pages:
+                while len(seen) < min(count, MAX_LETTERS) and (page := next(pages, None)):
+                    seen |= {letter.message_id: letter for letter in map(read_letter, page)}
+        except QueueUnavailableError as error:
+            raise error.__cause__ or error from None
         found = [letter for letter in seen.values() if mentions(letter, texts)]
-        return sorted(found, key=lambda letter: letter.sent_at), int(len(seen) >= MAX_LETTERS)
+        return sorted(found, key=lambda letter: letter.sent_at), int(count > len(seen) >= MAX_LETTERS)
 
 
 def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say, now: float | None = None) -> int:

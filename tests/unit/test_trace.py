@@ -69,9 +69,12 @@ class Stack:
             letter["held"] = True
         return {"Messages": waiting[:MaxNumberOfMessages]}
 
-    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:
-        assert VisibilityTimeout == 0
-        self.given_back.append(ReceiptHandle)
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, Any]]) -> None:
+        assert all(entry["VisibilityTimeout"] == 0 for entry in Entries)
+        self.given_back += [entry["ReceiptHandle"] for entry in Entries]
+
+    def get_queue_attributes(self, **_: Any) -> Any:
+        return {"Attributes": {"ApproximateNumberOfMessages": str(len(self.letters))}}
 
     # what the stack has
 
@@ -89,6 +92,7 @@ class Stack:
             "status": {"S": "firing"},
             "observed_at": {"S": "2026-11-23T03:40:01.000000+00:00"},
             "open": {"BOOL": True},
+            "triggered": {"BOOL": True},
         }
         self.dynamodb.put_item(TableName=TABLE, Item={**item, **more})
 
@@ -147,7 +151,7 @@ def test_accepted(stack: Stack) -> None:
     stack.record(delivered_at=milliseconds(50))
     assert trace(stack)[1] == [
         "record at all: orders-db",
-        "  newest state  firing, published 2026-11-23T03:40:01.000000+00:00",
+        "  newest state  firing, published 2026-11-23 03:40:01Z",
         "  delivered     2026-11-23 03:39:11Z",
         "  incident      may be open",
         "log",
@@ -170,7 +174,7 @@ def test_superseded_by_what(stack: Stack) -> None:
     stack.log(40, "skipped", reason="superseded", event_type="trigger")
     stack.record(status={"S": "resolved"}, delivered_at=milliseconds(50))
     assert end(stack) == (
-        "END at all: superseded: a newer state was known already: resolved, published 2026-11-23T03:40:01.000000+00:00."
+        "END at all: superseded: a newer state was known already: resolved, published 2026-11-23 03:40:01Z."
     )
 
 
@@ -247,7 +251,7 @@ def test_a_deferred_delivery_that_was_accepted_later_is_accepted(stack: Stack) -
     """The drainer's line may be missing from the log that was read; the record knows."""
     stack.log(60, "deferred", reason="rate_limit")
     stack.record(delivered_at=milliseconds(10))
-    assert end(stack) == "END at all: accepted by PagerDuty, or not needed, at 2026-11-23 03:39:51Z (firing)."
+    assert end(stack) == "END at all: accepted by PagerDuty at 2026-11-23 03:39:51Z (firing)."
 
 
 def test_a_redriven_dead_letter_is_gone_from_the_queue(stack: Stack) -> None:
@@ -259,7 +263,7 @@ def test_a_redriven_dead_letter_is_gone_from_the_queue(stack: Stack) -> None:
 
 def test_an_old_alert_is_known_by_its_record_alone(stack: Stack) -> None:
     stack.record(delivered_at=milliseconds(90_000))
-    assert end(stack).startswith("END at all: accepted by PagerDuty, or not needed, at 2026-11-22 02:40:01Z")
+    assert end(stack).startswith("END at all: accepted by PagerDuty at 2026-11-22 02:40:01Z")
     stack.record()
     assert "its newest state, firing, was not delivered" in end(stack)
 
@@ -322,3 +326,15 @@ def test_every_reason_has_words() -> None:
     """A reason that is added to the closed sets gets a sentence here too."""
     assert set(map(str, SkipReason)) <= SKIPPED.keys()
     assert set(map(str, DeferReason)) <= DEFERRED.keys()
+
+
+def test_what_a_target_skipped_while_it_waited_is_not_called_accepted(stack: Stack) -> None:
+    stack.record(delivered_at=milliseconds(90_000), triggered={"BOOL": False})
+    assert end(stack).startswith("END at all: not sent: since ")
+
+
+def test_the_record_of_a_target_that_is_gone_is_found(stack: Stack) -> None:
+    """The log knows its name."""
+    stack.log(10, "deferred", target="gone", reason="rate_limit")
+    stack.wait("gone")
+    assert "END at gone: it waits since " in end(stack)

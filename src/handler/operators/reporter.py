@@ -164,7 +164,7 @@ class Operators:
         now, known = self._clock(), self._known_letters()
         if count == known.count and (not count or now - known.read_at < READ_AGAIN_SECONDS):
             return
-        found = read(MAX_LETTERS) if 0 < count <= MAX_LETTERS else []
+        found = read(count) if 0 < count <= MAX_LETTERS else []
         told = frozenset(known.hashes)
         new = {letter["MessageId"]: letter for letter in found if hash_of(letter["MessageId"]) not in told}
         entries: list[Entry] = []
