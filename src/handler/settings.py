@@ -9,11 +9,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from handler.alert import WhenUndetermined
 from handler.errors import SettingsError
-from handler.pagerduty.client import BASE_URL, PAGERDUTY_DOMAIN
+from handler.pagerduty.client import BASE_URL, PAGERDUTY_DOMAIN, is_pagerdutys
 from handler.validation import parse_model
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
 """Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
@@ -34,9 +34,7 @@ def _pagerduty_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.username is not None or parts.query or parts.fragment or _AMBIGUOUS_IN_A_URL.search(url):
         raise ValueError("has to be a host alone: what else it holds would stand in the log")
-    host = parts.hostname or ""
-    is_pagerdutys = host == PAGERDUTY_DOMAIN or host.endswith(f".{PAGERDUTY_DOMAIN}")
-    if (parts.scheme == "https" and is_pagerdutys) or (parts.scheme in ("http", "https") and host in _LOOPBACK):
+    if is_pagerdutys(url) or (parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK and parts.port != 0):
         return url.rstrip("/")
     raise ValueError(f"has to be https on a host of {PAGERDUTY_DOMAIN}, such as {BASE_URL}, or a loopback address")
 

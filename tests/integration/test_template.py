@@ -157,12 +157,22 @@ def test_subnets_without_security_groups_are_refused(template: dict[str, Any]) -
         ("RoutingKey", "", True),
         ("RoutingKey", "R" + "0a" * 15 + "Z", True),
         ("RoutingKey", "0123", False),
+        ("PagerDutyBaseUrl", "https://events.pagerduty.com", True),
+        ("PagerDutyBaseUrl", "https://events.eu.pagerduty.com/", True),
+        ("PagerDutyBaseUrl", "http://127.0.0.1:8080", True),
+        ("PagerDutyBaseUrl", "http://events.pagerduty.com", False),
+        ("PagerDutyBaseUrl", "https://events.pagerduty.com.evil.example", False),
+        ("PagerDutyBaseUrl", "https://events.pagerduty.com@evil.example", False),
+        ("PagerDutyTimeout", "1m30s", True),
+        ("PagerDutyTimeout", "10", False),
+        ("PagerDutyCacheTtl", "24h", True),
+        ("PagerDutyRepeatAfter", "five minutes", False),
     ],
 )
 def test_a_parameter_that_cannot_be_right_is_refused(
     template: dict[str, Any], name: str, value: str, valid: bool
 ) -> None:
-    """By its pattern, before anything is changed; each of these can be left empty."""
+    """By its pattern, before anything is changed."""
     assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is valid
 
 

@@ -102,6 +102,11 @@ def test_a_url_is_pagerdutys_or_the_one_in_the_settings(url: str) -> None:
         "http://127.0.0.1:8080@evil.example",
         "//events.pagerduty.com",
         "https://[::1",
+        "https://evil.example%2f.pagerduty.com",
+        "https://evil.example;.pagerduty.com",
+        "https://evil.example\u2044.pagerduty.com",
+        "https://.pagerduty.com",
+        "https://events.pagerduty.com:99999",
         "ftp://events.pagerduty.com",
     ],
 )

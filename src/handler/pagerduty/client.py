@@ -9,6 +9,7 @@ It can be used alone:
 
 import json
 import random as _random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,9 @@ from handler.pagerduty.severity import Severity
 PAGERDUTY_DOMAIN = "pagerduty.com"
 BASE_URL = f"https://events.{PAGERDUTY_DOMAIN}"
 """The US service region; the EU's is https://events.eu.pagerduty.com."""
+_URL = re.compile(
+    rf"https://(?:[a-z0-9-]+\.)*{re.escape(PAGERDUTY_DOMAIN)}(?::(?P<port>[0-9]{{1,5}}))?(?:/[\w./-]*)?", re.A | re.I
+)
 TIMEOUT_SECONDS = 10.0
 MAX_RETRIES = 3
 MAX_ANSWER_BYTES = 64 * 1024
@@ -114,6 +118,12 @@ class Answer(NamedTuple):
     attempts: int
     status: str = ""
     message: str = ""
+
+
+def is_pagerdutys(url: str) -> bool:
+    """Whether a URL is https on a host of PagerDuty's, whichever parser reads it."""
+    found = _URL.fullmatch(url)
+    return found is not None and 0 < int(found["port"] or 443) < 65536
 
 
 def _ignore(_: Any) -> None:

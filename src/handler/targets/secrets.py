@@ -1,17 +1,15 @@
 """Targets from AWS Secrets Manager, kept for five minutes; the last known ones serve while it is down."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handler.errors import InvalidTargetError, PublishError, TargetsUnavailableError
-from handler.pagerduty.client import PAGERDUTY_DOMAIN, REDACTED
+from handler.pagerduty.client import PAGERDUTY_DOMAIN, REDACTED, is_pagerdutys
 from handler.targets.target import Target, TargetSet
 from handler.validation import parse_model
 
@@ -23,8 +21,6 @@ MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
 """How long the last known targets serve before a failing Secrets Manager, or one that lacks a name, is asked again."""
 _ARN_SUFFIX_CHARACTERS = len("-AbCdEf")
-_AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
-"""Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
 
 
 class SecretsByPrefix:
@@ -190,13 +186,4 @@ def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
 
 
 def _is_allowed_url(url: str, base_url: str) -> bool:
-    if url.rstrip("/") == base_url.rstrip("/"):
-        return True
-    if _AMBIGUOUS_IN_A_URL.search(url):
-        return False
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme == "https" and (host == PAGERDUTY_DOMAIN or host.endswith(f".{PAGERDUTY_DOMAIN}"))
-    except ValueError:
-        return False
+    return is_pagerdutys(url) or url.rstrip("/") == base_url.rstrip("/")
