@@ -20,6 +20,7 @@ from handler.pagerduty.events import (
     truncate,
 )
 from handler.pagerduty.severity import Severity
+from handler.validation import without_written_breaks
 
 MAX_FIELD_CHARACTERS = 1024
 """Of the payload's short fields, for which PagerDuty names no limit: enough to read, and no event grows by them."""
@@ -105,9 +106,8 @@ def dedup_key_of(alert: Alert) -> str:
 
 
 def _summary(alert: Alert) -> str:
-    said = " ".join(
-        (alert.summary if alert.summary.strip() else _first(alert.annotations, _SUMMARY_ANNOTATIONS)).split()
-    )
+    text = alert.summary if alert.summary.strip() else _first(alert.annotations, _SUMMARY_ANNOTATIONS)
+    said = " ".join(without_written_breaks(text).split())
     if not said:
         return truncate(_name(alert), MAX_SUMMARY_CHARACTERS)
     return truncate(said if alert.name in said else f"{alert.name}: {said}", MAX_SUMMARY_CHARACTERS)

@@ -161,3 +161,12 @@ def test_an_event_survives_the_queue(event: Any) -> None:
     alert = parse_alert(event)
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))) == alert
+
+
+def test_line_breaks_that_are_written_out_are_none_of_the_summary() -> None:
+    description = {"language": "en_US", "latestDescription": r"Disks are slow.\n\nReplace C:\new by\r\nanother."}
+    alert = parse_alert(with_detail(OPEN, eventDescription=[description]))
+    payload = event_of(alert, Severity.ERROR).payload
+
+    assert payload
+    assert payload.summary.endswith(r": Disks are slow. Replace C:\new by another.")

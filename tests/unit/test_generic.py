@@ -183,6 +183,8 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
     ("message", "summary"),
     [
         ("\n  Freezer is warm \nsecond line", "Freezer is warm"),
+        (r"Freezer is warm\n\nsecond line", "Freezer is warm"),
+        (r"Backup of C:\new is cold\r\nsecond line", r"Backup of C:\new is cold"),
         ({"title": "Freezer is warm", "message": "-9 degrees"}, "Freezer is warm: -9 degrees"),
         ({"Title": "Freezer is warm"}, "Freezer is warm"),
         ({"title": "", "Message": "Freezer\nis warm"}, "Freezer"),

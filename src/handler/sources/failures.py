@@ -17,7 +17,7 @@ from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity
 from handler.sources.aws import Arn, Home, dig, filled
-from handler.sources.words import headline
+from handler.sources.words import first_line, headline
 from handler.validation import LooseText, Model, Object, parse_model, text_of
 
 ORIGIN = "lambda"
@@ -105,7 +105,7 @@ def _alert(
     home = Home.of(record, arn)
     page = f"functions/{quote(name, safe='')}?tab=monitoring"
     console = home.console("lambda/home", fragment=f"/{page}") if Arn.of(arn).resource else ""
-    reason = truncate(" ".join((headline(error) or error).split()), MAX_REASON_CHARACTERS)
+    reason = truncate(" ".join((headline(error) or first_line(error)).split()), MAX_REASON_CHARACTERS)
     return Alert(
         fingerprint=f"{arn}#failure{f'#{stream}' if stream else ''}" if arn else _identity(record),
         name=f"Lambda function {name} failed" if name else "A Lambda function failed",

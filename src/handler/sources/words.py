@@ -13,7 +13,7 @@ from handler.alert import Link
 from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity, parse_severity
-from handler.validation import text_of
+from handler.validation import text_of, without_written_breaks
 
 
 def _words(text: str) -> frozenset[str]:
@@ -217,7 +217,7 @@ def facts(payload: Mapping[Any, Any]) -> str:
 
 def first_line(text: str) -> str:
     """Return the first line of a text that says something; of JSON that is damaged, the words."""
-    start = text.strip()[:20_000]
+    start = without_written_breaks(text.strip()[:20_000])
     line = next((line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")), "")
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
     if looks_like_json:

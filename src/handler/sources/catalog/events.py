@@ -42,6 +42,7 @@ _SYNTHETICS = _service("synthetics", "Amazon CloudWatch Synthetics", "aws.synthe
 _EC2 = _service("ec2", "Amazon EC2", "aws.ec2")
 _EBS = _service("ebs", "Amazon EBS", "aws.ec2")
 _ACM = _service("acm", "AWS Certificate Manager", "aws.acm")
+_MALWARE = _service("guardduty", "Amazon GuardDuty", "aws.guardduty")
 _MACIE = _service("macie", "Amazon Macie", "aws.macie")
 _GURU = _service("devopsguru", "Amazon DevOps Guru", "aws.devops-guru")
 _SES = _service("ses", "Amazon SES", "aws.ses")
@@ -610,6 +611,19 @@ EVENTS: dict[str, Row] = {
     ),
     "Inspector2 Scan": _notice(_INSPECTOR, "Inspector scan"),
     "Inspector2 Coverage": _notice(_INSPECTOR, "Inspector coverage"),
+    # https://docs.aws.amazon.com/guardduty/latest/ug/monitor-with-eventbridge-s3-malware-protection.html
+    "GuardDuty Malware Protection Object Scan Result": Row(
+        **_MALWARE,
+        name="Malware scan of an object",
+        id=("s3ObjectDetails.bucketName", "s3ObjectDetails.objectKey"),
+        key="malware",
+        state="scanResultDetails.scanResultStatus|scanStatus",
+        bad=_words("THREATS_FOUND UNSUPPORTED ACCESS_DENIED FAILED"),
+        good=_words("NO_THREATS_FOUND"),
+        severities={"UNSUPPORTED": WARNING, "ACCESS_DENIED": WARNING, "FAILED": WARNING},
+        reasons=("{scanResultDetails.threats.name}",),
+        labels={"bucket": "s3ObjectDetails.bucketName"},
+    ),
     # https://docs.aws.amazon.com/macie/latest/user/findings-publish-event-schemas.html
     "Macie Finding": _finding(
         _MACIE,
