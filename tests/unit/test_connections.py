@@ -43,6 +43,8 @@ class Network:
     addresses: dict[str, str] = field(default_factory=dict)
     tried: list[tuple[str, float]] = field(default_factory=list)
     sent: bytes = b""
+    packets: int = 0
+    largest: int = MOST_TAKEN_BYTES
 
     def getaddrinfo(self, host: str, port: int, *_: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
@@ -78,8 +80,9 @@ class Wire:
 
     def send(self, data: Any) -> int:
         """Take some of it, as a socket whose buffer is nearly full."""
-        part = bytes(data[:MOST_TAKEN_BYTES])
+        part = bytes(data[: self.network.largest])
         self.network.sent += part
+        self.network.packets += 1
         return len(part)
 
     def makefile(self, *_: Any, **__: Any) -> Self:
@@ -193,6 +196,15 @@ def test_a_request_is_sent_whole_however_little_the_socket_takes_at_once(network
     assert error is None
     assert f"Content-Length: {len(body)}\r\n".encode() in head + b"\r\n"
     assert len(body) > MOST_TAKEN_BYTES
+
+
+def test_a_request_is_one_packet(network: Network) -> None:
+    """Head and body: the second one would cost as much as the first."""
+    network.largest = 10_000
+    _, _, error = send(network, ["live"])
+    assert error is None
+    assert b"routing_key" in network.sent
+    assert network.packets == 1
 
 
 # --- DNS ---
