@@ -26,6 +26,8 @@ from botocore.exceptions import ClientError
 
 from benchmarks.messages import Context, native, over_sns
 from benchmarks.standin import SECRET, SECRET_NAME, Request, Response, serve
+from handler import health
+from handler.delivery import drainer
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.stack import aws_environment
@@ -70,13 +72,13 @@ class Calls:
         """Calls of DynamoDB."""
         return sum(
             self.aws.get(name, 0)
-            for name in ("UpdateItem", "GetItem", "PutItem", "BatchGetItem", "Query", "TransactWriteItems")
+            for name in ("UpdateItem", "GetItem", "PutItem", "BatchGetItem", "Query", "Scan", "TransactWriteItems")
         )
 
     @property
     def sqs(self) -> int:
         """Calls of SQS by the function; Lambda's own come on top for what returns."""
-        return self.aws.get("SendMessage", 0)
+        return self.aws.get("SendMessage", 0) + self.aws.get("GetQueueAttributes", 0)
 
     @property
     def secrets_manager(self) -> int:
@@ -94,6 +96,7 @@ class Counted:
         self._sqs = FakeSQS()
         self._services = {
             "SendMessage": self._sqs,
+            "GetQueueAttributes": self._sqs,
             "BatchGetSecretValue": FakeSecrets({SECRET_NAME: SECRET}),
         }
         self.forget()
@@ -142,6 +145,8 @@ class Counted:
             [requested] = arguments.get("RequestItems", {TABLE: arguments}).values()
             share = 1.0 if requested.get("ConsistentRead") else 0.5
             self.read_units += max(1, ceil(size / READ_UNIT_BYTES)) * share
+        elif operation in ("Query", "Scan"):
+            self.read_units += 0.5  # of what fits into 4 KB
         elif operation in ("UpdateItem", "PutItem"):
             self.write_units += max(1, ceil(size / WRITE_UNIT_BYTES))
 
@@ -342,3 +347,24 @@ KINDS: Mapping[str, Callable[[], Calls]] = {
 def count_all() -> dict[str, Calls]:
     """Play each kind once."""
     return {kind: play() for kind, play in KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What the two schedules of a stack use each time that nothing happens.
+
+    Attributes:
+        check: the health check, of one target.
+        drain: the look for what waits.
+    """
+
+    check: Calls
+    drain: Calls
+
+
+def idle() -> Idle:
+    """Play both schedules in an environment that has run them before."""
+    with fresh_function(OPERATOR_TOPIC_ARN="arn:aws:sns:us-east-1:000000000000:operators") as function:
+        function.handle(health.REQUEST)
+        function.clock.advance(LONG_QUIET_SECONDS)
+        return Idle(check=function.handle(health.REQUEST), drain=function.handle(drainer.REQUEST))

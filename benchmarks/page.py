@@ -25,6 +25,9 @@ CORE_SHARE = 512 / 1769
 """Of 512 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html, one vCPU at 1,769 MB."""
 ROUNDS = 9
 BAR = 1.25
+INIT_CPU = "CPU until INIT has ended"
+LATER_CPU = "CPU after INIT until the alert arrives, of a whole core"
+AWS_CALLS = "calls of AWS until then"
 ALERTS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "native": lambda: over_sns(native("cold")),
     "CloudWatch": lambda: over_sns(alarm("cold")),
@@ -157,9 +160,9 @@ def measure(ours: Artifact, bare: Artifact) -> list[Line]:
 
 def _parts(pages: Sequence[Page]) -> list[tuple[str, str, list[float]]]:
     return [
-        ("CPU until INIT has ended", "ms", [each.init_cpu_ms for each in pages]),
-        ("CPU after INIT until the alert arrives, of a whole core", "ms", [each.later_cpu_ms for each in pages]),
-        ("calls of AWS until then", "", [float(each.aws_calls) for each in pages]),
+        (INIT_CPU, "ms", [each.init_cpu_ms for each in pages]),
+        (LATER_CPU, "ms", [each.later_cpu_ms for each in pages]),
+        (AWS_CALLS, "", [float(each.aws_calls) for each in pages]),
         ("connections until then", "", [float(each.connections) for each in pages]),
     ]
 

@@ -1,12 +1,22 @@
 """The arithmetic of the benchmarks: ratios, bars and dollars. What they measure is not tested."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from benchmarks.calls import Calls
-from benchmarks.costs import LOG_EVENT_BYTES, PLATFORM_LOG_BYTES, PRICES, Durations, Prices, cost_of, standing_cost
+from benchmarks.calls import Calls, Idle
+from benchmarks.costs import (
+    LOG_EVENT_BYTES,
+    PLATFORM_LOG_BYTES,
+    PRICES,
+    Durations,
+    Prices,
+    cost_of,
+    idle_month,
+    memory_curve,
+)
 from benchmarks.table import Line, aligned, print_lines, ratio
 
 NO_CALLS = Calls(
@@ -23,7 +33,7 @@ A_TRIGGER = Calls(
 )
 ROUND_PRICES = Prices(
     region="here",
-    as_known="now",
+    looked_up="2026-11-26",
     note="",
     rates={
         "lambda_request": 1.0,
@@ -36,7 +46,9 @@ ROUND_PRICES = Prices(
         "log_gb": 2.0**30,
         "metric_month": 0.5,
         "alarm_month": 0.25,
+        "cloudwatch_request": 0.0,
         "dashboard_month": 3.0,
+        "key_month": 1.5,
         "secret_month": 0.4,
         "secret_call": 7.0,
     },
@@ -105,24 +117,46 @@ def test_a_small_function_computes_longer() -> None:
     assert Durations(cpu=10, aws=0, pagerduty=0).of(NO_CALLS) == pytest.approx(10 * 1769 / 512)
 
 
-def test_a_month_counts_what_the_template_has() -> None:
-    """Its alarms and dashboards; not what is named alike."""
-    template = "Type: AWS::CloudWatch::Alarm\nType: AWS::CloudWatch::Alarm\nType: AWS::CloudWatch::AlarmMuteRule\n"
-    items = standing_cost(ROUND_PRICES, metrics=6, template=template)
-    assert items["2 alarms"] == 0.5
-    assert items["0 dashboard"] == 0.0
-    assert items["6 metrics, if each has values in every hour"] == 3.0
+def test_an_idle_month_counts_what_the_stack_has() -> None:
+    """Keys, secrets, and each metric that an alarm names; the schedules run 8,760 and 43,800 times."""
+    alarms = [{"MetricName": "Errors"}, {"Metrics": [{"MetricStat": {}}, {"MetricStat": {}}, {"Expression": "a + b"}]}]
+    kinds = ["AWS::KMS::Key", "AWS::SecretsManager::Secret", "AWS::CloudWatch::Dashboard"]
+    resources = [
+        *({"Type": "AWS::CloudWatch::Alarm", "Properties": alarm} for alarm in alarms),
+        *({"Type": kind} for kind in kinds),
+    ]
+    template = {"Resources": {str(number): resource for number, resource in enumerate(resources)}}
+    items = idle_month(Idle(A_TRIGGER, NO_CALLS), Durations(cpu=0, aws=0, pagerduty=0), ROUND_PRICES, template)
+    assert items["the topics' key"] == 1.5
+    assert items["one secret"] == 0.4
+    assert items["alarms, of 3 metrics"] == pytest.approx(0.75)
+    assert items["1 metrics"] == 0.5
+    assert items["reading it"] == pytest.approx(8760 * 7)
+    assert items["invocations by the schedules"] == pytest.approx(8760 + 43_800)
+    assert list(items.items())[-1] == ("the dashboard", 3.0)
+
+
+def test_more_memory_is_faster_and_costs_more_up_to_a_whole_processor() -> None:
+    """INIT is as fast with any size, and waiting is too."""
+    durations = Durations(cpu=10, aws=5, pagerduty=50)
+    sizes = list(memory_curve(A_TRIGGER, durations, ROUND_PRICES, init_ms=200, cold_cpu_ms=10, cold_aws_calls=4))
+    whole, half = sizes[-1], next(it for it in sizes if it.size == 512)
+    assert (whole.size, whole.cold_ms, whole.warm_ms, whole.hundred_ms) == (1769, 280, 95, 1000)
+    assert half.warm_ms == pytest.approx(85 + 10 * 1769 / 512)
+    assert [it.warm_ms for it in sizes] == sorted((it.warm_ms for it in sizes), reverse=True)
+    assert [it.dollars for it in sizes] == sorted(it.dollars for it in sizes)
 
 
 def test_every_price_says_where_it_is_from() -> None:
     """A rate, its unit, the page, and when it was known; the arithmetic asks for no other."""
     said = json.loads(PRICES.read_text())
     assert said["region"]
-    assert said["as_known"]
+    date.fromisoformat(said["looked_up"])
     for rate in said["rates"].values():
         assert rate["usd"] >= 0
         assert rate["per"] > 0
         assert rate["unit"]
         assert rate["page"].startswith("https://aws.amazon.com/")
+        assert rate["as_of"] is None or date.fromisoformat(rate["as_of"]) <= date.fromisoformat(said["looked_up"])
     assert said["rates"].keys() == ROUND_PRICES.rates.keys()
     assert Prices.read(Path(PRICES)).rates["sqs_request"] == pytest.approx(0.4e-6)
