@@ -33,7 +33,7 @@ in_stack = $(if $(STACK),--stack "$(STACK)")
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1] [BASE_URL=...]; to the real one with ROUTING_KEY in the environment
+run: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## deploy to an emulator, send alerts, show what PagerDuty got [KEEP=1]; ROUTING_KEY in the environment: send to the real PagerDuty [BASE_URL=...]
 	@KEEP="$(KEEP)" BASE_URL="$(BASE_URL)" PYTHONPATH=src $(VENV)/bin/python -m local.demo
 
 test: $(VENV)/.installed $(MINISTACK)/.installed $(ALERTMANAGER)/.installed $(IAM)/.installed $(LOCAL_BUILD)/template.yaml ## unit, integration and end-to-end tests
@@ -57,12 +57,12 @@ format: $(VENV)/.installed ## fix what ruff can fix
 build: $(SAM)/.installed ## sam build, for arm64 unless told otherwise [ARCHITECTURE=x86_64]
 	$(run_sam) build --parameter-overrides Architecture=$(ARCHITECTURE)
 
-package: ## what a release has, in dist/: zip files for both processors, templates, bill of materials, digests
+package: ## make a release in dist/: zip files for both processors, templates, bill of materials, digests
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.13, or name it with PYTHON=..." >&2; exit 1; }
 	@rm -rf dist
 	@PYTHONPATH=src $(PYTHON) -m package.release dist
 
-invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## sam local invoke in a container, against the local stack: EVENT=events/....json
+invoke: $(VENV)/.installed $(MINISTACK)/.installed $(LOCAL_BUILD)/template.yaml ## run the function in a container on an event: EVENT=events/....json (needs Docker)
 	@$(if $(EVENT),,$(error name an event: make invoke EVENT=$(firstword $(wildcard events/*.json))))
 	@PYTHONPATH=src $(VENV)/bin/python -m local.invoke $(EVENT)
 
@@ -71,7 +71,7 @@ ifneq ($(filter http://127.0.0.1:%,$(AWS_ENDPOINT_URL)),)
 deploy: deployable $(VENV)/.installed $(LOCAL_BUILD)/template.yaml
 	@PARAMETERS='$(PARAMETERS)' PYTHONPATH=src $(VENV)/bin/python -m local.deploy --environment $(ENVIRONMENT) $(if $(filter no,$(CONFIRM)),--no-confirm)
 else
-deploy: deployable build ## sam deploy to AWS, as samconfig.toml says [ENVIRONMENT=default|staging|production] [PARAMETERS="Name=value ..."] [ARCHITECTURE=...] [CONFIRM=no]; asks for ROUTING_KEY and OPERATOR_EMAIL unless they are in the environment
+deploy: deployable build ## deploy to AWS; asks for ROUTING_KEY and OPERATOR_EMAIL unless they are in the environment [ENVIRONMENT=default|staging|production] [PARAMETERS="Name=value ..."] [ARCHITECTURE=...] [CONFIRM=no]
 	@PARAMETERS='$(PARAMETERS)' $(deploy_to) $(if $(filter no,$(CONFIRM)),--no-confirm)
 endif
 
@@ -84,7 +84,7 @@ python:
 bench: $(VENV)/.installed $(BENCH)/.installed $(LOCAL_BUILD)/template.yaml ## measure against bare functions, other clients and an ideal queue
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks
 
-proofs: $(VENV)/.installed ## every interleaving and many more random runs and damaged inputs than `make test`, with counts [EXAMPLES=300] [SEEDS=10000]
+proofs: $(VENV)/.installed ## every interleaving, and more random runs and damaged inputs than make test [EXAMPLES=300] [SEEDS=10000]
 	@PROOFS_EXAMPLES=$(or $(EXAMPLES),300) HOSTILE_EXAMPLES=$(or $(EXAMPLES),300) PROOFS_SEEDS=$(or $(SEEDS),10000) $(VENV)/bin/pytest tests/proofs tests/unit/test_hostile.py
 
 mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, and see a test fail
@@ -93,7 +93,7 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
 	@$(VENV)/bin/python -m tools.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
-page: $(VENV)/.installed ## send a test page to a target of a deployed stack, and resolve it: TARGET=name [SEVERITY=...] [STACK=...]
+page: $(VENV)/.installed ## send a test page through a deployed stack, and resolve it: TARGET=name [SEVERITY=...] [STACK=...]
 	@$(if $(TARGET),,$(error name a target: make page TARGET=... [SEVERITY=critical]))
 	@$(tool).page $(in_stack) --target "$(TARGET)" $(if $(SEVERITY),--severity "$(SEVERITY)")
 
@@ -101,14 +101,14 @@ trace: $(VENV)/.installed ## what became of an alert: KEY=dedup-key or NAME=aler
 	@$(if $(KEY)$(NAME),,$(error name an alert: make trace KEY=dedup-key or NAME=alert-name [SINCE=1h]))
 	@$(tool).trace $(in_stack) $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)") $(if $(SINCE),--since "$(SINCE)")
 
-route: $(VENV)/.installed ## who gets an event, nothing sent: EVENT=file [TARGETS=file] [EXPECT=routes.yaml] [STACK=...]
+route: $(VENV)/.installed ## who would get an event; nothing is sent: EVENT=file [TARGETS=file] [EXPECT=routes.yaml] [STACK=...]
 	@$(if $(EVENT)$(EXPECT),,$(error name an event: make route EVENT=$(firstword $(wildcard events/*.json)), or EXPECT=routes.yaml))
 	@$(tool).route $(in_stack) $(if $(TARGETS),--targets "$(TARGETS)") $(if $(EXPECT),--expect "$(EXPECT)") $(EVENT)
 
-doctor: $(VENV)/.installed ## what would keep an alarm from paging, each with the command that mends it [STACK=...] [ALARMS=beginning-of-names]
+doctor: $(VENV)/.installed ## find what would keep an alarm from paging, each with the command that repairs it [STACK=...] [ALARMS=beginning-of-names]
 	@$(tool).doctor $(in_stack) $(if $(ALARMS),--alarms "$(ALARMS)")
 
-scan: $(SCAN)/.installed ## misconfigurations of the template, secrets in the whole history, known vulnerabilities of the pins
+scan: $(SCAN)/.installed ## look for misconfigurations of the template, secrets in the whole history, known vulnerabilities of the packages
 	$(SCAN)/bin/checkov --config-file .checkov.yaml
 	$(SCAN)/bin/python -m tools.leaks
 	$(SCAN)/bin/python -m tools.audit
