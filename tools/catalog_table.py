@@ -23,8 +23,8 @@ _NAME = re.compile(r"^\s*- (.+?)\s*$", re.MULTILINE)
 def table() -> str:
     """Return the table, as Markdown."""
     lines = [
-        "| service | event | comes by | pages | resolves | ignored |",
-        "|---|---|---|---|---|---|",
+        "| service | `origin` | event | comes by | pages | resolves | ignored |",
+        "|---|---|---|---|---|---|---|",
     ]
     taken = set(_NAME.findall((ROOT / "template.yaml").read_text()))
     rows = [
@@ -32,7 +32,10 @@ def table() -> str:
     ]
     rows += [(shape.name, shape.row, "SNS, by the service itself") for shape in MESSAGES]
     rows.sort(key=lambda entry: (entry[1].service.removeprefix("Amazon ").removeprefix("AWS ").lower(), entry[0]))
-    lines += [f"| {row.service} | {kind} | {comes_by} | {' | '.join(_cells(row))} |" for kind, row, comes_by in rows]
+    lines += [
+        f"| {row.service} | `{row.origin}` | {kind} | {comes_by} | {' | '.join(_cells(row))} |"
+        for kind, row, comes_by in rows
+    ]
     return "\n".join(lines) + "\n"
 
 
