@@ -30,6 +30,8 @@ from local.simulator.schema import Document
 
 PAGE_PATH: Final = "/"
 FEED_PATH: Final = f"{PREFIX}feed"
+HEALTH_CHECK: Final = "pagerduty-publisher/health"
+"""What the publisher resolves to see whether a routing key works."""
 _DATA: Final = '<script type="application/json" id="recorded"></script>'
 _HEAD: Final = '<meta charset="utf-8">'
 _MAX_DEPTH: Final = 20
@@ -210,10 +212,10 @@ def _change(number: int, change: Change) -> Document:
 
 
 def _refused(number: int, request: Request, unmet: Container[object]) -> Document | None:
-    """Describe a request that had no effect; None if it had one."""
+    """Describe a request that had no effect; None if it had one, or is the health check's, which has none."""
     if not request.accepted:
         outcome, reason = "refused", _reason(request)
-    elif (request.at, request.action, request.dedup_key) in unmet:
+    elif request.dedup_key != HEALTH_CHECK and (request.at, request.action, request.dedup_key) in unmet:
         outcome, reason = "dropped", "Accepted, and without effect: no incident with this dedup key is open"
     else:
         return None

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from handler.pagerduty.client import HEALTH_DEDUP_KEY
 from local.simulator.faults import Answer, Fault, FaultKind
 from local.simulator.page import (
     FEED_PATH,
+    HEALTH_CHECK,
     PAGE_PATH,
     feed,
     keepsake,
@@ -111,6 +113,14 @@ def test_a_cursor_is_answered_with_what_is_new_and_no_more(account: Account) -> 
     assert [(i["dedup_key"], i["state"]) for i in later["incidents"]] == [("b", "acknowledged")]
     assert [change["number"] for change in later["changes"]] == [2]
     assert [(r["outcome"], r["dedup_key"]) for r in later["refused"]] == [("dropped", "never opened")]
+
+
+def test_a_health_check_is_no_refusal(account: Account) -> None:
+    """It resolves what is never open, every five minutes for each target: nobody has to see that."""
+    assert HEALTH_CHECK == HEALTH_DEDUP_KEY
+    account.send("resolve", HEALTH_CHECK)
+    account.send("resolve", "never opened")
+    assert [refused["dedup_key"] for refused in account.feed()["refused"]] == ["never opened"]
 
 
 def test_a_cursor_from_before_a_reset_is_answered_with_everything(account: Account) -> None:
