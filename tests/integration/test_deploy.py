@@ -182,6 +182,20 @@ def test_sam_reads_the_file_as_it_is_written(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == json.loads(path.read_text())
 
 
+def test_an_endpoint_that_is_no_local_stack_is_refused() -> None:
+    """Where the stack of `make run KEEP=1` has ended, nothing is deployed anywhere."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local.deploy"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "AWS_ENDPOINT_URL=http://127.0.0.1:9 is not the stack of `make run KEEP=1`: unset it" in done.stderr
+
+
 def test_no_recipe_shows_the_routing_key() -> None:
     """Nor the docs' commands: what stands in a recipe or in a command is visible to every user of the machine."""
     assert "$(ROUTING_KEY)" not in (ROOT / "Makefile").read_text()
