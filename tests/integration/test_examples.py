@@ -198,6 +198,7 @@ def test_the_prometheus_examples_have_the_template_of_the_docs() -> None:
     for config in (read("alertmanager.yml"), yaml.safe_load(definition["alertmanager_config"])):
         (sns,) = config["receivers"][0]["sns_configs"]
         assert (sns["message"], sns["subject"]) == (MESSAGE, "Alertmanager: {{ .Status }}")
+        assert (config["route"]["group_by"], config["route"]["group_wait"]) == (["..."], "0s")
 
 
 @pytest.mark.skipif(not AMTOOL.exists(), reason="Alertmanager is not installed here")
