@@ -28,7 +28,6 @@ from local.stack import (
     ACCOUNT,
     REGION,
     ROOT,
-    RUNNING,
     STACK_NAME,
     Emulator,
     LocalStackError,
@@ -377,7 +376,7 @@ def main() -> int:
         print(f"{'' if simulator else chr(10)}All {len(demo.sent)} events accepted, as they should be.")
         if keep:
             stack.save()
-            resources.callback(RUNNING.unlink, missing_ok=True)
+            resources.callback(stack.forget)
             print(by_hand(stack), flush=True)
             if simulator:
                 resources.enter_context(watching(stack, simulator.pagerduty))

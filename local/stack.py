@@ -66,6 +66,11 @@ class RunningStack:
         """Let other commands find this stack."""
         RUNNING.write_text(json.dumps(asdict(self)))
 
+    def forget(self) -> None:
+        """Let no command find this stack any more; one that was started later stays."""
+        if RUNNING.exists() and RUNNING.read_text() == json.dumps(asdict(self)):
+            RUNNING.unlink()
+
     @classmethod
     def find(cls) -> "RunningStack | None":
         """Return the stack that was kept running, if it still answers."""
