@@ -2,10 +2,10 @@
 
 import pytest
 
-from handler.targets.matchers import parse_matcher
+from handler.targets.matchers import parse_matcher, split_matchers
 from tests.lab.alerts import shown
 
-LABELS = {"severity": "critical", "cluster": "prod", "empty": "", "text": 'a "b"\n'}
+LABELS = {"severity": "critical", "cluster": "prod", "empty": "", "text": 'a "b"\n', "größe": "10", "app/name": "shop"}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,9 @@ LABELS = {"severity": "critical", "cluster": "prod", "empty": "", "text": 'a "b"
         ("cluster==prod", False),
         (r'cluster=~"p\\w+"', True),
         (r'cluster=~"p\w+"', True),
+        ('größe="10"', True),
+        ('"größe"=~"1."', True),
+        ("app/name=shop", True),
     ],
 )
 def test_a_matcher_means_what_it_means_to_alertmanager(text: str, matches: bool) -> None:
@@ -56,11 +59,30 @@ def test_a_matcher_means_what_it_means_to_alertmanager(text: str, matches: bool)
         'severity=~"("',
         'severity=~"*"',
         "sever ity=critical",
+        'severity=~"[[:alpha:]]+"',
     ],
 )
 def test_what_is_no_matcher_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a matcher|quotation mark|not a regular expression"):
         parse_matcher(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "matchers"),
+    [
+        ('a="b"', ['a="b"']),
+        ('{a="b"}', ['a="b"']),
+        ('{a="b", c=~"d|e",}', ['a="b"', ' c=~"d|e"']),
+        ("a=b,c!=d", ["a=b", "c!=d"]),
+        (r'a="b,\",c",d="}"', [r'a="b,\",c"', 'd="}"']),
+        ('a="b,c', ['a="b,c']),
+        ("", [""]),
+        ("{}", ["{}"]),
+    ],
+)
+def test_one_text_may_hold_several(text: str, matchers: list[str]) -> None:
+    """As in Alertmanager's configuration; a comma in quotes belongs to the value."""
+    assert split_matchers(text) == matchers
 
 
 @pytest.mark.parametrize("text", ["{}", '{}="', 'a="{}', 'a=~"({}"'])

@@ -63,6 +63,15 @@ def test_a_name_a_type_and_a_key_are_enough() -> None:
     assert it.routing_key.get_secret_value() == KEY
 
 
+def test_a_text_with_several_matchers_is_that_many() -> None:
+    """All have to match."""
+    it = target(match=['{team="shop", cluster=~"prod|staging"}', 'severity!="info"'])
+
+    assert it.takes({"team": "shop", "cluster": "prod", "severity": "error"})
+    assert not it.takes({"team": "shop", "cluster": "dev", "severity": "error"})
+    assert not it.takes({"team": "shop", "cluster": "prod", "severity": "info"})
+
+
 def test_severities_may_be_any_word_for_one() -> None:
     it = target(default_severity="P4", severity_threshold="warn")
 

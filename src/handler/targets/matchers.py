@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_MATCHER = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:.\-]*|"(?:[^"\\]|\\.)+")\s*(=~|!~|!=|=)\s*(.*?)\s*', re.DOTALL)
+_MATCHER = re.compile(r"""\s*([^\s{}!=~,\\"'`]+|"(?:[^"\\]|\\.)+")\s*(=~|!~|!=|=)\s*(.*?)\s*""", re.DOTALL)
+_ONE_OF_SEVERAL = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?|[^",])++', re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ESCAPE = re.compile(r'\\([n"\\])')
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
@@ -29,6 +30,15 @@ class Matcher(NamedTuple):
         return met is not self.operator.startswith("!")
 
 
+def split_matchers(text: str) -> list[str]:
+    """Return the matchers in a text such as `{severity="critical", cluster="prod"}`; the braces may be missing."""
+    inner = text.strip()
+    if inner.startswith("{") and inner.endswith("}"):
+        inner = inner[1:-1]
+    found: list[str] = _ONE_OF_SEVERAL.findall(inner)
+    return [each for each in found if each.strip()] or [text]
+
+
 def parse_matcher(text: str) -> Matcher:
     """Read one matcher.
 
@@ -42,6 +52,8 @@ def parse_matcher(text: str) -> Matcher:
     name, value = _unquote(name), _unquote(value)
     if not operator.endswith("~"):
         return Matcher(name, operator, value)
+    if "[[:" in value:
+        raise ValueError("not a regular expression of Python's: write [a-z] for [[:lower:]]")
     try:
         return Matcher(name, operator, value, re.compile(value))
     except (re.error, RecursionError, OverflowError) as error:

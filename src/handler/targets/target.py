@@ -23,7 +23,7 @@ from handler.errors import InvalidTargetError, NoTargetError, NoTargetsYetError,
 from handler.outcome import SkipReason
 from handler.pagerduty.events import ROUTING_KEY_CHARACTERS
 from handler.pagerduty.severity import Severity, SeverityWord
-from handler.targets.matchers import Matcher, parse_matcher
+from handler.targets.matchers import Matcher, parse_matcher, split_matchers
 
 
 def _matcher(value: Any) -> Any:
@@ -71,6 +71,13 @@ class Target(BaseModel):
     default_severity: SeverityWord = Severity.ERROR
     severity_threshold: SeverityWord | None = None
     auto_resolve: bool = True
+
+    @field_validator("match", mode="before")
+    @classmethod
+    def _one_by_one(cls, match: Any) -> Any:
+        if not isinstance(match, list):
+            return match
+        return [each for given in match for each in (split_matchers(given) if isinstance(given, str) else [given])]
 
     @field_validator("headers")
     @classmethod
