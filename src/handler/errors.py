@@ -77,6 +77,7 @@ class PublisherErrorReason(StrEnum):
     NO_TARGET = "no_target"
     INVALID_TARGET = "invalid_target"
     TARGETS_UNAVAILABLE = "targets_unavailable"
+    CIRCUIT_OPEN = "circuit_open"
     TABLE_MISSING = "table_missing"
     TABLE_UNAVAILABLE = "table_unavailable"
     TABLE_CONTENDED = "table_contended"

@@ -160,6 +160,9 @@ def test_a_key_that_is_closed_is_unhealthy_until_a_probe_is_accepted(world: Worl
     world.limiter.close(SecretStr(ROUTING_KEY), world.clock(), 30)
     closed = run(world)
     assert (closed.targets["a"] is None, closed.targets["b"] is None) == (False, True)
+    assert [(str(error.reason), str(error)[:26]) for error in closed.unreported] == [
+        ("circuit_open", "PagerDuty was out of reach")
+    ]
     world.clock.advance(31)
     assert run(world).targets["a"] is None
     assert run(world).targets["a"] is None

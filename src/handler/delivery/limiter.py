@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE, Table, number
 from handler.delivery.rate import SEGMENT_MS, SEGMENTS, WINDOW_MS, Limit, Window, segment_of
+from handler.errors import PublisherErrorReason
 from handler.pagerduty.errors import RateLimitExceededError
 
 MAX_ROUNDS = 12
@@ -64,6 +65,12 @@ class NoPermitError(RateLimitExceededError):
 
     def __init__(self, refusal: Refusal, retry_after_seconds: float, *, is_drained: bool) -> None:
         super().__init__(retry_after_seconds)
+        if refusal is Refusal.CLOSED:
+            self.reason = PublisherErrorReason.CIRCUIT_OPEN
+            self.args = (
+                "PagerDuty was out of reach, or refused the routing key: it is tried again in "
+                f"{retry_after_seconds:.1f} s, with one request",
+            )
         self.refusal = refusal
         self.is_drained = is_drained
 

@@ -66,7 +66,7 @@ class RateLimitExceededError(PublishError):
         retry_after_seconds: how long to wait.
     """
 
-    reason = ErrorReason.RATE_LIMIT_EXCEEDED
+    reason: StrEnum = ErrorReason.RATE_LIMIT_EXCEEDED
     retryable = True
 
     def __init__(self, retry_after_seconds: float) -> None:
