@@ -103,7 +103,11 @@ def test_an_alarm_and_its_end_share_the_fingerprint(name: str) -> None:
         (TOPIC, {"AlarmArn": " "}, ARN),
         (TOPIC, {"AlarmArn": None, "AWSAccountId": None}, ARN),
         (TOPIC, {"AlarmArn": None, "AWSAccountId": "210987654321"}, ARN.replace("123456789012", "210987654321")),
-        (TOPIC.replace("aws", "aws-cn", 1), {"AlarmArn": None}, ARN.replace("aws", "aws-cn", 1)),
+        (
+            TOPIC.replace("aws:sns:eu-west-1", "aws-cn:sns:cn-north-1"),
+            {"AlarmArn": None},
+            ARN.replace("aws:cloudwatch:eu-west-1", "aws-cn:cloudwatch:cn-north-1"),
+        ),
         ("arn:aws:sns:EXAMPLE", {"AlarmArn": None, "Region": "eu-west-1"}, ARN),
     ],
 )

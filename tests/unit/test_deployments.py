@@ -114,7 +114,8 @@ def test_codedeploys_own_trigger_and_eventbridge_give_one_alert() -> None:
     ],
 )
 def test_every_partition_has_its_own_arns_and_console(name: str, region: str, partition: str, host: str) -> None:
-    alert, _ = parse_alerts({**sample(name), "region": region})
+    event = sample(name)
+    alert, _ = parse_alerts(json.loads(json.dumps(event).replace(event["region"], region)))
 
     assert alert.fingerprint.startswith(f"arn:{partition}:{alert.origin}:{region}:123456789012:")
     assert alert.client_url.startswith(f"https://{host}/codesuite/")

@@ -124,7 +124,7 @@ def _alert(activity: Activity, status: Status, told: GroupActivity, record: Reco
         "details": told.Details,
     }
     return Alert(
-        fingerprint=f"{arn or f'{ORIGIN}:{home.account}:{home.region}:{group}'}#{activity.kind}",
+        fingerprint=f"{arn or home.identity(ORIGIN, group)}#{activity.kind}",
         name=activity.name,
         status=status,
         observed_at=record.published_at,

@@ -29,17 +29,15 @@ class Arn:
         parts = text.split(":", 5)
         return cls(*parts[1:]) if len(parts) == 6 and parts[0] == "arn" else cls()
 
+    @property
+    def home(self) -> "Home":
+        """The account and region that it names."""
+        return Home(self.account, self.region)
+
 
 def partition_of(region: str) -> str:
     """Return the partition that a region lies in: an event names its region, and mostly not its partition."""
     return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
-
-
-def console_url(path: str, *, region: str, fragment: str = "") -> str:
-    """Return the address of a page of the AWS console of a region; path and fragment are quoted by the caller."""
-    domain = _CONSOLE_DOMAINS.get(partition_of(region), "console.aws.amazon.com")
-    host = f"{region}.{domain}" if region else domain
-    return f"https://{host}/{path}?region={quote(region)}" + (f"#{fragment}" if fragment else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,15 @@ class Home:
         """Return the ARN of a resource here."""
         return f"arn:{partition_of(self.region)}:{service}:{self.region}:{self.account}:{resource}"
 
+    def identity(self, origin: str, *parts: str) -> str:
+        """Return an identity of something here that has no ARN."""
+        return ":".join((origin, self.account, self.region, *parts))
+
     def console(self, path: str, fragment: str = "") -> str:
         """Return the address of a page of the AWS console here; path and fragment are quoted by the caller."""
-        return console_url(path, region=self.region, fragment=fragment)
+        domain = _CONSOLE_DOMAINS.get(partition_of(self.region), "console.aws.amazon.com")
+        host = f"{self.region}.{domain}" if self.region else domain
+        return f"https://{host}/{path}?region={quote(self.region)}" + (f"#{fragment}" if fragment else "")
 
 
 def severity_of(number: float | None, least: Sequence[tuple[float, Severity]]) -> str:

@@ -71,8 +71,8 @@ def parse(record: Record) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     if record.detail_type:
         job = parse_model(Job, record.payload, "AWS Backup event")
-        return [_alert_or_notice(job, _JOBS[record.detail_type], record, Home(record.account, record.region))]
-    given, topic, text = record.attributes, Arn.of(record.topic_arn), record.payload
+        return [_alert_or_notice(job, _JOBS[record.detail_type], record, Home.of(record))]
+    given, text = record.attributes, record.payload
     told = {
         "state": given.get("State"),
         "backupJobId": given.get("Id"),
@@ -80,7 +80,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         "recoveryPointArn": _after(text, "Recovery point ARN"),
     }
     job = parse_model(Job, told, "AWS Backup notification")
-    home = Home(given.get("AccountId") or topic.account, topic.region)
+    home = Home.of(record, account=given.get("AccountId", ""))
     return [_alert_or_notice(job, _SNS_JOBS[given["EventType"]], record, home)]
 
 
@@ -113,7 +113,7 @@ def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert |
     vault = f"#{to}" if to else ""
     said = f"{name} {job.state.lower()}: {resource or job.id}"
     return Alert(
-        fingerprint=f"{resource or f'{ORIGIN}:{home.account}:{home.region}:{job.id}'}#{kind}-job{vault}",
+        fingerprint=f"{resource or home.identity(ORIGIN, job.id)}#{kind}-job{vault}",
         name=name,
         status=status,
         observed_at=record.published_at,

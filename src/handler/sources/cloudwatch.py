@@ -24,7 +24,7 @@ from handler.alert import (
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, console_url, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.sources.links import links_in
 from handler.validation import (
     Instant,
@@ -152,13 +152,15 @@ def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
     if record.detail_type:
         change = parse_model(AlarmChange, record.payload, "CloudWatch alarm")
         arn = next((r for r in record.resources if ":alarm:" in r), "")
-        arn = arn or _arn("", record.account, record.region, change.alarmName)
+        arn = arn or _arn(Home.of(record), change.alarmName)
         if record.detail_type == CONFIGURATION_CHANGE:
             return [_from_configuration_change(change, arn, record.published_at)]
         return [_from_change(change, arn, record.published_at)]
     if "alarmData" in record.payload:
         action = parse_model(DirectAction, record.payload, "CloudWatch alarm action")
-        arn = action.alarmArn.strip() or _arn("", action.accountId, action.region, action.alarmData.alarmName)
+        arn = action.alarmArn.strip() or _arn(
+            Home.of(record, account=action.accountId, region=action.region), action.alarmData.alarmName
+        )
         return [_from_change(action.alarmData, arn, record.published_at)]
     return [_from_sns(record)]
 
@@ -166,9 +168,12 @@ def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
 def _from_sns(record: Record) -> Alert | Ignored | Undetermined:
     alarm = parse_model(SnsAlarm, record.payload, "CloudWatch alarm")
     metric = _first_metric(alarm.Trigger.Metrics, "MetricStat", "Metric")
+    # an alarm notifies topics of its own region only; the message may have a long name, "US East (N. Virginia)"
+    region = Arn.of(record.topic_arn).region or alarm.Region
+    home = Home.of(record, account=alarm.AWSAccountId, region=region)
     return _found(
         name=alarm.AlarmName,
-        arn=alarm.AlarmArn.strip() or _arn(record.topic_arn, alarm.AWSAccountId, alarm.Region, alarm.AlarmName),
+        arn=alarm.AlarmArn.strip() or _arn(home, alarm.AlarmName),
         state=alarm.NewStateValue,
         previous=alarm.OldStateValue,
         reason=alarm.NewStateReason,
@@ -220,15 +225,9 @@ def _first_metric(metrics: list[dict[str, Any]], stat: str, inner: str) -> dict[
     return next(found, {})
 
 
-def _arn(topic_arn: str, account: str, region: str, alarm_name: str) -> str:
-    """Build the alarm's ARN where the message lacks it.
-
-    An alarm notifies topics of its own region only, so the topic's ARN has the region; the message may have it as a
-    long name ("US East (N. Virginia)").
-    """
-    topic = Arn.of(topic_arn)
-    home = f"{topic.region or region}:{account or topic.account}"
-    return f"arn:{topic.partition or 'aws'}:cloudwatch:{home}:alarm:{alarm_name}"
+def _arn(home: Home, alarm_name: str) -> str:
+    """Build the alarm's ARN where the message lacks it."""
+    return home.arn("cloudwatch", f"alarm:{alarm_name}")
 
 
 def _severity_word(name: str, description: str, tags: Mapping[str, str], watched: Mapping[str, str]) -> str:
@@ -267,10 +266,10 @@ def _found(
         raise InvalidAlertError("CloudWatch alarm: state: none of ALARM, OK, INSUFFICIENT_DATA")
     if state == "ALARM" and not contributor.id and reason.endswith(_SUMS_UP_CONTRIBUTORS):
         return Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, name)
-    known = Arn.of(arn)
+    home = Arn.of(arn).home
     # the console's own fragment: the alarm's name percent-encoded, slashes too
     fragment = f"alarmsV2:alarm/{quote(name, safe='')}"
-    console = console_url("cloudwatch/home", region=known.region, fragment=fragment)
+    console = home.console("cloudwatch/home", fragment)
     watched = contributor.attributes or dimensions
     series = f" ({', '.join(contributor.attributes.values())})" if contributor.attributes else ""
     shown = {"state": state, "previous_state": previous, "reason": reason, "description": description}
@@ -284,7 +283,8 @@ def _found(
             **tags,
             **dimensions,
             **contributor.attributes,
-            **filled({"namespace": namespace, "metric": metric, "account": known.account, "region": known.region}),
+            **filled({"namespace": namespace, "metric": metric}),
+            **home.labels,
             "alertname": name,
         },
         starts_at=observed_at,
@@ -292,7 +292,7 @@ def _found(
         summary=f"{name}{series}: {reason}" if reason else f"{name}{series}",
         location=", ".join(watched.values()) or arn,
         component=namespace,
-        group=known.account,
+        group=home.account,
         class_=metric,
         client=CLIENT,
         client_url=console,

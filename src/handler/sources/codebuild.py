@@ -12,12 +12,11 @@ from pydantic import Field
 from handler.alert import Alert, Ignored, Link, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    home_of,
 )
 from handler.validation import (
     LooseText,
@@ -77,7 +76,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     build = parse_model(Build, record.payload, "CodeBuild build")
     known = build.information
-    home = home_of(record)
+    home = Home.of(record, next(iter(record.resources), ""))
     run_id = Arn.of(build.build_id).resource.removeprefix("build/")
     path = f"codesuite/codebuild/{quote(home.account, safe='')}/projects/{quote(build.project, safe='')}"
     if run_id:

@@ -15,11 +15,11 @@ from handler.alert import Alert, Ignored, Status
 from handler.envelope import Record
 from handler.errors import NotAnAlertError
 from handler.outcome import SkipReason
+from handler.sources.aws import Home
 from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    home_of,
 )
 from handler.validation import (
     Instant,
@@ -81,7 +81,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, NOTICE)]
     change = parse_model(StateChange, record.payload, "CodeDeploy deployment")
     name = f"{change.application}/{change.group}"
-    home = home_of(record, account=change.account, region=change.region)
+    home = Home.of(record, next(iter(record.resources), ""), account=change.account, region=change.region)
     deployment = Alert(
         fingerprint=home.arn("codedeploy", f"deploymentgroup:{name}"),
         name=name,

@@ -18,7 +18,6 @@ from handler.sources.deployments import (
     Ending,
     Run,
     deployed,
-    home_of,
 )
 from handler.validation import (
     LooseText,
@@ -86,7 +85,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     if not record.detail_type:
         return [_approval(record)]
     execution = parse_model(Execution, record.payload, "CodePipeline execution")
-    home = home_of(record)
+    home = Home.of(record, next(iter(record.resources), ""))
     deployment = Alert(
         fingerprint=home.arn("codepipeline", execution.pipeline),
         name=execution.pipeline,

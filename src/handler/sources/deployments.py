@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from handler.alert import CHANGE_EVENT_LABEL, Alert, Ignored, Link, Status
-from handler.envelope import Record
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, Home, filled
+from handler.sources.aws import filled
 
 SEVERITY = "error"
 """Of a failure and of its end, so that both go to the same targets."""
@@ -100,13 +99,3 @@ def deployed(deployment: Alert, run: Run) -> list[Alert | Ignored]:
     if run.ending is Ending.CHANGED:
         return [change]
     return [replace(said, status=_STATUS[run.ending], severity_word=SEVERITY), change]
-
-
-def home_of(record: Record, *, account: str = "", region: str = "") -> Home:
-    """Return where a run belongs, the same by every path: the event says it, else the message, else its resources."""
-    listed = Arn.of(next(iter(record.resources), ""))
-    return Home.of(
-        record,
-        account=record.account or account or listed.account,
-        region=record.region or region or listed.region,
-    )

@@ -22,7 +22,7 @@ from handler.alert import (
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
-from handler.sources.aws import Arn, Home, console_url, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.sources.deployments import (
     SEVERITY,
     Ending,
@@ -148,9 +148,8 @@ class Service:
 
     def page(self, page: str) -> str:
         """Return the address of a page of the service in the console."""
-        known = Arn.of(self.arn)
         path = f"ecs/v2/clusters/{quote(self.cluster, safe='')}/services/{quote(self.name, safe='')}/{page}"
-        return console_url(path if self.cluster else "ecs/v2/clusters", region=known.region)
+        return Arn.of(self.arn).home.console(path if self.cluster else "ecs/v2/clusters")
 
 
 def parse(record: Record) -> list[Alert | Ignored]:

@@ -11,7 +11,7 @@ from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity, parse_severity
-from handler.sources.aws import Arn, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.sources.words import (
     ENDED,
     GOOD,
@@ -53,7 +53,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     identity = _identity(record.payload)
     if reason is SkipReason.IN_PROGRESS or (reason and not identity):
         return [Ignored(reason, truncate(name, MAX_NAME_CHARACTERS))]
-    topic = Arn.of(record.topic_arn)
+    home, topic = Home.of(record), Arn.of(record.topic_arn)
     own_id = "" if is_event or subject or said else f":{record.message_id}"  # nobody knows that two of them are one
     common: dict[str, Any] = {
         "fingerprint": f"{ORIGIN}:{identity or digest_of(record) + own_id}",
@@ -79,9 +79,9 @@ def parse(record: Record) -> list[Alert | Ignored]:
                 **common,
                 location=listed or place or record.event_source,
                 component=record.event_source,
-                group=record.account,
+                group=home.account,
                 class_=record.detail_type,
-                labels=filled({**labels, "account": record.account, "region": record.region}),
+                labels={**filled(labels), **home.labels},
             )
         ]
     return [
@@ -89,8 +89,8 @@ def parse(record: Record) -> list[Alert | Ignored]:
             **common,
             location=place or topic.resource or record.topic_arn,
             component=topic.resource,
-            group=topic.account,
-            labels=filled({"topic": topic.resource, "account": topic.account, "region": topic.region}),
+            group=home.account,
+            labels={**filled({"topic": topic.resource}), **home.labels},
         )
     ]
 

@@ -71,7 +71,7 @@ def parse(record: Record) -> list[Alert]:
     """Return the finding as an alert: it fires until somebody archives it."""
     finding = parse_model(Finding, record.payload, "GuardDuty finding")
     seen = parse_model(Sightings, finding.service, "GuardDuty finding: service")
-    home = Home(account=finding.accountId or record.account, region=finding.region or record.region)
+    home = Home.of(record, account=finding.accountId, region=finding.region)
     kind = dig(finding.resource, "resourceType")
     console = home.console(
         "guardduty/home",
@@ -86,7 +86,7 @@ def parse(record: Record) -> list[Alert]:
     }
     return [
         Alert(
-            fingerprint=finding.arn.strip() or f"guardduty:{home.account}:{home.region}:{finding.id}",
+            fingerprint=finding.arn.strip() or home.identity(ORIGIN, finding.id),
             name=finding.type.strip() or "GuardDuty finding",
             status=Status.RESOLVED if dig(finding.service, "archived") == "true" else Status.FIRING,
             observed_at=record.published_at,

@@ -11,12 +11,7 @@ from pydantic import Field
 from handler.alert import Alert, Link, Status
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
-from handler.sources.aws import (
-    Arn,
-    console_url,
-    dig,
-    filled,
-)
+from handler.sources.aws import Arn, Home, dig, filled
 from handler.validation import (
     Instant,
     LooseText,
@@ -57,18 +52,15 @@ class HealthEvent(Model):
 def parse(record: Record) -> list[Alert]:
     """Return the event as an alert of the affected account: it fires while open or upcoming, and ends when closed."""
     event = parse_model(HealthEvent, record.payload, "AWS Health event")
-    account = event.affectedAccount or record.account
-    region = event.eventRegion or Arn.of(event.eventArn).region or record.region
+    region = event.eventRegion or Arn.of(event.eventArn).region
+    home = Home.of(record, account=event.affectedAccount, region=region)
     entities = ", ".join(filter(None, (dig(entity, "entityValue") for entity in event.affectedEntities)))
     description = dig(event.eventDescription, "latestDescription")
-    console = console_url(
+    console = Home.of(record).console(  # an event of the service in all regions belongs to `global`
         "health/home",
-        region=record.region,
         fragment=f"/account/event-log?eventID={quote(event.eventArn, safe='')}&eventTab=details",
     )
     labels = {
-        "account": account,
-        "region": region,
         "service": event.service,
         "type": event.eventTypeCode,
         "category": event.eventTypeCategory,
@@ -83,12 +75,12 @@ def parse(record: Record) -> list[Alert]:
     }
     return [
         Alert(
-            fingerprint=f"{event.eventArn}#{account}",
+            fingerprint=f"{event.eventArn}#{home.account}",
             name=event.eventTypeCode.strip() or "AWS Health event",
             status=Status.RESOLVED if event.statusCode == "closed" else Status.FIRING,
             observed_at=record.published_at,
             origin=ORIGIN,
-            labels=filled(labels),
+            labels={**home.labels, **filled(labels)},
             # a scheduled change starts in the future, which is no time of an alert
             starts_at=event.startTime if event.startTime and event.startTime <= record.published_at else None,
             ends_at=event.endTime,
@@ -96,7 +88,7 @@ def parse(record: Record) -> list[Alert]:
             summary=description,
             location=entities or ", ".join(record.resources) or event.service,
             component=event.service,
-            group=account,
+            group=home.account,
             class_=event.eventTypeCode,
             client=CLIENT,
             client_url=console,

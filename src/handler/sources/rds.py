@@ -151,7 +151,7 @@ def _alert(problem: Problem, status: Status, event_id: str, event: RdsEvent, rec
     labels = {"database": name, "source_type": kind, "problem": problem.name}
     shown = {"message": event.message, "categories": event.categories, "tags": event.tags, "event_id": event_id}
     return Alert(
-        fingerprint=f"{arn or f'{ORIGIN}:{home.account}:{home.region}:{kind}:{name}'}#{problem.name}",
+        fingerprint=f"{arn or home.identity(ORIGIN, kind, name)}#{problem.name}",
         name=f"RDS {problem.name}" if problem in _PROBLEMS else problem.name,
         status=status,
         observed_at=record.published_at,

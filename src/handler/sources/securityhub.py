@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-f
 https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-v2-cwe-event-formats.html
 """
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,12 +20,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources.aws import (
-    console_url,
-    dig,
-    filled,
-    severity_of,
-)
+from handler.sources.aws import Home, dig, filled, severity_of
 from handler.validation import (
     LooseName,
     LooseText,
@@ -117,18 +113,15 @@ def _alert_or_error(raw: Any, number: int, event: FindingsEvent, record: Record)
 
 
 def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
-    account = finding.AwsAccountId or record.account
-    region = finding.Region or dig(finding.Resources, "Region") or record.region
+    region = finding.Region or dig(finding.Resources, "Region")
+    home = Home.of(record, account=finding.AwsAccountId, region=region)
     kind = dig(finding.Resources, "Type")
     places = ", ".join(filter(None, (dig(resource, "Id") for resource in finding.Resources)))
     # the console's own fragment: its operators are percent-encoded twice
     value = quote(quote(rf"\operator\:EQUALS\:{finding.Id}", safe=""), safe="")
-    home = record.region or region
-    console = console_url("securityhub/home", region=home, fragment=f"/findings?search=Id%3D{value}")
+    console = _hub(record, home).console("securityhub/home", f"/findings?search=Id%3D{value}")
     title = finding.Title.strip() or "Security Hub finding"
     labels = {
-        "account": account,
-        "region": region,
         "product": finding.ProductName,
         "control": dig(finding.Compliance, "SecurityControlId"),
         "type": next(iter(finding.Types), ""),
@@ -153,12 +146,12 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
         # https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindings.html
         observed_at=record.published_at,
         origin=ORIGIN,
-        labels=filled(labels),
+        labels={**home.labels, **filled(labels)},
         severity_word=finding.severity_word,
         summary=f"{title}: {places}" if places else title,
-        location=places or account,
+        location=places or home.account,
         component=kind,
-        group=account,
+        group=home.account,
         class_=labels["type"] or finding.GeneratorId,
         client=CLIENT,
         client_url=console,
@@ -169,6 +162,11 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
         ),
         details={name: value for name, value in shown.items() if value},
     )
+
+
+def _hub(record: Record, home: Home) -> Home:
+    """Return where the console shows the finding: an aggregating region sends the events of the others."""
+    return replace(home, region=record.region or home.region)
 
 
 class OcsfFinding(Model):
@@ -213,16 +211,13 @@ def _ocsf_or_error(raw: Any, number: int, record: Record) -> Alert | InvalidAler
 
 
 def _from_ocsf(finding: OcsfFinding, identity: str, record: Record) -> Alert:
-    account = dig(finding.cloud, "account", "uid") or record.account
-    region = dig(finding.cloud, "region") or record.region
+    home = Home.of(record, account=dig(finding.cloud, "account", "uid"), region=dig(finding.cloud, "region"))
     product = dig(finding.metadata, "product", "uid")
     kind = dig(finding.resources, "type")
     places = ", ".join(filter(None, (dig(resource, "uid") for resource in finding.resources)))
     title = dig(finding.finding_info, "title").strip() or "Security Hub finding"
-    console = console_url("securityhub/v2/home", region=record.region or region, fragment="/findings")
+    console = _hub(record, home).console("securityhub/v2/home", "/findings")
     labels = {
-        "account": account,
-        "region": region,
         "product": dig(finding.metadata, "product", "name"),
         "control": dig(finding.compliance, "control"),
         "type": _first(finding.finding_info.get("types")),
@@ -241,12 +236,12 @@ def _from_ocsf(finding: OcsfFinding, identity: str, record: Record) -> Alert:
         status=Status.RESOLVED if finding.is_over else Status.FIRING,
         observed_at=record.published_at,
         origin=ORIGIN,
-        labels=filled(labels),
+        labels={**home.labels, **filled(labels)},
         severity_word=finding.severity_word,
         summary=f"{title}: {places}" if places else title,
-        location=places or account,
+        location=places or home.account,
         component=kind,
-        group=account,
+        group=home.account,
         class_=labels["type"] or finding.class_name,
         client=CLIENT,
         client_url=console,

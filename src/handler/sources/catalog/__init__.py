@@ -11,7 +11,7 @@ from handler.alert import CHANGE_EVENT_LABEL, Alert, Ignored, Link, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
-from handler.sources.aws import Arn, console_url, filled
+from handler.sources.aws import Arn, Home, filled
 from handler.sources.catalog.row import Fields, Path, Row, Shape, Verdict
 from handler.sources.words import digest_of, first_line, state_word
 from handler.validation import text_of
@@ -62,9 +62,7 @@ def _outcome(row: Row, fields: Fields, record: Record) -> list[Alert | Ignored]:
 
 
 def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, is_good: bool) -> Alert:
-    topic = Arn.of(record.topic_arn)
-    account = record.account or topic.account
-    region = record.region or topic.region
+    home = Home.of(record)
     identity = "/".join(part for path in row.id if (part := text_at(path, fields, record)))
     place = text_at(row.place, fields, record) or identity
     if not identity:
@@ -72,7 +70,7 @@ def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, i
     elif identity.startswith("arn:"):
         fingerprint = f"{identity}#{row.key}"
     else:
-        fingerprint = f"{row.origin}:{account}:{'' if row.is_global else region}:{identity}#{row.key}"
+        fingerprint = f"{row.origin}:{home.account}:{'' if row.is_global else home.region}:{identity}#{row.key}"
     reasons = [reason for template in row.reasons if (reason := _filled_in(template, fields, record))]
     shown = Arn.of(place).resource or place
     reasons = [reason for reason in reasons if reason not in (shown, place)]
@@ -81,7 +79,7 @@ def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, i
     console, fragment = row.console
     if console:
         fragment = _filled_in(fragment, fields, record, is_quoted=True)
-        links.append(Link(console_url(console, region=region, fragment=fragment), f"{row.service} console"))
+        links.append(Link(home.console(console, fragment), f"{row.service} console"))
     labels = {name: text_at(path, fields, record) for name, path in row.labels.items()}
     return Alert(
         fingerprint=fingerprint,
@@ -89,12 +87,12 @@ def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, i
         status=Status.RESOLVED if is_good else Status.FIRING,
         observed_at=record.published_at,
         origin=row.origin,
-        labels=filled({"account": account, "region": region, "detail_type": record.detail_type, **labels}),
+        labels={**home.labels, **filled({"detail_type": record.detail_type, **labels})},
         severity_word=_severity_word(row, state, fields, record),
         summary=": ".join([heading, *([shown] if shown else []), *(["; ".join(reasons)] if reasons else [])]),
         location=place,
         component=row.service,
-        group=account,
+        group=home.account,
         class_=row.name,
         client=row.service,
         client_url=links[-1].href if links else "",
