@@ -1,4 +1,4 @@
-"""Reads a record: finds its source in the `registry`, and adds to the alerts what the message around them says."""
+"""Reads a record: its source parses it, then the alerts get what the message around them says."""
 
 import json
 from collections.abc import Mapping
@@ -38,12 +38,12 @@ def parse(
 
     Args:
         record: the record, without its wrappings.
-        when_undetermined: what becomes of an alert whose source cannot tell whether it fires.
+        when_undetermined: what to do with an alert whose source does not know whether it is firing.
         account_names: names of AWS accounts by their ids, for the label `account_name`.
 
     Raises:
         InvalidAlertError: recognised, but a field is missing or wrong.
-        NotAnAlertError: it came by no topic, bus or queue, and no source recognises it.
+        NotAnAlertError: no source recognises it, and it did not come from a topic, bus or queue.
     """
     several = _several(record.payload)
     if several:
@@ -79,7 +79,7 @@ def _several(payload: Any) -> list[Any]:
 
 
 def _with_name(problem: str, payload: Any) -> str:
-    """Add the alert's name, where it has one, to what is wrong with it."""
+    """Add the alert's name to an error message, where the payload has one."""
     match payload:
         case {"alert": {"alert_name": str(name)}} | {"AlarmName": str(name)} | {"alarmName": str(name)}:
             shown = " ".join(name.split())[:MAX_SHOWN_NAME_CHARACTERS]
@@ -89,7 +89,7 @@ def _with_name(problem: str, payload: Any) -> str:
 
 
 def _parse_one(record: Record, when: WhenUndetermined, account_names: Mapping[str, str] | None) -> Parsed:
-    """Return what one of several records in a message holds; damage to it does not affect the others."""
+    """Return what one of several records in a message holds; a damaged one does not affect the others."""
     try:
         return parse(unwrap_further(record), when, account_names)
     except (InvalidAlertError, NotAnAlertError) as damaged:
@@ -109,7 +109,7 @@ def _determine(found: Found, when: WhenUndetermined) -> Alert | Ignored | Invali
 
 
 def _finish(alert: Alert, record: Record, labels: Mapping[str, str], account_names: Mapping[str, str]) -> Alert:
-    """Add what the message around the alert says: severity, labels and targets where the alert names none."""
+    """Add what the message around the alert says: labels, and severity and targets if the alert names none."""
     targets = alert.targets or target_names(record.attributes.get(TARGETS_ATTRIBUTE, ""))
     if len(targets) > MAX_TARGETS:
         raise InvalidAlertError(f"targets: {len(targets)} names: a message may name at most {MAX_TARGETS}")

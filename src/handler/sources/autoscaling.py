@@ -37,7 +37,7 @@ TEST = "autoscaling:TEST_NOTIFICATION"
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a group does, and what it is called when that fails."""
+    """An activity of a group, and the alert's name when it fails."""
 
     kind: str
     name: str
@@ -54,7 +54,7 @@ _EVENTS = {
     "EC2 Instance Terminate Successful": (_TERMINATE, Status.RESOLVED),
     "EC2 Auto Scaling Instance Refresh Failed": (_REFRESH, Status.FIRING),
     "EC2 Auto Scaling Instance Refresh Succeeded": (_REFRESH, Status.RESOLVED),
-    # a rollback that succeeds is no good news: the version that was to be deployed still does not run
+    # a successful rollback is no recovery: the intended version is still not running
     "EC2 Auto Scaling Instance Refresh Rollback Started": (_REFRESH, Status.FIRING),
     "EC2 Auto Scaling Instance Refresh Rollback Failed": (_REFRESH, Status.FIRING),
     "autoscaling:EC2_INSTANCE_LAUNCH_ERROR": (_LAUNCH, Status.FIRING),
@@ -62,7 +62,7 @@ _EVENTS = {
     "autoscaling:EC2_INSTANCE_TERMINATE_ERROR": (_TERMINATE, Status.FIRING),
     "autoscaling:EC2_INSTANCE_TERMINATE": (_TERMINATE, Status.RESOLVED),
 }
-"""By detail-type, or by the notification's `Event`, whose StatusCode says InProgress even of a success."""
+"""By detail-type, or by the notification's `Event`; its StatusCode is InProgress even for a success."""
 _NOTICES = {
     "EC2 Instance-launch Lifecycle Action",
     "EC2 Instance-terminate Lifecycle Action",
@@ -90,7 +90,7 @@ class GroupActivity(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return the activity as an alert of its group: a failure fires, a success resolves; the rest is ignored."""
+    """Return the activity as an alert about its group: a failure fires, a success resolves; the rest is ignored."""
     if record.detail_type in _NOTICES:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     event = record.detail_type or record.payload.get("Event")

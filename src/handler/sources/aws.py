@@ -1,4 +1,4 @@
-"""What the sources that are AWS services share: ARNs, and addresses in the AWS console."""
+"""What the sources for AWS services share: ARNs, accounts and regions, and console links."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 @dataclass(frozen=True, slots=True)
 class Arn:
-    """The parts of an ARN; all of them empty for a text that is none."""
+    """The parts of an ARN; all empty if the text is not an ARN."""
 
     partition: str = ""
     service: str = ""
@@ -25,18 +25,18 @@ class Arn:
 
     @classmethod
     def of(cls, text: str) -> "Arn":
-        """Read an ARN; the resource is everything after the account, colons and all."""
+        """Read an ARN; the resource is everything after the account, including colons."""
         parts = text.split(":", 5)
         return cls(*parts[1:]) if len(parts) == 6 and parts[0] == "arn" else cls()
 
     @property
     def home(self) -> "Home":
-        """The account and region that it names."""
+        """The account and region in the ARN."""
         return Home(self.account, self.region)
 
 
 def partition_of(region: str) -> str:
-    """Return the partition that a region lies in: an event names its region, and mostly not its partition."""
+    """Return a region's partition; most events name only the region."""
     return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
@@ -49,7 +49,7 @@ class Home:
 
     @classmethod
     def of(cls, record: Record, arn: str = "", *, account: str = "", region: str = "") -> "Home":
-        """Find it by the thing's ARN, else by what the message says, else by the event, else by the topic."""
+        """Take each from the ARN, else from the message, else from the event, else from the topic."""
         known, topic = Arn.of(arn), Arn.of(record.topic_arn)
         return cls(
             account=known.account or account or record.account or topic.account,
@@ -66,28 +66,28 @@ class Home:
         return f"arn:{partition_of(self.region)}:{service}:{self.region}:{self.account}:{resource}"
 
     def identity(self, origin: str, *parts: str) -> str:
-        """Return an identity of something here that has no ARN."""
+        """Return the identity of something here that has no ARN."""
         return ":".join((origin, self.account, self.region, *parts))
 
     def console(self, path: str, fragment: str = "") -> str:
-        """Return the address of a page of the AWS console here; path and fragment are quoted by the caller."""
+        """Return the URL of a console page in this region; the caller quotes path and fragment."""
         domain = _CONSOLE_DOMAINS.get(partition_of(self.region), "console.aws.amazon.com")
         host = f"{self.region}.{domain}" if self.region else domain
         return f"https://{host}/{path}?region={quote(self.region)}" + (f"#{fragment}" if fragment else "")
 
 
 def severity_of(number: float | None, least: Sequence[tuple[float, Severity]]) -> str:
-    """Return the severity of a number: the first whose least number it reaches; empty where there is no number."""
+    """Return the first severity whose minimum the number reaches; empty if there is no number."""
     return next((str(word) for from_number, word in least if number is not None and number >= from_number), "")
 
 
 def filled(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return labels of what is known: as text, and without what is empty."""
+    """Return the values as texts, without the empty ones."""
     return {name: str(value) for name, value in values.items() if value not in (None, "", [], {})}
 
 
 def dig(value: Any, *path: str) -> str:
-    """Return the text at the end of a path through objects, of a list through its first; empty where it ends early."""
+    """Return the text at a path through nested objects and the first entries of lists; empty if there is none."""
     for name in path:
         if isinstance(value, list):
             value = next(iter(value), None)

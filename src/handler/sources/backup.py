@@ -51,7 +51,7 @@ _STATUS = {
 
 
 class Job(Model):
-    """The detail of an event, or what a notification has of it; a restore calls its state `status`."""
+    """The detail of an event, or the same fields from a notification; a restore calls its state `status`."""
 
     state: Name = Field(validation_alias=AliasChoices("state", "status"))
     id: LooseText = Field("", validation_alias=AliasChoices("backupJobId", "copyJobId", "restoreJobId"))
@@ -66,7 +66,7 @@ class Job(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return the job as an alert: a bad end fires, COMPLETED resolves; a job that is under way is ignored."""
+    """Return the job as an alert: a failed job fires, COMPLETED resolves; a running job is ignored."""
     if record.detail_type in _NOTICES:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     if record.detail_type:
@@ -108,7 +108,7 @@ def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert |
         "resource_type": kind_of_resource,
         "vault": job.backupVaultName,
     }
-    # a copy to one vault says nothing of a copy to another
+    # copies to different vaults are independent
     to = job.destinationBackupVaultArn.strip() if kind == "copy" else ""
     vault = f"#{to}" if to else ""
     said = f"{name} {job.state.lower()}: {resource or job.id}"
@@ -134,7 +134,7 @@ def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert |
 
 
 def _resource(job: Job, kind: str, record: Record) -> str:
-    """Return what was backed up or copied; of a restore the recovery point, which its events list in every state."""
+    """Return what was backed up or copied; for a restore the recovery point, which its events list in every state."""
     if kind == "restore":
         listed = next(iter(record.resources), "")
         return (listed.strip() or job.recoveryPointArn or job.sourceResourceArn).strip()

@@ -1,4 +1,4 @@
-"""Custom notifications of Amazon Q Developer in chat applications, which was AWS Chatbot.
+"""Custom notifications of Amazon Q Developer in chat applications, formerly AWS Chatbot.
 
 Shape: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html. A thread is one incident.
 """
@@ -18,7 +18,7 @@ _EMOJI = re.compile(r":[a-z0-9_+-]{1,50}:\s?")
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return the notification as an alert: of a thread that its `eventType` calls resolved, a resolve."""
+    """Return the notification as an alert; it resolves if its `eventType` is a good state."""
     content, metadata = _object(record.payload, "content"), _object(record.payload, "metadata")
     context = _object(metadata, "additionalContext")
     title = _line(content, "title") or _line(metadata, "summary")

@@ -1,7 +1,7 @@
 """CloudWatch alarms: as SNS notifications, as EventBridge events, and as the direct action of an alarm on the function.
 
-Every path has the same fingerprint, the alarm's ARN, with the contributor's id where one of several time series is
-meant, so that an alarm wired to all of them pages once. Shapes:
+On every path the fingerprint is the alarm's ARN, plus the contributor's id if the alarm watches several time series. An
+alarm that uses all paths therefore pages once. Shapes:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html and
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
 """
@@ -46,7 +46,7 @@ _STATUS = {"ALARM": Status.FIRING, "OK": Status.RESOLVED}
 INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 _LEVEL_IN_NAME = re.compile(r"(?<![A-Za-z0-9])(?:sev[-_ ]?([0-5])|p([0-5]))(?![A-Za-z0-9]|\.\d)", re.IGNORECASE)
 _LEVEL = re.compile(r"(?<![A-Za-z0-9])(?:[Ss][Ee][Vv][-_ ]?([0-5])|P([0-5]))(?![A-Za-z0-9]|\.\d)")
-"""A severity as people write it: SEV1, sev-2, P3. In a description a small p is mostly a percentile."""
+"""A severity as people write it: SEV1, sev-2, P3. In a description, a lower-case p usually means a percentile."""
 _NAMED_LEVEL = re.compile(
     r"\b(?:severity|priority)[*_`]{0,3}\s{0,3}[:=]\s{0,3}[*_`]{0,3}([A-Za-z0-9-]{2,20})\b", re.IGNORECASE
 )
@@ -55,12 +55,12 @@ _WORD_IN_NAME = re.compile(
 )
 """A word for it in a name: in brackets, at the beginning with a sign behind it, or at the end."""
 _SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
-"""How the reason of an alarm ends whose contributors are notified of one by one:
+"""How the reason ends in the summary notification of an alarm that also notifies for each contributor:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
 
 
 def _named(given: Any) -> dict[str, str]:
-    """Return dimensions or tags by name: they come as an object, or as a list of names (or keys) and values."""
+    """Return dimensions or tags by name, from an object or a list of names (or keys) and values."""
     if isinstance(given, dict):
         return {str(name): str(value) for name, value in given.items() if value is not None}
     listed = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
@@ -76,7 +76,7 @@ Tags = Annotated[
 
 
 class SnsTrigger(Model):
-    """What a metric alarm watches; a composite alarm has none, metric maths has only `Metrics`."""
+    """What a metric alarm watches; a composite alarm has none, metric math has only `Metrics`."""
 
     MetricName: Text = ""
     Namespace: Text = ""
@@ -112,7 +112,7 @@ class AlarmState(Model):
 
 
 class AlarmConfiguration(Model):
-    """The part of an alarm's configuration that is shown."""
+    """The part of an alarm's configuration that is used."""
 
     description: Text = ""
     metrics: Objects = Field(default_factory=list)
@@ -139,7 +139,7 @@ class AlarmChange(Model):
 
 
 class DirectAction(Model):
-    """What an alarm invokes a function with."""
+    """The event with which an alarm invokes a function."""
 
     alarmArn: Text = ""
     accountId: Text = ""
@@ -148,7 +148,8 @@ class DirectAction(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
-    """Return the alarm as an alert: ALARM fires, OK and a deletion resolve; what is muted or summed up is ignored."""
+    """Return the alarm as an alert: ALARM fires; OK and deletion resolve; muted and summary notifications are
+    ignored."""
     if record.detail_type:
         change = parse_model(AlarmChange, record.payload, "CloudWatch alarm")
         arn = next((r for r in record.resources if ":alarm:" in r), "")
@@ -210,17 +211,17 @@ def _from_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert
 
 
 def _from_configuration_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert | Ignored | Undetermined:
-    """Resolve what a deleted alarm had opened; nobody will ever say OK. Other changes of an alarm page nobody."""
+    """Resolve the incident of a deleted alarm, which will never report OK. Ignore other configuration changes."""
     if change.operation != "delete" or change.state.value == "OK":
         return Ignored(SkipReason.NOTICE, change.alarmName)
-    # the event's time has whole seconds: it may lie before the state change of the same second
+    # the event's time has whole seconds, so it may be earlier than a state change in the same second
     deleted_at = max(published_at, change.state.timestamp or published_at)
     state = AlarmState(value="OK", reason="The alarm was deleted", timestamp=deleted_at)
     return _from_change(change.model_copy(update={"state": state}), arn, published_at)
 
 
 def _first_metric(metrics: list[dict[str, Any]], stat: str, inner: str) -> dict[str, Any]:
-    """Return the first metric that an alarm reads: of metric maths and anomaly detection, one of its inputs."""
+    """Return the first metric of an alarm; for metric math and anomaly detection that is one of the inputs."""
     found = (m[stat][inner] for m in metrics if isinstance(m.get(stat), dict) and isinstance(m[stat].get(inner), dict))
     return next(found, {})
 
@@ -231,7 +232,7 @@ def _arn(home: Home, alarm_name: str) -> str:
 
 
 def _severity_word(name: str, description: str, tags: Mapping[str, str], watched: Mapping[str, str]) -> str:
-    """Return the severity by the alarm's tags, what it watches, its description as JSON, or a word such as SEV1."""
+    """Return the severity from the tags, the dimensions, a JSON description, or a word such as SEV1."""
     stated = parse_text(description) if description.lstrip().startswith("{") else None
     inner = [value for value in stated.values() if isinstance(value, dict)] if isinstance(stated, dict) else []
     for named in (tags, watched, *([stated, *inner] if isinstance(stated, dict) else [])):
@@ -267,7 +268,7 @@ def _found(
     if state == "ALARM" and not contributor.id and reason.endswith(_SUMS_UP_CONTRIBUTORS):
         return Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, name)
     home = Arn.of(arn).home
-    # the console's own fragment: the alarm's name percent-encoded, slashes too
+    # as the console builds it: the alarm's name percent-encoded, including slashes
     fragment = f"alarmsV2:alarm/{quote(name, safe='')}"
     console = home.console("cloudwatch/home", fragment)
     watched = contributor.attributes or dimensions

@@ -41,7 +41,7 @@ _ENDINGS = {
 
 
 class Information(Model):
-    """What is known of a build besides its state."""
+    """What an event says about a build besides its state."""
 
     build_number: LooseText = Field("", alias="build-number")
     initiator: LooseText = ""
@@ -52,7 +52,7 @@ class Information(Model):
 
     @property
     def failure(self) -> str:
-        """The first phase that failed, and what it said."""
+        """The first failed phase, with its message."""
         for phase in self.phases:
             if phase.get("phase-status") in ("FAILED", "FAULT", "TIMED_OUT", "CLIENT_ERROR"):
                 context = phase.get("phase-context")
@@ -71,7 +71,7 @@ class Build(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return a failure or a success, and the change that it is."""
+    """Return a trigger or resolve, and a change event."""
     if record.detail_type == NOTICE:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     build = parse_model(Build, record.payload, "CodeBuild build")

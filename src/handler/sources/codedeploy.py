@@ -41,11 +41,11 @@ _ENDINGS = {
     **dict.fromkeys(["START", "CREATED", "QUEUED", "INPROGRESS", "BAKING", "READY"], Ending.NONE),
     **dict.fromkeys(["STOP", "STOPPED"], Ending.CHANGED),
 }
-"""EventBridge's words, and those of SNS, which are the deployment's status as the API has it."""
+"""The states that EventBridge uses, and those that SNS uses, which are the API's."""
 
 
 def _written(value: Any) -> Any:
-    """Read an object that is written as a JSON text; a text that is none is the error's message."""
+    """Read an object from a JSON text; a text that is not JSON is the error message itself."""
     if not isinstance(value, str):
         return value
     with suppress(NotAnAlertError):
@@ -56,7 +56,7 @@ def _written(value: Any) -> Any:
 
 
 class StateChange(Model):
-    """A deployment's change of state: first EventBridge's name of each field, then that of SNS."""
+    """A state change of a deployment; the first name of each field is EventBridge's, the second SNS's."""
 
     application: Name = Field(validation_alias=AliasChoices("application", "applicationName"))
     group: Name = Field(validation_alias=AliasChoices("deploymentGroup", "deploymentGroupName"))
@@ -76,7 +76,7 @@ def _is_of_an_instance(record: Record) -> bool:
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return a failure or a success, and the change that it is."""
+    """Return a trigger or resolve, and a change event."""
     if _is_of_an_instance(record):
         return [Ignored(SkipReason.NOTICE, NOTICE)]
     change = parse_model(StateChange, record.payload, "CodeDeploy deployment")
@@ -89,7 +89,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         observed_at=record.published_at,
         origin=ORIGIN,
         labels={**home.labels, "application": change.application, "deployment_group": change.group},
-        # to the second, as the time of EventBridge's event is
+        # in whole seconds, like the time of EventBridge's event
         starts_at=(change.completed_at or record.published_at).replace(microsecond=0),
         location=name,
         component=change.application,

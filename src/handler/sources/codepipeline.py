@@ -49,7 +49,7 @@ class Failure(Model):
 
     @property
     def text(self) -> str:
-        """The stage and what its actions say."""
+        """The failed stage, and the messages of its actions."""
         said = [text_of(action.get("additionalInformation")) for action in self.failedActions]
         return ": ".join(part for part in (self.failedStage, "; ".join(filter(None, said))) if part)
 
@@ -66,7 +66,7 @@ class Execution(Model):
 
 
 class Approval(Model):
-    """What waits for somebody's approval; the token names the one request."""
+    """A request for a manual approval; the token identifies it."""
 
     pipelineName: Name
     stageName: LooseText = ""
@@ -79,7 +79,7 @@ class Approval(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return a failure or a success and the change that it is, or what waits for approval."""
+    """Return a trigger or resolve and a change event, or an alert for a requested approval."""
     if record.detail_type in NOTICES:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     if not record.detail_type:

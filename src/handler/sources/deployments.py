@@ -1,8 +1,8 @@
-"""What deployments have in common, whichever AWS service runs them. Knows no service's own words.
+"""What deployments by any AWS service have in common.
 
-One that ended is a change event of its own. One that failed also triggers, under the identity of what it deploys (a
-pipeline, a project, a service), and the next one of the same that succeeds resolves it. One that was stopped, or whose
-end AWS may never report, leaves a change event alone.
+Every deployment that ended is a change event. A failed one also triggers, under the identity of what it deploys (a
+pipeline, a project, a service), and the next success of the same pipeline, project or service resolves that. A
+deployment that was stopped, or whose end AWS may not report, is only a change event.
 """
 
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from handler.outcome import SkipReason
 from handler.sources.aws import filled
 
 SEVERITY = "error"
-"""Of a failure and of its end, so that both go to the same targets."""
+"""The same for a failure and its resolve, so that both go to the same targets."""
 
 
 class Ending(StrEnum):
-    """How a run stands: two endings that say whether what it deploys is sound, a mere change, and anything else.
+    """What a run's state means: the deployed thing is broken or works, it only changed, or the run has not ended.
 
     A state that nobody knows may be a failure.
     """
@@ -37,10 +37,10 @@ class Run:
     """One run of a pipeline, a build or a deployment.
 
     Attributes:
-        noun: what runs, as a sentence begins with it.
+        noun: what runs, capitalised to begin a sentence.
         id: the run's own identity.
         state: in the service's own words.
-        what: the version, or whatever else distinguishes the runs for a person.
+        what: the version, or whatever else tells a person which run it is.
     """
 
     noun: str
@@ -51,7 +51,7 @@ class Run:
     reason: str = ""
 
     def summary(self, name: str, region: str) -> str:
-        """Return what became of the run of something with this name, in one sentence."""
+        """Return one sentence that says how the run of `name` ended."""
         what = f" ({self.what})" if self.what else ""
         where = f" in {region}" if region else ""
         reason = f": {self.reason}" if self.reason and _STATUS.get(self.ending) is Status.FIRING else ""
@@ -66,15 +66,15 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """What distinguishes the change event from others of the same target of deployment."""
+        """The part of the fingerprint that distinguishes this run's change event."""
         return f"{self.id}#{self._word}" if self.ending in (Ending.CHANGED, Ending.UNKNOWN) else self.id
 
 
 def deployed(deployment: Alert, run: Run) -> list[Alert | Ignored]:
-    """Return the trigger or the resolve, and the change event; of a run that has not ended, neither.
+    """Return the trigger or resolve, and the change event; nothing while the run has not ended.
 
     Args:
-        deployment: what is deployed, by whom and where; its fingerprint is the same for every run.
+        deployment: an alert about what is deployed; its fingerprint is the same for every run.
         run: what became of it.
     """
     if run.ending is Ending.NONE:

@@ -50,7 +50,7 @@ _ENDINGS = {
 }
 STEADY_STATE = "SERVICE_STEADY_STATE"
 START_IMPAIRED = "SERVICE_TASK_START_IMPAIRED"
-"""A warning that pages as an error does: no task starts. ECS recovers from the other warnings on its own."""
+"""These warnings page like errors, because no task starts. ECS recovers from the other warnings on its own."""
 DEPLOYMENT_FAILED = "SERVICE_DEPLOYMENT_FAILED"
 
 
@@ -98,7 +98,7 @@ class Task(Model):
 
     @property
     def failure(self) -> str:
-        """Why it failed; empty where it did not."""
+        """Why it failed; empty if it did not."""
         if self.stopCode == "TaskFailedToStart":
             return f"a task failed to start: {self.stoppedReason}"
         if "health check" in self.stoppedReason[:200].lower():
@@ -113,7 +113,7 @@ class Task(Model):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service by its ARN: `service/<cluster>/<name>`, of old `service/<name>`."""
+    """A service by its ARN: `service/<cluster>/<name>`, or `service/<name>` in the old format."""
 
     arn: str
 
@@ -138,7 +138,7 @@ class Service:
 
     @property
     def cluster(self) -> str:
-        """The cluster's name; empty in an ARN of old."""
+        """The cluster's name; empty in an ARN of the old format."""
         return self.path.rpartition("/")[0]
 
     @property
@@ -153,7 +153,7 @@ class Service:
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return a deployment's end and the change that it is, or the service's or task's trouble or the end of it."""
+    """Return the alerts of a deployment, of a service action, or of a stopped task."""
     match record.detail_type:
         case "ECS Deployment State Change":
             return _deployment(record)
@@ -183,7 +183,7 @@ def _deployment(record: Record) -> list[Alert | Ignored]:
 def _of_service(
     record: Record, service: Service, *, fingerprint: str, page: str, starts_at: datetime | None, **fields: Any
 ) -> Alert:
-    """Return an alert about a service, the rest of which the caller says."""
+    """Return an alert about a service; the caller passes its other fields."""
     home = Home.of(record, service.arn)
     return Alert(
         **{
@@ -229,7 +229,7 @@ def _action(record: Record) -> Alert | Ignored:
 
 
 def _task(record: Record) -> Alert | Ignored:
-    """Return the trouble of a service or, where a task runs on its own, of its family, whose next success ends it."""
+    """Return an alert about the task's service or, for a standalone task, about its family."""
     task = parse_model(Task, record.payload, "ECS task")
     cluster = Arn.of(task.clusterArn).resource.removeprefix("cluster/")
     name = task.group.removeprefix("service:") if task.group.startswith("service:") else ""

@@ -43,7 +43,7 @@ _PLACES = {
     "RDSDBInstance": ("rdsDbInstanceDetails", "dbInstanceIdentifier"),
     "Lambda": ("lambdaDetails", "functionName"),
 }
-"""Where a resource of each type has the name that people know it by."""
+"""Where each type of resource has its human-readable name."""
 
 
 class Finding(Model):
@@ -62,13 +62,13 @@ class Finding(Model):
 
 
 class Sightings(Model):
-    """When the finding was seen, of its `service`."""
+    """The times in the finding's `service`."""
 
     eventFirstSeen: Instant = None
 
 
 def parse(record: Record) -> list[Alert]:
-    """Return the finding as an alert: it fires until somebody archives it."""
+    """Return the finding as an alert, which fires until the finding is archived."""
     finding = parse_model(Finding, record.payload, "GuardDuty finding")
     seen = parse_model(Sightings, finding.service, "GuardDuty finding: service")
     home = Home.of(record, account=finding.accountId, region=finding.region)
@@ -108,7 +108,7 @@ def parse(record: Record) -> list[Alert]:
 
 
 def _actor(service: Object) -> str:
-    """Return who or what an attack sequence is about: the user of its first actor, else its first resource.
+    """Return whom or what an attack sequence is about: the user of its first actor, else its first resource.
 
     https://docs.aws.amazon.com/guardduty/latest/ug/guardduty-attack-sequence-finding-types.html
     """
@@ -117,6 +117,6 @@ def _actor(service: Object) -> str:
 
 
 def _place(resource: Object, kind: str) -> str:
-    """Return the name of the resource: by its type, else the first that there is."""
+    """Return the resource's name: the one for its type, else the first one found."""
     paths = [_PLACES[kind], *_PLACES.values()] if kind in _PLACES else _PLACES.values()
     return next((name for path in paths if (name := dig(resource, *path))), "")

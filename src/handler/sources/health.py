@@ -1,6 +1,6 @@
 """AWS Health's events of an account, as EventBridge sends them.
 
-A long event comes in pages, and every event also comes by a second region; all of them have the same ARN and time:
+A long event comes in several pages, and each event also comes through a backup region; all have the same ARN and time:
 https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html
 """
 
@@ -50,13 +50,13 @@ class HealthEvent(Model):
 
 
 def parse(record: Record) -> list[Alert]:
-    """Return the event as an alert of the affected account: it fires while open or upcoming, and ends when closed."""
+    """Return an alert about the affected account, which fires while the event is open or upcoming."""
     event = parse_model(HealthEvent, record.payload, "AWS Health event")
     region = event.eventRegion or Arn.of(event.eventArn).region
     home = Home.of(record, account=event.affectedAccount, region=region)
     entities = ", ".join(filter(None, (dig(entity, "entityValue") for entity in event.affectedEntities)))
     description = dig(event.eventDescription, "latestDescription")
-    console = Home.of(record).console(  # an event of the service in all regions belongs to `global`
+    console = Home.of(record).console(  # not in the event's own region, which may be `global`
         "health/home",
         fragment=f"/account/event-log?eventID={quote(event.eventArn, safe='')}&eventTab=details",
     )
@@ -81,7 +81,7 @@ def parse(record: Record) -> list[Alert]:
             observed_at=record.published_at,
             origin=ORIGIN,
             labels={**home.labels, **filled(labels)},
-            # a scheduled change starts in the future, which is no time of an alert
+            # a scheduled change starts in the future, and PagerDuty shows when an alert started
             starts_at=event.startTime if event.startTime and event.startTime <= record.published_at else None,
             ends_at=event.endTime,
             severity_word=_SEVERITIES.get(event.eventTypeCategory, ""),

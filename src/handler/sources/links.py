@@ -1,4 +1,4 @@
-"""Finds addresses in what people write: plain, in Markdown, and as Slack has them; in time linear in the text."""
+"""Finds URLs in text: plain, in Markdown and in Slack's markup, in linear time."""
 
 import re
 
@@ -16,7 +16,7 @@ _NAME = re.compile(r"([A-Za-z][\w -]{0,39}):\s*\Z")
 
 
 def links_in(text: str) -> tuple[Link, ...]:
-    """Return the first addresses in a text, each with what it is called: `[name](address)` or `name: address`."""
+    """Return the first URLs in a text with their names: `[name](url)` or `name: url`."""
     links: dict[str, Link] = {}
     for found in _LINK.finditer(text):
         address = (found["address"] or found["slack"] or found["plain"]).rstrip(_END_OF_SENTENCE)

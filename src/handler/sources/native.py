@@ -1,4 +1,4 @@
-"""The native alert: the format of this publisher, of its retry queue and of its dead letters.
+"""The native format: that of the retry queue and of dead letters, and for publishers of your own.
 
 Fields: `alert.alert_name` and `alert.status` are required, the rest is optional; docs/sources.md lists them all.
 """
@@ -14,18 +14,18 @@ from handler.validation import Instant, Model, Name, Names, Text, parse_model
 
 ORIGIN = "native"
 MAX_TARGETS = 20
-"""How many targets one message may name."""
+"""The most targets that one message may name."""
 
 
 def _text(value: Any) -> Any:
-    """Accept numbers and booleans where a text belongs: a page is worth more than a quotation mark."""
+    """Accept numbers and booleans as texts: missing quotation marks must not stop a page."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
 
 
 def _labels(value: Any) -> Any:
-    """Leave out what is null, and insist on a text for the severity."""
+    """Leave out nulls, and require the severity to be a text."""
     if not isinstance(value, dict):
         return {} if value is None else value
     severity = value.get("severity")
@@ -35,7 +35,7 @@ def _labels(value: Any) -> Any:
 
 
 def _status(word: Any) -> Any:
-    """Read an older word for acknowledged."""
+    """Read `silenced`, the older word for acknowledged."""
     return Status.ACKNOWLEDGED if word == "silenced" else word
 
 
@@ -43,7 +43,7 @@ Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 
 
 def _with_address(name: str) -> BeforeValidator:
-    """Leave out links or images without an address, and of the others what is null."""
+    """Leave out links and images without a URL, and nulls in the others."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, list):
@@ -57,7 +57,7 @@ def _with_address(name: str) -> BeforeValidator:
 
 
 class Classification(Model):
-    """What a classifier thinks of the alert; kept whole, of which only the severity is acted upon."""
+    """A classifier's result; shown whole, but only its severity has an effect."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -104,7 +104,7 @@ _FIELDS = tuple(field.name for field in fields(Alert) if field.name in NativeAle
 
 
 def parse(record: Record) -> list[Alert]:
-    """Return the one alert of the record; raise InvalidAlertError naming each wrong field."""
+    """Return the record's alert; raise InvalidAlertError naming each wrong field."""
     message = parse_model(NativeMessage, record.payload, "native alert")
     given, classification = message.alert, message.classification
     said: dict[str, Any] = {
@@ -123,7 +123,7 @@ def parse(record: Record) -> list[Alert]:
 
 
 def dump(alert: Alert) -> dict[str, Any]:
-    """Return the message that `parse` reads as this very alert; empty fields are left out."""
+    """Return the message that `parse` reads as an equal alert; empty fields are left out."""
     said = NativeAlert.model_construct(
         **{**{name: getattr(alert, name) for name in _FIELDS}, "targets": list(alert.targets)}
     )

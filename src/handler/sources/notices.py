@@ -1,13 +1,13 @@
-"""Tests of a topic, scheduled events and this function's own reports: recognised by shape, and ignored."""
+"""Test notifications, scheduled events and this function's own reports, all of which are ignored."""
 
 from handler.alert import Ignored
 from handler.envelope import Record
 from handler.outcome import SkipReason
 
 REPORT_ATTRIBUTE, REPORT = "origin", "pagerduty-publisher-operators"
-"""The SNS attribute of this function's own reports to operators, should somebody subscribe it to their topic."""
+"""The SNS attribute of this function's reports to operators, in case the function is subscribed to their topic."""
 _OF_SCHEDULES = ({"health_check": True}, {"drain": True})
-"""What the template's schedules send; one that failed and was kept: the next has long asked again."""
+"""What the template's schedules send; a schedule's invocation that failed and was kept; a later one has replaced it."""
 _DETAIL_TYPES = {"Scheduled Event": SkipReason.NOTICE}
 _TYPES = {"SubscriptionConfirmation", "UnsubscribeConfirmation"}
 """https://docs.aws.amazon.com/sns/latest/dg/http-subscription-confirmation-json.html"""
@@ -21,12 +21,12 @@ _TEST_WORDS = ("test message", "test notification")
 
 
 def recognises(record: Record) -> bool:
-    """Recognise a notice or a test message of a service."""
+    """Return whether it is a notice or a service's test message."""
     return _reason(record) is not None
 
 
 def parse(record: Record) -> list[Ignored]:
-    """Return why nothing is sent."""
+    """Return the reason why nothing is sent."""
     reason = _reason(record)
     return [Ignored(reason, record.detail_type or record.subject or str(reason))] if reason else []
 

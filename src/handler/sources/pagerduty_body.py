@@ -1,8 +1,9 @@
-"""What people send who talked to PagerDuty before: bodies of its Events API, and its CloudWatch integration's payload.
+"""Bodies of PagerDuty's Events API, and the payload of its CloudWatch integration.
 
 Shapes: https://developer.pagerduty.com/docs/send-alert-event, its predecessor
 https://developer.pagerduty.com/docs/events-api-v1-overview and
-https://support.pagerduty.com/main/docs/aws-cloudwatch-integration-guide. A routing key in them has been taken out.
+https://support.pagerduty.com/main/docs/aws-cloudwatch-integration-guide. Routing keys in them were redacted when the
+message was unwrapped.
 """
 
 import re
@@ -27,7 +28,7 @@ _HEADING = r"(?:ALARM|OK|INSUFFICIENT_DATA)\s?:\s?"
 
 
 def parse(record: Record) -> list[Alert | Undetermined]:
-    """Return the alert that a body asks for; raise InvalidAlertError where its action is none of PagerDuty's."""
+    """Return the alert that a body asks for; raise InvalidAlertError for an unknown action."""
     body: Mapping[str, Any] = record.payload
     if "event_action" in body:
         return [_of_events_api(body, record)]

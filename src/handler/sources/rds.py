@@ -38,7 +38,7 @@ _PREFIX = "RDS-EVENT-"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that can be wrong with a database, by the numbers of the events that open and end it."""
+    """A problem that a database can have, by the ids of the events that open and end it."""
 
     name: str
     severity: Severity
@@ -51,7 +51,7 @@ def _numbers(text: str) -> frozenset[str]:
 
 
 _DELETED = _numbers("0003 0171")
-"""Of an instance, of a cluster: the end of everything that was wrong with it."""
+"""The deletion of an instance or cluster, which ends all its problems."""
 _PROBLEMS = (
     Problem(
         "failure",
@@ -66,7 +66,7 @@ _PROBLEMS = (
         Severity.ERROR,
         # consumed, over 90 %, full and shut down, low, cannot grow, maximum reached, Aurora's is low, quota reached
         opened_by=_numbers("0007 0089 0221 0222 0223 0224 0227 0254"),
-        # storage changed by hand, by autoscaling
+        # storage changed manually, by autoscaling
         ended_by=_numbers("0017 0218") | _DELETED,
     ),
     Problem(
@@ -96,13 +96,13 @@ _PROBLEMS = (
 _OTHER_FAILURES = _numbers(
     "0039 0058 0067 0079 0080 0081 0159 0188 0195 0198 0202 0243 0245 0249 0252 0261",
 )
-"""Known to be failures that no event ends; a subscription's message lacks the category."""
+"""Failures that no event ends; they are listed because a subscription's message has no category."""
 _NEEDS_NOTHING = _numbers("0219 0220 0237")
-"""Of category failure, yet "no actions are necessary": storage autoscaling tries again by itself."""
+"""Category failure, but "no actions are necessary": storage autoscaling retries by itself."""
 
 
 class RdsEvent(Model):
-    """The detail of an event, or the message of a subscription, which has spaces in its keys and no categories."""
+    """The detail of an event, or a subscription's message, which has spaces in its keys and no categories."""
 
     id: Name = Field(validation_alias=AliasChoices("EventID", "Event ID"))
     arn: LooseText = Field("", validation_alias=AliasChoices("SourceArn", "Source ARN"))
@@ -115,9 +115,9 @@ class RdsEvent(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return an alert for the problem that the event opens, one for each that it ends; all other events are ignored."""
+    """Return a trigger for the problem that the event opens, or a resolve for each that it ends."""
     event = parse_model(RdsEvent, record.payload, "RDS event")
-    # a subscription has the address of the documentation, whose fragment is the id
+    # a subscription's id is the URL of the documentation, with the event's id as its fragment
     event_id = event.id.rpartition("#")[2] or event.id
     found = [_alert(problem, status, event_id, event, record) for problem, status in _changes(event_id, event)]
     return [*found] or [Ignored(SkipReason.NOTICE, event_id)]

@@ -1,7 +1,7 @@
 """Finds the source that reads a record: by EventBridge's detail-type, else by the shape of the message.
 
 Each source is a module with a function `parse`, imported only when a record is of its kind: an execution environment
-meets few of them. A new source is a module, a function here that imports it, and a line in one of the tables.
+sees few of them. To add a source, add a module, a function here that imports it, and a line in one of the tables.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,11 +13,11 @@ from handler.errors import InvalidAlertError
 from handler.sources import shapes
 
 type Found = Alert | Ignored | Undetermined | InvalidAlertError
-"""What a source finds in a record; an error stands for an entry that is damaged while its siblings are not."""
+"""What a source finds in a record; an error stands for a damaged entry among sound ones."""
 
 
 class Source(Protocol):
-    """What a source module offers."""
+    """A source module."""
 
     def parse(self, record: Record) -> Iterable[Found]:
         """Return the record's alerts; raise InvalidAlertError naming the field where it is damaged."""
@@ -25,7 +25,7 @@ class Source(Protocol):
 
 
 class Fallback(Source, Protocol):
-    """A source that decides by itself, with a table of its own, whether a record is of its kind."""
+    """A source that decides itself, by a table of its own, whether it reads a record."""
 
     def recognises(self, record: Record) -> bool:
         """Return whether this source reads the record."""
@@ -37,7 +37,7 @@ type Load[S: Source] = Callable[[], S]
 
 
 def source_of(record: Record) -> Source | None:
-    """Return the source that reads a record, or None where nothing does; no other source is imported."""
+    """Return the source that reads a record, or None if there is none; import no other source."""
     known = DETAIL_TYPES.get(record.detail_type)
     if known is not None:
         return known()
@@ -217,7 +217,7 @@ DETAIL_TYPES: dict[str, Load[Source]] = {
     "Recovery Point State Change": _backup,
     "Region Setting State Change": _backup,
 }
-"""The sources of EventBridge's events."""
+"""The sources of EventBridge events."""
 
 SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
     (shapes.is_failure, _failures),
@@ -239,7 +239,7 @@ SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
     (shapes.is_pagerduty_body, _pagerduty_body),
     (shapes.is_custom_notification, _chatbot),
 )
-"""The sources of everything else, tried in this order; the checks are cheap and import nothing."""
+"""The sources of everything else. The first match counts; the checks import nothing."""
 
 FALLBACKS: tuple[Load[Fallback], ...] = (_notices, _catalog, _generic)
-"""Asked in this order where no table names a source; `generic` is the last resort."""
+"""Asked in this order if no table names a source; `generic` is the last resort."""

@@ -40,8 +40,9 @@ CLIENT = "AWS Security Hub"
 IMPORTED = "Security Hub Findings - Imported"
 IMPORTED_V2 = "Findings Imported V2"
 _SEVERITIES = ((90, Severity.CRITICAL), (70, Severity.ERROR), (40, Severity.WARNING), (0, Severity.INFO))
-"""From this `Normalized` on, as AWS reads it: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_Severity.html
-Its labels (CRITICAL, HIGH, ...) are words for a severity as they are."""
+"""The severity from each value of `Normalized` on, as AWS defines it:
+https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_Severity.html Labels (CRITICAL, HIGH, ...) are severity
+words already."""
 _WORKFLOW_IS_OVER = {"RESOLVED", "SUPPRESSED"}
 _IS_COMPLIANT = {"PASSED", "NOT_AVAILABLE"}
 
@@ -81,7 +82,7 @@ class Finding(Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to do: archived, dealt with, suppressed or compliant."""
+        """Whether it is archived, resolved, suppressed or compliant."""
         return (
             self.RecordState == "ARCHIVED"
             or dig(self.Workflow, "Status") in _WORKFLOW_IS_OVER
@@ -90,13 +91,13 @@ class Finding(Model):
 
     @property
     def severity_word(self) -> str:
-        """The label, else the older number as a word."""
+        """The label, else the severity of the older number."""
         label = dig(self.Severity, "Label").lower()
         return label or severity_of(number_of(self.Severity.get("Normalized")), _SEVERITIES)
 
 
 def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
-    """Return one alert per finding; one that a person sent by a custom action fires in whatever state it is."""
+    """Return one alert per finding; one sent by a custom action fires whatever its state."""
     event = parse_model(FindingsEvent, record.payload, "Security Hub event")
     if not event.findings:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
@@ -117,7 +118,7 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
     home = Home.of(record, account=finding.AwsAccountId, region=region)
     kind = dig(finding.Resources, "Type")
     places = ", ".join(filter(None, (dig(resource, "Id") for resource in finding.Resources)))
-    # the console's own fragment: its operators are percent-encoded twice
+    # as the console builds it: its operators are percent-encoded twice
     value = quote(quote(rf"\operator\:EQUALS\:{finding.Id}", safe=""), safe="")
     console = _hub(record, home).console("securityhub/home", f"/findings?search=Id%3D{value}")
     title = finding.Title.strip() or "Security Hub finding"
@@ -142,7 +143,7 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
         fingerprint=f"{finding.ProductArn.strip() or ORIGIN}/{finding.Id}",
         name=title,
         status=Status.RESOLVED if finding.is_over and record.detail_type == IMPORTED else Status.FIRING,
-        # the event's time: a change of the workflow does not touch the finding's UpdatedAt
+        # the event's time, as a change of the workflow does not change the finding's UpdatedAt
         # https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchUpdateFindings.html
         observed_at=record.published_at,
         origin=ORIGIN,
@@ -165,7 +166,7 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
 
 
 def _hub(record: Record, home: Home) -> Home:
-    """Return where the console shows the finding: an aggregating region sends the events of the others."""
+    """Return the region whose console shows the finding: an aggregation region also sends the events of others."""
     return replace(home, region=record.region or home.region)
 
 
@@ -187,13 +188,13 @@ class OcsfFinding(Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether it is resolved, suppressed, archived or compliant."""
         words = {self.status.lower(), dig(self.compliance, "status").lower()}
         return self.status_id in _OCSF_OVER or bool(words & {"resolved", "suppressed", "archived", "pass"})
 
     @property
     def severity_word(self) -> str:
-        """What a person or Security Hub set, else the product's own."""
+        """The severity set by a person or by Security Hub, else the product's."""
         own = dig(self.vendor_attributes, "severity") or self.severity
         by_number = _OCSF_SEVERITIES.get(int(self.severity_id), "") if self.severity_id is not None else ""
         return own.lower() if own and own.lower() not in ("unknown", "other") else by_number

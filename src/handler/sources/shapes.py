@@ -1,4 +1,4 @@
-"""The shapes by which messages are recognised. The checks are cheap, and none imports a source."""
+"""Recognises messages by their shape. The checks are cheap, and none imports a source."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ _GRAFANA_STATES = {"alerting", "ok", "no_data", "nodata", "error", "pending", "p
 
 
 def has(*keys: str) -> Callable[[Record], bool]:
-    """Return whether a message that came by no event is an object with all these keys."""
+    """Return a check whether a message is no EventBridge event and an object with all these keys."""
     wanted = frozenset(keys)
 
     def has_keys(record: Record) -> bool:
@@ -23,7 +23,7 @@ def has(*keys: str) -> Callable[[Record], bool]:
 
 
 def is_failure(record: Record) -> bool:
-    """Return whether it is what another function could not process; nothing inside is an alert of its own."""
+    """Return whether it is something that another function could not process."""
     match record.payload:
         case {"requestContext": {"functionArn": _}} | {"error": _, "record": _}:
             return not record.detail_type
@@ -64,7 +64,7 @@ def is_damaged_webhook(record: Record) -> bool:
 
 
 def is_alertmanager_text(record: Record) -> bool:
-    """Return whether subject or heading is of Alertmanager's or Grafana's templates, or it is an event in YAML."""
+    """Return whether it is a text by Alertmanager's or Grafana's templates, or a PagerDuty event in YAML."""
     text = record.payload
     if not isinstance(text, str) or record.event_source.startswith("aws."):
         return False

@@ -1,8 +1,8 @@
 """Alertmanager, Amazon Managed Prometheus and Grafana: one alert per entry, under Prometheus's own fingerprint.
 
-A message is the webhook's JSON, the same damaged or cut, or the text of a default template. All are brought into the
-webhook's shape first: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. What a template of
-somebody's own made is read by `custom`.
+A message is the webhook's JSON, possibly damaged or cut short, or the text of a default template. All are first
+converted to the webhook's shape: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. `custom`
+reads the output of other templates.
 """
 
 import json
@@ -26,7 +26,7 @@ CLIENT = "Alertmanager"
 MAX_LINK_CHARACTERS = 2000
 _STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
 _NO_STATES = {"pending", "paused"}
-"""Grafana's, of which nobody has to know."""
+"""States of Grafana for which nothing is sent."""
 
 
 def _text(value: Any) -> str:
@@ -34,14 +34,14 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> Any:
-    """Return the values as texts, without those that are null: a Prometheus label always has a text."""
+    """Return the values as texts, without nulls: the value of a Prometheus label is always a text."""
     if not isinstance(value, dict):
         return {} if value is None else value
     return {name: _text(inner) for name, inner in value.items() if inner is not None}
 
 
 Labels = Annotated[dict[str, str], BeforeValidator(_texts)]
-"""An object of texts; null reads as an empty one. It has to be an object: who an alert is hangs on it."""
+"""An object of texts; null reads as an empty one. The labels identify the alert, so they must be an object."""
 Remarks = Annotated[dict[str, str], BeforeValidator(lambda value: _texts(value) if isinstance(value, dict) else {})]
 """An object of texts; anything else reads as an empty one."""
 Remark = Annotated[str, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else "")]
@@ -66,7 +66,7 @@ class Entry(Model):
 
 
 class Message(Model):
-    """What Alertmanager says of a group; its entries are checked one by one."""
+    """A group of alerts; its entries are validated one by one."""
 
     receiver: Remark = ""
     status: Remark = ""
@@ -80,7 +80,7 @@ class Message(Model):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What is known of every alert of the group."""
+        """The labels that all alerts of the group share."""
         return {**self.groupLabels, **self.commonLabels}
 
     def shared(self) -> "Message":
@@ -101,7 +101,7 @@ def _is_entry(value: Any) -> bool:
 
 
 def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
-    """Return an alert per entry, and an error for each that is damaged, or for all that was cut off."""
+    """Return an alert per entry, an error per damaged entry, and one error for a part that was cut off."""
     match record.payload:
         case {"state": str(state), "body": body} as payload:
             return _of_state(payload, state, body, record)
@@ -125,7 +125,7 @@ def _of_text(written: str, record: Record, status: Status | None = None) -> list
 def _of_state(
     payload: Mapping[str, Any], word: str, body: Any, record: Record
 ) -> list[Alert | Ignored | InvalidAlertError]:
-    """Return the alerts of Amazon Managed Grafana's messages as JSON: a text, or what a template wrote, and a state."""
+    """Return the alerts of Amazon Managed Grafana's JSON: a state, and a text or a template's output."""
     state = word.strip().lower()
     if state in _NO_STATES:
         return [Ignored(SkipReason.NOTICE, f"Grafana: {state}")]
@@ -195,9 +195,9 @@ def _alert(number: int, raw: Any, message: Message, published_at: datetime) -> A
 
 
 def _status(entry: Entry, message: Message) -> Status | None:
-    """Find out whether an alert fires: by its own word, else by its end, else by the group, else it does.
+    """Return an entry's status: its own, else resolved if it has an end, else the group's, else firing.
 
-    A group fires while one of its alerts does, so that its `firing` says nothing of an alert that has ended.
+    A group fires while any of its alerts does, so an alert that has ended is resolved even in a firing group.
     """
     if said := entry.status.strip().lower():
         return _STATUS.get(said)
@@ -205,7 +205,7 @@ def _status(entry: Entry, message: Message) -> Status | None:
 
 
 def _identity(entry: Entry, message: Message) -> str:
-    """Return Prometheus's fingerprint as it came, or computed; for an entry without labels the group's."""
+    """Return Prometheus's fingerprint, from the entry or computed; for an entry without labels the group's."""
     if is_fingerprint(entry.fingerprint):
         return entry.fingerprint
     return fingerprint_of(entry.labels) if entry.labels else _group_identity(message)
@@ -217,7 +217,7 @@ def _group_identity(message: Message) -> str:
 
 
 def _links(entry: Entry, external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:
-    """Return Grafana's links, or one to a new silence for this very alert, as Alertmanager's own templates have it."""
+    """Return Grafana's links, or a link to a new silence for this alert, as in Alertmanager's own templates."""
     shown = (
         Link(entry.dashboardURL, "Dashboard"),
         Link(entry.panelURL, "Panel"),
@@ -237,7 +237,7 @@ def _snapshots(entry: Entry) -> list[str]:
 
 
 def _group_alert(message: Message, published_at: datetime) -> Alert | InvalidAlertError:
-    """Return one alert for a group whose alerts cannot be read: a page is better than a dead letter."""
+    """Return one alert for a group whose entries cannot be read: a page is better than a dead letter."""
     if not _group_identity(message):
         raise InvalidAlertError("Alertmanager message: alerts: none can be read, and no label says of which group")
     said = "The alerts of this group could not be read: look at Alertmanager"

@@ -1,4 +1,4 @@
-"""Reads what people's own templates make of alerts: the YAML of AWS's guide, and free texts under a known subject.
+"""Reads the output of custom templates: the YAML of an AWS guide, and any text under a known subject.
 
 In the guide Amazon Managed Prometheus writes a PagerDuty event as YAML:
 https://aws.amazon.com/blogs/mt/using-amazon-managed-service-for-prometheus-alert-manager-to-receive-alerts-with-pagerduty/
@@ -20,7 +20,7 @@ ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
 MAX_PAIRS = 30
 MAX_VALUE_CHARACTERS = 4000
-"""Of a text of several lines in YAML."""
+"""The limit for a multi-line text in YAML."""
 MAX_SUMMARY_CHARACTERS = 1024
 _SUBJECT = re.compile(r"\s*+\[(FIRING|RESOLVED)\b[^\]\n]{0,60}+\]?", re.IGNORECASE)
 _GRAFANA_TITLE = re.compile(r"\s*+\[(?:ALERTING|OK|NO DATA|FIRING|RESOLVED)\b[^\]\n]{0,60}+\]", re.IGNORECASE)
@@ -54,7 +54,7 @@ type Mappings = dict[str, str | dict[str, str]]
 
 
 def read(text: str, record: Record, status: Status | None = None) -> list[Alert]:
-    """Return the alerts of a text: one per event of its YAML, else one for all of it."""
+    """Return the alerts of a text: one per event in YAML, else one for the whole text."""
     subject = _SUBJECT.match(record.subject)
     status = status or _status_in(subject[1] if subject else "", text)
     rest = record.subject[subject.end() :].strip() if subject else record.subject.strip()
@@ -65,7 +65,7 @@ def read(text: str, record: Record, status: Status | None = None) -> list[Alert]
 
 
 def _status_in(word: str, text: str) -> Status:
-    """Return the status that the subject names, else the first heading; without either, somebody has to look."""
+    """Return the status in the subject, else in the first heading, else firing: when in doubt, page."""
     if word:
         return _STATUS[word.lower()]
     start = text.lstrip()[:200].lower()
@@ -132,7 +132,7 @@ def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert
 
 
 def from_state(payload: Mapping[str, Any], record: Record, status: Status, body: str) -> Alert:
-    """Return the alert of an object that has a state beside its text, under what the object calls its rule."""
+    """Return the alert of an object with a state and a text; its rule, if it names one, is the identity."""
     title = next((text for key in ("title", "ruleName", "name") if isinstance(text := payload.get(key), str)), "")
     alert = _from_text(body, _GRAFANA_TITLE.sub("", title or record.subject).strip(), record, status)
     ids = ("ruleUrl", "ruleId", "alert_uid")
@@ -158,7 +158,7 @@ def _key(name: str) -> str:
 
 
 def _identity_of(line: str) -> str:
-    """Return the part of a line that identifies the alert: without states, values and times."""
+    """Return the part of a line that identifies the alert, without states, values and times."""
     pair = _PAIR.fullmatch(line[:2000])
     if (pair and _key(pair[1]) in _VARYING) or line.lower().strip(" :") in _VARYING:
         return ""
@@ -170,9 +170,9 @@ def _digest(*parts: str) -> str:
 
 
 def read_yaml(text: str) -> list[Mappings]:
-    """Read the little YAML of such messages: texts by name, and one level of texts by name inside.
+    """Read the simple YAML of such messages: names with texts, and one nested level of the same.
 
-    A name that comes again starts the next event; a line without a name belongs to the text before it.
+    A repeated name starts the next event; a line without a name continues the text before it.
     """
     events: list[Mappings] = [{}]
     holder: dict[str, Any] = events[0]

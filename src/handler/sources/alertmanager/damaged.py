@@ -1,8 +1,8 @@
-"""Reads Alertmanager's JSON where it is invalid: not escaped, as Amazon Managed Prometheus documents it, or cut short.
+"""Reads invalid JSON of Alertmanager: unescaped, as in Amazon Managed Prometheus's documentation, or cut short.
 
-https://docs.aws.amazon.com/prometheus/latest/userguide/AMP-alertmanager-receiver-JSON.html writes values into quotes as
-they are. A quote ends a value if what follows it fits. Every expression below looks a bounded way ahead and
-never back, so that the time is linear in the text.
+https://docs.aws.amazon.com/prometheus/latest/userguide/AMP-alertmanager-receiver-JSON.html inserts values without
+escaping. A quote ends a value if what follows fits. Every expression below looks ahead a bounded distance and never
+back, so the time is linear in the text.
 """
 
 import json
@@ -21,9 +21,9 @@ _ENTRY = re.compile(
     r'(?:"alerts"\s*+:\s*+\[|\}\s*+,)\s*+'
     r'(?=\{\s*+"(?:status"\s*+:\s*+"(?:firing|resolved)"|(?:labels|annotations)"\s*+:\s*+\{|(?:startsAt|endsAt|fingerprint)"))'
 )
-"""What comes before an entry of `alerts`."""
+"""The text before an entry of `alerts`."""
 _END = re.compile(rf'\]\s*+,\s*+(?="(?:{_GROUP_KEYS})"\s*+:)|\]\s*+\}}\s*+\Z')
-"""What comes after the last entry."""
+"""The text after the last entry."""
 _SCALAR = re.compile(r'"(status|startsAt|endsAt|generatorURL|fingerprint|receiver|externalURL)"\s*+:\s*+"([^"]*+)"')
 _PAIR = re.compile(rf'\s*+,?+\s*+{_NAME}"')
 _VALUE_ENDS = re.compile(
@@ -37,12 +37,12 @@ _OPENS = {
     for name in ("labels", "annotations", "groupLabels", "commonLabels", "commonAnnotations")
 }
 _DECODER = json.JSONDecoder(strict=False)
-"""Takes line breaks in texts."""
+"""Accepts line breaks in texts."""
 _OBJECT_ENDS = re.compile(r"\s*+,?+\s*+\}")
 
 
 class Pairs(NamedTuple):
-    """An object of texts as far as it was read, and where it is."""
+    """The readable part of an object of texts, and its position."""
 
     pairs: dict[str, str]
     start: int
@@ -51,7 +51,7 @@ class Pairs(NamedTuple):
 
 
 def read(text: str) -> tuple[dict[str, Any], bool]:
-    """Return the message as far as it can be read, and whether that is all of it."""
+    """Return the readable part of the message, and whether that is all of it."""
     begins = list(_ENTRY.finditer(text))
     before, inside = (begins[0].start(), begins[-1].end()) if begins else (text.find('"alerts"'),) * 2
     closed = _END.search(text, inside)
@@ -69,7 +69,7 @@ def read(text: str) -> tuple[dict[str, Any], bool]:
 
 
 def _entry(text: str) -> dict[str, Any] | None:
-    """Return one entry, read as JSON or else by its known keys; None if neither identifies the alert."""
+    """Return one entry, read as JSON, else by its known keys; None if neither identifies the alert."""
     try:
         value, _ = _DECODER.raw_decode(text)
         return value if isinstance(value, dict) else None
@@ -84,12 +84,12 @@ def _entry(text: str) -> dict[str, Any] | None:
 
 
 def _scalars(text: str) -> dict[str, str]:
-    """Return the texts under known keys; of several under one key the first."""
+    """Return the texts under known keys; the first counts if a key is repeated."""
     return {match[1]: match[2] for match in reversed(list(_SCALAR.finditer(text)))}
 
 
 def _object(text: str, name: str, start: int) -> Pairs:
-    """Read an object of texts under this key, from this place on; an empty one at the end if there is none."""
+    """Read the object of texts under a key, from a position on; if there is none, an empty one at the end."""
     opened = _OPENS[name].search(text, start)
     if opened is None:
         return Pairs({}, len(text), len(text), is_whole=False)
@@ -106,7 +106,7 @@ def _object(text: str, name: str, start: int) -> Pairs:
 
 
 def _unescaped(text: str) -> str:
-    """Take JSON's escapes for what they are; a text that is no JSON was not escaped."""
+    """Decode JSON's escapes; a text that does not parse was not escaped."""
     try:
         return str(_DECODER.decode(f'"{text}"'))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Prometheus's fingerprints: who an alert is, by its labels."""
+"""Prometheus's fingerprints, which identify an alert by its labels."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _OFFSET_BASIS, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFF
 
 
 def is_fingerprint(text: str) -> bool:
-    """Return whether a text is a fingerprint, and not what a template writes where there is none."""
+    """Return whether a text is a fingerprint, rather than a template's output for a missing one."""
     return _FINGERPRINT.fullmatch(text) is not None
 
 

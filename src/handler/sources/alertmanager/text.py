@@ -15,12 +15,12 @@ _SUBJECTS = {"[FIRING": "firing", "[RESOLVED": "resolved"}
 _PAIR = " - "
 _VALUE = "Value:"
 _ADDRESS = re.compile(r"(Source|Silence|Dashboard|Panel): ?(\S*)(?:\s.*)?")
-"""After an alert's annotations; Alertmanager has the source alone."""
+"""A line after an alert's annotations; Alertmanager writes only the source."""
 _KEYS = {"Source": "generatorURL", "Silence": "silenceURL", "Dashboard": "dashboardURL", "Panel": "panelURL"}
 
 
 class Part(StrEnum):
-    """Where in an alert's block a line is."""
+    """The part of an alert's block that a line belongs to."""
 
     LABELS = "Labels:"
     ANNOTATIONS = "Annotations:"
@@ -29,7 +29,7 @@ class Part(StrEnum):
 
 @dataclass(slots=True)
 class Block:
-    """One alert, as far as it was read."""
+    """The alert that is being read."""
 
     status: str
     value: str = ""
@@ -41,7 +41,7 @@ class Block:
     more: list[str] = field(default_factory=list)
 
     def take(self, line: str) -> None:
-        """Read a line: a pair, the next part, or else more of the value before it."""
+        """Read a line: a pair, a heading, or a continuation of the value before it."""
         head = line.strip()
         address = _ADDRESS.fullmatch(head) if self.part is not Part.LABELS else None
         if self.part is Part.LABELS and head == Part.ANNOTATIONS:
@@ -69,7 +69,7 @@ class Block:
             self.more = []
 
     def end(self, *, is_grafana: bool) -> None:
-        """End the block; the empty lines that Grafana writes between alerts are no part of the last value."""
+        """End the block; Grafana's empty lines between alerts do not belong to the last value."""
         while is_grafana and self.more and not self.more[-1]:
             self.more.pop()
         self._end_value()
@@ -78,11 +78,11 @@ class Block:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all labels are there: the annotations follow them."""
+        """Whether all labels were read: the annotations follow them."""
         return bool(self.labels) and self.part is not Part.LABELS
 
     def entry(self) -> dict[str, Any]:
-        """Return it in the webhook's shape."""
+        """Return the alert in the webhook's shape."""
         return {
             "status": self.status,
             "labels": self.labels,
@@ -95,8 +95,8 @@ class Block:
 def read(text: str, subject: str) -> tuple[dict[str, Any], bool]:
     """Return the message in the webhook's shape, and whether it is whole.
 
-    A value may have lines of its own: what opens a section or a block is taken for it only where one can begin.
-    Grafana's alerts may end without an address, so that there the value of the next one ends them.
+    A value may have several lines, so a heading counts only where a section or block can begin. Grafana's alerts may
+    end without a URL; then the next alert's value ends them.
     """
     status = next((word for start, word in _SUBJECTS.items() if subject.startswith(start)), "")
     is_grafana = any(heading in text for heading in _GRAFANA_SECTIONS)

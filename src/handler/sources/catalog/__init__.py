@@ -1,7 +1,7 @@
 """AWS services whose events need no logic of their own: one row each in `events` or `messages`.
 
-What is bad triggers, what is good resolves the same thing, progress and notices are ignored by name. A state that no
-row knows pages with its name.
+Bad states trigger and good states resolve under the same identity; progress and notices are ignored. An unknown state
+pages with its name.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def recognises(record: Record) -> bool:
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return what the record's row makes of it."""
+    """Return the alerts, or the reason to ignore it, that the record's row says."""
     found = _find(record)
     if found is None:
         return []
@@ -110,7 +110,7 @@ def _severity_word(row: Row, state: str, fields: Fields, record: Record) -> str:
 
 
 def _change(alert: Alert, record: Record) -> Alert:
-    """Return the change event that shows, beside the next incident, what changed before."""
+    """Return a change event, which PagerDuty shows beside later incidents."""
     return Alert(
         fingerprint=f"{alert.fingerprint}#{record.message_id}",
         name=alert.name,
@@ -127,7 +127,7 @@ def _change(alert: Alert, record: Record) -> Alert:
 
 
 def text_at(paths: Path, fields: Fields, record: Record) -> str:
-    """Return the first text, number or truth value that one of the paths leads to; empty where none does."""
+    """Return the first text, number or boolean that one of the paths leads to; empty if none does."""
     if not isinstance(paths, str):
         return paths(fields).strip()
     for path in paths.split("|"):
@@ -151,7 +151,7 @@ def _at(path: str, value: Any) -> Any:
 
 
 def _filled_in(template: str, fields: Fields, record: Record, *, is_quoted: bool = False) -> str:
-    """Return a template with its paths filled in; empty where one leads nowhere."""
+    """Return a template with its paths filled in; empty if one of them leads nowhere."""
     parts = template.split("{")
     filled_in = parts[0]
     for part in parts[1:]:

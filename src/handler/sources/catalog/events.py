@@ -1,7 +1,7 @@
-"""The catalog's rows of EventBridge's events, by detail-type.
+"""The catalog's rows for EventBridge events, by detail-type.
 
-Shapes and states are those of the services' own documentation, which
-https://docs.aws.amazon.com/eventbridge/latest/ref/event-delivery-level.html lists.
+Shapes and states are from the services' documentation, listed at
+https://docs.aws.amazon.com/eventbridge/latest/ref/event-delivery-level.html
 """
 
 from collections.abc import Mapping

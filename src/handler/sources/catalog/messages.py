@@ -1,4 +1,4 @@
-"""The catalog's rows of what AWS services publish to a topic themselves, by the shape of the message."""
+"""The catalog's rows for messages that AWS services publish to a topic, by shape."""
 
 import re
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def _stack_event(record: Record) -> Fields:
 
 
 def _stack_state(fields: Fields) -> str:
-    """Return the state of the stack; of a resource in it only that it failed, unless others' failure stopped it."""
+    """Return the stack's state, or a resource's failure unless another resource's failure caused it."""
     is_stack = fields.get("PhysicalResourceId") == fields.get("StackId") or (
         fields.get("ResourceType") == "AWS::CloudFormation::Stack"
         and fields.get("LogicalResourceId") == fields.get("StackName")
@@ -356,4 +356,4 @@ MESSAGES: tuple[Shape, ...] = (
     Shape(name="Config compliance change", row=COMPLIANCE, is_one=_is_compliance, read=_object),
     Shape(name="Config, all other messages", row=_OTHER_OF_CONFIG, is_one=_is_other_of_config, read=_object),
 )
-"""Tried in this order; a check is cheap and reads only the beginning of a text."""
+"""The first match counts; checks read only the beginning of a text."""

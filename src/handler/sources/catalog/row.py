@@ -1,4 +1,4 @@
-"""What the catalog says of one kind of event: where its id, place, state and reason are, and what each state means."""
+"""A catalog row: where an event has its id, place, state and reason, and what each state means."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -20,21 +20,21 @@ class Verdict(StrEnum):
 
 
 type Fields = Mapping[str, Any]
-"""What a message says, by name: the detail of an event, a JSON message, or what was read from a text."""
+"""The fields of a message: an event's detail, a JSON message, or what was read from a text."""
 
 type Path = str | Callable[[Fields], str]
-"""Where a text is, or a function that finds it."""
+"""The path to a text, or a function that finds it."""
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Row(NamedTuple):
-    """One kind of event; a named tuple, as a hundred of them are made when the first event of any kind arrives.
+    """One kind of event. A named tuple, because it is cheap to make: the first event makes about a hundred.
 
-    A path is the names to a value, separated by dots, of a list through its first entry; several paths separated by `|`
-    are tried in turn. `@resource` is the event's first resource, `@resource:/x/` what comes before `/x/` in it, `@id`
-    the message's id. A function may stand for a path.
+    A path is names separated by dots; it goes through the first entry of a list. Paths separated by `|` are tried in
+    turn. `@resource` is the event's first resource, `@resource:/x/` what comes before `/x/` in it, `@id` the message's
+    id. A function may stand for a path.
 
     Attributes:
         origin: the name of the parser, for targets to match on; the samples begin with it.
@@ -103,7 +103,7 @@ class Row(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A kind of message that comes by a topic: how it is known, and how its fields are read."""
+    """A kind of message from a topic: how to recognise it, and how to read its fields."""
 
     name: str
     row: Row

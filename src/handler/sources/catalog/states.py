@@ -1,4 +1,4 @@
-"""Finds the state or the name of a thing where no path of a row leads to it."""
+"""Finds states and names that a row's path cannot express."""
 
 import re
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ def _at(fields: Mapping[str, Any], *path: str) -> str:
 
 
 def dms_state(fields: Fields) -> str:
-    """Return the type of a DMS event; of a task that stopped because it was done, `FINISHED`."""
+    """Return the type of a DMS event; `FINISHED` for a task that stopped because it was done."""
     kind, said = _at(fields, "eventType"), _at(fields, "detailMessage").upper()
     is_done = kind.endswith("_STOPPED") and any(word in said for word in _DMS_FINISHED)
     return "FINISHED" if is_done else kind
 
 
 def beanstalk_state(fields: Fields) -> str:
-    """Return the health in an Elastic Beanstalk message, or what its words say of any other event."""
+    """Return the health in an Elastic Beanstalk message, or the state that its words suggest."""
     said = _at(fields, "Message")
     health = re.search(_TRANSITION, said[:1000])
     if health:
@@ -39,13 +39,13 @@ def beanstalk_state(fields: Fields) -> str:
 
 
 def config_state(fields: Fields) -> str:
-    """Return whether a resource complies; of one that is gone, `COMPLIANT`."""
+    """Return a resource's compliance; `COMPLIANT` if the resource is gone."""
     result = fields.get("newEvaluationResult", ...)
     return "COMPLIANT" if result is None else _at(fields, "newEvaluationResult", "complianceType")
 
 
 def access_state(fields: Fields) -> str:
-    """Return the state of Access Analyzer's finding; of one that is deleted, `RESOLVED`."""
+    """Return the state of an Access Analyzer finding; `RESOLVED` if it was deleted."""
     return "RESOLVED" if fields.get("isDeleted") is True else _at(fields, "status")
 
 
@@ -64,7 +64,7 @@ def checked_item(fields: Fields) -> str:
 
 
 def stack_of(fields: Fields) -> str:
-    """Return a stack's ARN without the part that is new whenever it is created again."""
+    """Return a stack's ARN without the part that changes when the stack is created again."""
     text = _at(fields, "stack-id") or _at(fields, "StackId")
     found = re.match(_STACK_ID, text)
     return found[1] if found else text
@@ -76,6 +76,6 @@ def stack_name(fields: Fields) -> str:
 
 
 def resource_state(fields: Fields) -> str:
-    """Return the state of a resource in a stack: only that one failed says something about the stack."""
+    """Return the state of a resource in a stack; anything but a failure counts as progress."""
     status = _at(fields, "status-details", "status") or _at(fields, "ResourceStatus")
     return status if status.endswith("_FAILED") else "RESOURCE_PROGRESS"
