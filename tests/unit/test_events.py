@@ -465,7 +465,7 @@ details = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(details)
 def test_a_body_is_never_larger_than_pagerduty_takes(custom_details: dict[str, Any]) -> None:
     body = Event(

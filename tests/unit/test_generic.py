@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.alert import Alert, Ignored, Link, Status
@@ -159,7 +159,7 @@ def test_no_two_samples_share_an_incident_in_the_last_resort() -> None:
     assert all('{"' not in alert.summary for alert in found if isinstance(alert, Alert))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), is_swapped=st.booleans(), seconds=st.sampled_from([0.0, 0.3, 2.0, 400.0]))
 def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
     seed: int, is_swapped: bool, seconds: float

@@ -52,7 +52,6 @@ SAMPLES = sorted([*OF_MODULES, *BY_ROW.values()])
 hostile = settings(
     max_examples=int(os.environ.get("HOSTILE_EXAMPLES", "60")),
     derandomize="HOSTILE_EXAMPLES" not in os.environ,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
