@@ -1,4 +1,4 @@
-"""An alert as a PagerDuty event: which action, which dedup key, which summary, details, links and images."""
+"""Maps an alert to a PagerDuty event: its action, dedup key, summary, details, links and images."""
 
 import hashlib
 import re
@@ -23,9 +23,9 @@ from handler.pagerduty.severity import Severity
 from handler.validation import without_written_breaks
 
 MAX_FIELD_CHARACTERS = 1024
-"""Of the payload's short fields, for which PagerDuty names no limit: enough to read, and no event grows by them."""
+"""The limit for the payload's short fields. PagerDuty documents none; this one keeps events small."""
 
-# What of labels and annotations becomes a link or an image, and how it is called there.
+# labels and annotations that become links or images, with the text for each
 _LINKS = {"runbook_url": "Runbook", "dashboard_url": "Dashboard", "grafana_url": "Grafana"}
 _IMAGES = dict.fromkeys(("grafana_snapshot", "image_url", "snapshot_url", "snapshot"), "Snapshot")
 _COMPONENT_LABELS = ("component", "service", "job")
@@ -49,7 +49,7 @@ ACTION_OF_STATUS = {
 
 
 def action_of(alert: Alert) -> Action:
-    """Return what the alert asks of PagerDuty."""
+    """Return the action that the alert asks for."""
     return Action.CHANGE if alert.is_change else ACTION_OF_STATUS[alert.status]
 
 
@@ -91,10 +91,10 @@ def event_of(alert: Alert, default_severity: Severity) -> Event:
 
 
 def dedup_key_of(alert: Alert) -> str:
-    """Return the alert's identity at PagerDuty: its fingerprint, where that fits.
+    """Return the alert's identity at PagerDuty: its fingerprint, if that is short enough.
 
-    A longer one keeps a readable prefix and ends in its own SHA-256, so that two long ones never fall together. The
-    health check's key is taken: it resolves that one every five minutes.
+    A longer one keeps a readable prefix and ends in its own SHA-256, so two long ones never become the same. The health
+    check's key is taken: it resolves that one every five minutes.
     """
     key = alert.fingerprint
     if key.strip() == HEALTH_DEDUP_KEY:
@@ -114,7 +114,7 @@ def _summary(alert: Alert) -> str:
 
 
 def _name(alert: Alert) -> str:
-    """Return the alert's name, or where it came from if its name is blank: PagerDuty refuses a blank."""
+    """Return the alert's name, or its origin if the name is blank: PagerDuty refuses blank texts."""
     return alert.name if alert.name.strip() else f"An alert of {alert.origin}"
 
 
@@ -144,7 +144,7 @@ def _details(alert: Alert) -> dict[str, Any]:
 
 
 def _named_urls(alert: Alert, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the URLs that annotations or labels have under these names, with what each is called."""
+    """Return the URLs in annotations or labels with these names, and the text for each."""
     return [(alert.annotations.get(key) or alert.labels.get(key) or "", text) for key, text in names.items()]
 
 
@@ -168,9 +168,10 @@ def _images(alert: Alert) -> list[EventImage]:
 
 
 def _url(text: str) -> str:
-    """Return an http or https URL without the user info it may have, which would be shown; nothing for anything else.
+    """Return an http or https URL without user info, which PagerDuty would show; empty for anything else.
 
-    A host with a backslash is none: browsers end it there, and Python does not. A host outside ASCII is shown as DNS
+    A host with a backslash is refused, because browsers end the host there and Python does not. A host outside ASCII is
+    shown as DNS
     has it: its letters may look like those of another.
     """
     try:
@@ -190,7 +191,7 @@ def _url(text: str) -> str:
 
 
 def _honest(text: str, href: str) -> str:
-    """Return a link's text, with the host in front where the text names another than the link leads to."""
+    """Return a link's text; if it names a host other than the link's, put the link's own host in front."""
     text = _short(_DIRECTIONS.sub("", text))
     host = _host_of(href)
     others = [named for named in _hosts_in(text) if named != host and not host.endswith(f".{named}")]

@@ -276,8 +276,8 @@ class PagerDutyClient:
 
         def report(status: str, started: float) -> None:
             milliseconds = (self._clock() - started) * 1000
-            shown = partial(_shown, content, key)
-            attempt = Attempt(event.action, status, milliseconds, number, url, event.dedup_key, shown)
+            body_text = partial(_shown, content, key)
+            attempt = Attempt(event.action, status, milliseconds, number, url, event.dedup_key, body_text)
             on_attempt(attempt)
             if self._on_attempt:
                 self._on_attempt(attempt)
@@ -291,7 +291,7 @@ class PagerDutyClient:
             timeout = self._attempt_seconds(deadline)
             started = self._clock()
             try:
-                said = self._post(url, body, key, timeout)
+                answer = self._post(url, body, key, timeout)
             except ApiError as error:
                 report(_status_of(error), started)
                 pause = backoff_seconds(number, self._random)
@@ -300,12 +300,12 @@ class PagerDutyClient:
                 self._sleep(pause)
             else:
                 report("202", started)
-                dedup_key = said.get("dedup_key")
+                dedup_key = answer.get("dedup_key")
                 return Answer(
                     dedup_key if isinstance(dedup_key, str) else None,
                     number,
-                    status=_text(said.get("status"), key),
-                    message=_text(said.get("message"), key),
+                    status=_text(answer.get("status"), key),
+                    message=_text(answer.get("message"), key),
                 )
 
     def _attempt_seconds(self, deadline: float | None) -> float:
@@ -345,14 +345,14 @@ class PagerDutyClient:
             raise ApiConnectionError(
                 f"connection to {url} failed: {type(_cause(error)).__name__}", may_have_arrived=may_have_arrived
             ) from None
-        said = _read(response)
+        answer = _read(response)
         if response.status == 202:
-            return said
-        errors = said.get("errors")
+            return answer
+        errors = answer.get("errors")
         refusal = PagerDutyServerError if response.status >= 500 else PagerDutyApiError
         raise refusal(
             response.status,
-            _text(said.get("message"), key),
+            _text(answer.get("message"), key),
             [_redact(str(e), key) for e in errors] if isinstance(errors, list) else [],
             retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
         )
@@ -372,12 +372,12 @@ def _checked(routing_key: str | SecretStr) -> SecretStr:
 def _read(response: urllib3.BaseHTTPResponse) -> Mapping[str, Any]:
     """Return what an answer says; nothing where it is no readable JSON object, for the status alone decides."""
     try:
-        said = json.loads(response.read(MAX_ANSWER_BYTES))
+        answer = json.loads(response.read(MAX_ANSWER_BYTES))
     except (HTTPError, OSError, ValueError, RecursionError):
         return {}
     finally:
         response.close()  # keeps the connection where the whole answer was read
-    return said if isinstance(said, dict) else {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _cause(error: HTTPError) -> Exception:

@@ -148,9 +148,9 @@ def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str,
     labels = details.pop("labels", None)
 
     def with_details(kept: Mapping[str, Any], kept_labels: Any, event: Mapping[str, Any] = body) -> dict[str, Any]:
-        shown = {"truncated": _CUT_NOTE, **({"labels": kept_labels} if kept_labels else {}), **kept}
-        shown["truncated"] = _CUT_NOTE  # whatever the details have under that name
-        return {**event, "payload": {**event.get("payload", {}), "custom_details": shown}}
+        details = {"truncated": _CUT_NOTE, **({"labels": kept_labels} if kept_labels else {}), **kept}
+        details["truncated"] = _CUT_NOTE  # whatever the details have under that name
+        return {**event, "payload": {**event.get("payload", {}), "custom_details": details}}
 
     candidates: Sequence[Callable[[int], dict[str, Any]]] = (
         lambda longest: with_details(shorten(details, longest), labels),

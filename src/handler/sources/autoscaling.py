@@ -103,25 +103,25 @@ def parse(record: Record) -> list[Alert | Ignored]:
     return [_alert(*_EVENTS[event], parse_model(GroupActivity, record.payload, "Auto Scaling activity"), record)]
 
 
-def _alert(activity: Activity, status: Status, told: GroupActivity, record: Record) -> Alert:
+def _alert(activity: Activity, status: Status, activity_detail: GroupActivity, record: Record) -> Alert:
     listed = next((arn for arn in record.resources if ":autoScalingGroup:" in arn), "")
-    arn = told.AutoScalingGroupARN.strip() or listed
-    home = Home.of(record, arn, account=told.AccountId)
-    group = told.AutoScalingGroupName
+    arn = activity_detail.AutoScalingGroupARN.strip() or listed
+    home = Home.of(record, arn, account=activity_detail.AccountId)
+    group = activity_detail.AutoScalingGroupName
     console = home.console(
         "ec2/home",
         fragment=f"AutoScalingGroupDetails:id={quote(group, safe='')};view=activity",
     )
-    said = told.StatusMessage or told.Description or told.Cause
-    if not said and activity is _REFRESH:
-        said = record.detail_type.removeprefix("EC2 Auto Scaling ").lower()
-    shown = {
-        "instance": told.EC2InstanceId,
-        "activity": told.ActivityId,
-        "description": told.Description,
-        "cause": told.Cause,
-        "status_message": told.StatusMessage,
-        "details": told.Details,
+    message = activity_detail.StatusMessage or activity_detail.Description or activity_detail.Cause
+    if not message and activity is _REFRESH:
+        message = record.detail_type.removeprefix("EC2 Auto Scaling ").lower()
+    details = {
+        "instance": activity_detail.EC2InstanceId,
+        "activity": activity_detail.ActivityId,
+        "description": activity_detail.Description,
+        "cause": activity_detail.Cause,
+        "status_message": activity_detail.StatusMessage,
+        "details": activity_detail.Details,
     }
     return Alert(
         fingerprint=f"{arn or home.identity(ORIGIN, group)}#{activity.kind}",
@@ -130,10 +130,10 @@ def _alert(activity: Activity, status: Status, told: GroupActivity, record: Reco
         observed_at=record.published_at,
         origin=ORIGIN,
         labels={**home.labels, **filled({"auto_scaling_group": group, "activity": activity.kind})},
-        starts_at=told.StartTime,
-        ends_at=told.EndTime,
+        starts_at=activity_detail.StartTime,
+        ends_at=activity_detail.EndTime,
         severity_word=str(activity.severity),
-        summary=f"{group}: {said}" if said else group,
+        summary=f"{group}: {message}" if message else group,
         location=group,
         component="EC2 Auto Scaling",
         group=home.account,
@@ -141,5 +141,5 @@ def _alert(activity: Activity, status: Status, told: GroupActivity, record: Reco
         client=CLIENT,
         client_url=console,
         links=(Link(console, "Activity of the group in the EC2 console"),),
-        details={name: value for name, value in shown.items() if value},
+        details={name: value for name, value in details.items() if value},
     )

@@ -73,13 +73,13 @@ def parse(record: Record) -> list[Alert | Ignored]:
         job = parse_model(Job, record.payload, "AWS Backup event")
         return [_alert_or_notice(job, _JOBS[record.detail_type], record, Home.of(record))]
     given, text = record.attributes, record.payload
-    told = {
+    fields = {
         "state": given.get("State"),
         "backupJobId": given.get("Id"),
         "resourceArn": _after(text, "Resource ARN"),
         "recoveryPointArn": _after(text, "Recovery point ARN"),
     }
-    job = parse_model(Job, told, "AWS Backup notification")
+    job = parse_model(Job, fields, "AWS Backup notification")
     home = Home.of(record, account=given.get("AccountId", ""))
     return [_alert_or_notice(job, _SNS_JOBS[given["EventType"]], record, home)]
 
@@ -111,7 +111,7 @@ def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert |
     # copies to different vaults are independent
     to = job.destinationBackupVaultArn.strip() if kind == "copy" else ""
     vault = f"#{to}" if to else ""
-    said = f"{name} {job.state.lower()}: {resource or job.id}"
+    summary = f"{name} {job.state.lower()}: {resource or job.id}"
     return Alert(
         fingerprint=f"{resource or home.identity(ORIGIN, job.id)}#{kind}-job{vault}",
         name=name,
@@ -121,7 +121,7 @@ def _alert_or_notice(job: Job, kind: str, record: Record, home: Home) -> Alert |
         origin=ORIGIN,
         labels={**home.labels, **filled(labels)},
         severity_word=str(Severity.ERROR),
-        summary=f"{said}: {job.statusMessage}" if job.statusMessage else said,
+        summary=f"{summary}: {job.statusMessage}" if job.statusMessage else summary,
         location=resource,
         component=kind_of_resource,
         group=home.account,

@@ -23,7 +23,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     context = _object(metadata, "additionalContext")
     title = _line(content, "title") or _line(metadata, "summary")
     description = _line(content, "description")
-    said = ": ".join(dict.fromkeys(part for part in (title, description) if part))
+    summary = ": ".join(dict.fromkeys(part for part in (title, description) if part))
     name = title or description or "Custom notification"
     thread = _line(metadata, "threadId")
     is_good = bool({state_word(text) for text in (_line(metadata, "eventType"), _line(context, "status"))} & GOOD)
@@ -31,7 +31,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, name)]
     topic = Arn.of(record.topic_arn)
     related = metadata.get("relatedResources")
-    place = next((text for each in related if (text := text_of(each))), "") if isinstance(related, list) else ""
+    place = next((text for resource in related if (text := text_of(resource))), "") if isinstance(related, list) else ""
     return [
         Alert(
             fingerprint=f"{record.topic_arn or ORIGIN}#{thread}" if thread else f"{ORIGIN}:{digest_of(record)}",
@@ -49,7 +49,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
                 }
             ),
             severity_word=severity_word(context) or severity_word(metadata) or severity_word(content),
-            summary=said or name,
+            summary=summary or name,
             location=place or topic.resource,
             component=topic.resource,
             group=topic.account,

@@ -63,9 +63,9 @@ def _named(given: Any) -> dict[str, str]:
     """Return dimensions or tags by name, from an object or a list of names (or keys) and values."""
     if isinstance(given, dict):
         return {str(name): str(value) for name, value in given.items() if value is not None}
-    listed = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
-    lowered = [{str(key).lower(): value for key, value in each.items()} for each in listed]
-    pairs = [(each.get("name", each.get("key")), each.get("value")) for each in lowered]
+    listed = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
+    lowered = [{str(key).lower(): value for key, value in entry.items()} for entry in listed]
+    pairs = [(entry.get("name", entry.get("key")), entry.get("value")) for entry in lowered]
     return {str(name): str(value) for name, value in pairs if name is not None and value is not None}
 
 
@@ -148,8 +148,7 @@ class DirectAction(Model):
 
 
 def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
-    """Return the alarm as an alert: ALARM fires; OK and deletion resolve; muted and summary notifications are
-    ignored."""
+    """Return the alarm as an alert: ALARM fires; OK and deletion resolve; muted and summary messages are ignored."""
     if record.detail_type:
         change = parse_model(AlarmChange, record.payload, "CloudWatch alarm")
         arn = next((r for r in record.resources if ":alarm:" in r), "")
@@ -273,7 +272,7 @@ def _found(
     console = home.console("cloudwatch/home", fragment)
     watched = contributor.attributes or dimensions
     series = f" ({', '.join(contributor.attributes.values())})" if contributor.attributes else ""
-    shown = {"state": state, "previous_state": previous, "reason": reason, "description": description}
+    state_details = {"state": state, "previous_state": previous, "reason": reason, "description": description}
     alert = Alert(
         fingerprint=f"{arn}#{contributor.id}" if contributor.id else arn,
         name=name,
@@ -299,7 +298,7 @@ def _found(
         client_url=console,
         links=(Link(console, "Alarm in the CloudWatch console"), *links_in(description)),
         details={
-            **filled(shown),
+            **filled(state_details),
             **({"contributor": contributor.model_dump()} if contributor.id else {}),
             **{key: value for key, value in details.items() if value},
         },

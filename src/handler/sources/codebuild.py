@@ -56,8 +56,8 @@ class Information(Model):
         for phase in self.phases:
             if phase.get("phase-status") in ("FAILED", "FAULT", "TIMED_OUT", "CLIENT_ERROR"):
                 context = phase.get("phase-context")
-                said = [text_of(text).strip(" :") for text in context] if isinstance(context, list) else []
-                return ": ".join(filter(None, [text_of(phase.get("phase-type")), "; ".join(filter(None, said))]))
+                messages = [text_of(text).strip(" :") for text in context] if isinstance(context, list) else []
+                return ": ".join(filter(None, [text_of(phase.get("phase-type")), "; ".join(filter(None, messages))]))
         return ""
 
 

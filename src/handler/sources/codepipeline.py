@@ -50,8 +50,8 @@ class Failure(Model):
     @property
     def text(self) -> str:
         """The failed stage, and the messages of its actions."""
-        said = [text_of(action.get("additionalInformation")) for action in self.failedActions]
-        return ": ".join(part for part in (self.failedStage, "; ".join(filter(None, said))) if part)
+        messages = [text_of(action.get("additionalInformation")) for action in self.failedActions]
+        return ": ".join(part for part in (self.failedStage, "; ".join(filter(None, messages))) if part)
 
 
 class Execution(Model):

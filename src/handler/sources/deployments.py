@@ -81,21 +81,21 @@ def deployed(deployment: Alert, run: Run) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, f"{deployment.name}: {run.state}")]
     region = deployment.labels.get("region", "")
     console = Link(deployment.client_url, f"{run.noun} in the {deployment.client} console")
-    shown = filled({"state": run.state, "run": run.id, "reason": run.reason})
-    said = replace(
+    run_details = filled({"state": run.state, "run": run.id, "reason": run.reason})
+    trigger = replace(
         deployment,
         starts_at=deployment.starts_at or deployment.observed_at,
         summary=run.summary(deployment.name, region),
         class_=f"{run.noun.lower()} failure",
         links=(console, *deployment.links),
-        details={**shown, **deployment.details},
+        details={**run_details, **deployment.details},
     )
     change = replace(
-        said,
+        trigger,
         fingerprint=f"{deployment.fingerprint}#{run.identity}",
         status=Status.FIRING,
         labels={**deployment.labels, CHANGE_EVENT_LABEL: "true"},
     )
     if run.ending is Ending.CHANGED:
         return [change]
-    return [replace(said, status=_STATUS[run.ending], severity_word=SEVERITY), change]
+    return [replace(trigger, status=_STATUS[run.ending], severity_word=SEVERITY), change]

@@ -93,7 +93,7 @@ class Task(Model):
     @property
     def exits(self) -> dict[str, int]:
         """The exit codes of its containers, by name."""
-        codes = {text_of(each.get("name")): number_of(each.get("exitCode")) for each in self.containers}
+        codes = {text_of(container.get("name")): number_of(container.get("exitCode")) for container in self.containers}
         return {name: int(code) for name, code in codes.items() if code is not None}
 
     @property
@@ -104,11 +104,11 @@ class Task(Model):
         if "health check" in self.stoppedReason[:200].lower():
             return f"a task was stopped: {self.stoppedReason}"
         failed = [f"{name or 'a container'} exited with code {code}" for name, code in self.exits.items() if code]
-        reasons = [text for each in self.containers if (text := text_of(each.get("reason")))]
+        reasons = [text for container in self.containers if (text := text_of(container.get("reason")))]
         if self.stopCode != "EssentialContainerExited" or (self.exits and not failed and not reasons):
             return ""
-        said = "; ".join(reasons) or ("" if failed else self.stoppedReason)
-        return ": ".join(filter(None, (", ".join(failed) or "a container exited", said)))
+        message = "; ".join(reasons) or ("" if failed else self.stoppedReason)
+        return ": ".join(filter(None, (", ".join(failed) or "a container exited", message)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def _action(record: Record) -> Alert | Ignored:
     is_trouble = action.eventType == "ERROR" or action.eventName == START_IMPAIRED
     if not is_trouble and action.eventName != STEADY_STATE:
         return Ignored(SkipReason.NOTICE, f"{service.name}: {action.eventName}")
-    said = action.eventName.removeprefix("SERVICE_").replace("_", " ").lower()
+    message = action.eventName.removeprefix("SERVICE_").replace("_", " ").lower()
     # a failed deployment has its own identity: a service may run well while its last deployment failed
     fingerprint = service.arn if action.eventName == DEPLOYMENT_FAILED else f"{service.arn}#health"
     return _of_service(
@@ -221,7 +221,7 @@ def _action(record: Record) -> Alert | Ignored:
         starts_at=action.createdAt or record.published_at,
         status=Status.FIRING if is_trouble else Status.RESOLVED,
         severity_word=SEVERITY,
-        summary=f"Service {service.name}: {said}" + (f": {action.reason}" if action.reason else ""),
+        summary=f"Service {service.name}: {message}" + (f": {action.reason}" if action.reason else ""),
         class_=action.eventName,
         links=(Link(service.page("health"), f"Service in the {CLIENT} console"),),
         details=filled({"event": action.eventName, "reason": action.reason}),
@@ -233,10 +233,10 @@ def _task(record: Record) -> Alert | Ignored:
     task = parse_model(Task, record.payload, "ECS task")
     cluster = Arn.of(task.clusterArn).resource.removeprefix("cluster/")
     name = task.group.removeprefix("service:") if task.group.startswith("service:") else ""
-    shown = ": ".join(filter(None, (name or task.family, task.stopCode or task.lastStatus))) or record.detail_type
+    summary = ": ".join(filter(None, (name or task.family, task.stopCode or task.lastStatus))) or record.detail_type
     has_succeeded = task.stopCode == "EssentialContainerExited" and bool(task.exits) and not any(task.exits.values())
     if task.lastStatus != "STOPPED" or not (task.failure or (has_succeeded and not name)):
-        return Ignored(SkipReason.NOTICE, shown)
+        return Ignored(SkipReason.NOTICE, summary)
     home = Home.of(record, task.taskArn)
     if name:
         service = Service(home.arn("ecs", f"service/{cluster}/{name}" if cluster else f"service/{name}"))

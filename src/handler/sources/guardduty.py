@@ -77,7 +77,7 @@ def parse(record: Record) -> list[Alert]:
         "guardduty/home",
         fragment=f"/findings?search=id%3D{quote(finding.id, safe='')}",
     )
-    shown = {
+    details = {
         "description": finding.description,
         "severity": finding.severity,
         "count": dig(finding.service, "count"),
@@ -102,7 +102,7 @@ def parse(record: Record) -> list[Alert]:
             client=CLIENT,
             client_url=console,
             links=(Link(console, "Finding in the GuardDuty console"),),
-            details={name: value for name, value in shown.items() if value},
+            details={name: value for name, value in details.items() if value},
         )
     ]
 

@@ -66,7 +66,7 @@ def parse(record: Record) -> list[Alert]:
         "category": event.eventTypeCategory,
         "scope": event.eventScopeCode,
     }
-    shown = {
+    details = {
         "description": description,
         "status": event.statusCode,
         "start_time": event.startTime.isoformat() if event.startTime else "",
@@ -93,6 +93,6 @@ def parse(record: Record) -> list[Alert]:
             client=CLIENT,
             client_url=console,
             links=(Link(console, "Event in the AWS Health dashboard"),),
-            details={name: value for name, value in shown.items() if value},
+            details={name: value for name, value in details.items() if value},
         )
     ]

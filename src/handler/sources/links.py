@@ -8,7 +8,7 @@ MAX_LINKS = 10
 _URL = r"https?://[^\s<>\"'`|\\^{}\[\]()]{3,2000}"
 _LINK = re.compile(
     rf"\[(?P<markdown>[^\[\]\n]{{1,200}})\]\((?P<address>{_URL})\)"
-    rf"|<(?P<slack>{_URL})(?:\|(?P<said>[^<>\n]{{1,200}}))?>"
+    rf"|<(?P<slack>{_URL})(?:\|(?P<slack_name>[^<>\n]{{1,200}}))?>"
     rf"|(?P<plain>{_URL})"
 )
 _END_OF_SENTENCE = ".,;:!?*_"
@@ -21,7 +21,7 @@ def links_in(text: str) -> tuple[Link, ...]:
     for found in _LINK.finditer(text):
         address = (found["address"] or found["slack"] or found["plain"]).rstrip(_END_OF_SENTENCE)
         before = _NAME.search(text[max(0, found.start() - 60) : found.start()].rpartition("\n")[2])
-        name = found["markdown"] or found["said"] or (before[1] if before else "")
+        name = found["markdown"] or found["slack_name"] or (before[1] if before else "")
         links.setdefault(address, Link(address, name.strip()))
         if len(links) == MAX_LINKS:
             break

@@ -49,9 +49,9 @@ def _with_address(name: str) -> BeforeValidator:
         if not isinstance(value, list):
             return value
         filled = [
-            {k: v for k, v in each.items() if v is not None} if isinstance(each, dict) else each for each in value
+            {k: v for k, v in entry.items() if v is not None} if isinstance(entry, dict) else entry for entry in value
         ]
-        return [each for each in filled if not isinstance(each, dict) or name in each]
+        return [entry for entry in filled if not isinstance(entry, dict) or name in entry]
 
     return BeforeValidator(read)
 
@@ -107,7 +107,7 @@ def parse(record: Record) -> list[Alert]:
     """Return the record's alert; raise InvalidAlertError naming each wrong field."""
     message = parse_model(NativeMessage, record.payload, "native alert")
     given, classification = message.alert, message.classification
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         **{name: getattr(given, name) for name in _FIELDS},
         "fingerprint": given.fingerprint
         if given.fingerprint.strip()
@@ -119,15 +119,15 @@ def parse(record: Record) -> list[Alert]:
         or given.labels.get("severity", ""),
         "targets": tuple(dict.fromkeys(given.targets)),
     }
-    return [Alert(**said, classification=(classification and classification.model_dump(exclude_none=True)) or None)]
+    return [Alert(**fields, classification=(classification and classification.model_dump(exclude_none=True)) or None)]
 
 
 def dump(alert: Alert) -> dict[str, Any]:
     """Return the message that `parse` reads as an equal alert; empty fields are left out."""
-    said = NativeAlert.model_construct(
+    native = NativeAlert.model_construct(
         **{**{name: getattr(alert, name) for name in _FIELDS}, "targets": list(alert.targets)}
     )
-    message = {"alert": said.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
+    message = {"alert": native.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
     if alert.classification:
         message["classification"] = dict(alert.classification)
     return message

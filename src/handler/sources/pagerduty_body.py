@@ -46,27 +46,27 @@ def _status(body: Mapping[str, Any], field: str) -> Status:
 
 def _of_events_api(body: Mapping[str, Any], record: Record) -> Alert:
     status = _status(body, "event_action")
-    payload = next((each for each in (body.get("payload"),) if isinstance(each, dict)), {})
-    said = first_line(_text(payload, "summary")) or headline(payload) or first_line(record.subject)
+    payload = next((entry for entry in (body.get("payload"),) if isinstance(entry, dict)), {})
+    summary = first_line(_text(payload, "summary")) or headline(payload) or first_line(record.subject)
     details = payload.get("custom_details")
     return Alert(
         fingerprint=_key(body, "dedup_key", status, record),
-        name=_text(payload, "class") or said or "PagerDuty event",
+        name=_text(payload, "class") or summary or "PagerDuty event",
         status=status,
         observed_at=record.published_at,
         origin=ORIGIN,
         labels=_labels(record, details),
         severity_word=_text(payload, "severity"),
-        summary=said,
+        summary=summary,
         location=_text(payload, "source"),
         component=_text(payload, "component"),
         group=_text(payload, "group"),
         class_=_text(payload, "class"),
         client=_text(body, "client"),
         client_url=_text(body, "client_url"),
-        links=tuple(Link(_text(each, "href"), _text(each, "text")) for each in _objects(body, "links")),
+        links=tuple(Link(_text(entry, "href"), _text(entry, "text")) for entry in _objects(body, "links")),
         images=tuple(
-            Image(_text(each, "src"), _text(each, "href"), _text(each, "alt")) for each in _objects(body, "images")
+            Image(_text(entry, "src"), _text(entry, "href"), _text(entry, "alt")) for entry in _objects(body, "images")
         ),
         details={"custom_details": details, "message": body},
     )
@@ -74,20 +74,20 @@ def _of_events_api(body: Mapping[str, Any], record: Record) -> Alert:
 
 def _of_events_api_v1(body: Mapping[str, Any], record: Record) -> Alert:
     status = _status(body, "event_type")
-    said = first_line(_text(body, "description")) or headline(body.get("details")) or first_line(record.subject)
+    summary = first_line(_text(body, "description")) or headline(body.get("details")) or first_line(record.subject)
     contexts = _objects(body, "contexts")
     return Alert(
         fingerprint=_key(body, "incident_key", status, record),
-        name=said or "PagerDuty event",
+        name=summary or "PagerDuty event",
         status=status,
         observed_at=record.published_at,
         origin=ORIGIN,
         labels=_labels(record, body.get("details")),
-        summary=said,
+        summary=summary,
         client=_text(body, "client"),
         client_url=_text(body, "client_url"),
-        links=tuple(Link(href, _text(each, "text")) for each in contexts if (href := _text(each, "href"))),
-        images=tuple(Image(src, _text(each, "href")) for each in contexts if (src := _text(each, "src"))),
+        links=tuple(Link(href, _text(entry, "text")) for entry in contexts if (href := _text(entry, "href"))),
+        images=tuple(Image(src, _text(entry, "href")) for entry in contexts if (src := _text(entry, "src"))),
         details={"custom_details": body.get("details"), "message": body},
     )
 
@@ -101,17 +101,17 @@ def _of_cloudwatch_integration(body: Mapping[str, Any], record: Record) -> Alert
     subject = first_line(record.subject)
     about = re.sub(f"^{_HEADING}", "", subject, flags=re.IGNORECASE)
     name = _text(body, "AlarmName") or _text(body, "incident_key") or about
-    said = first_line(_text(body, "NewStateReason")) or headline({**body, "NewStateValue": None})
+    summary = first_line(_text(body, "NewStateReason")) or headline({**body, "NewStateValue": None})
     topic = Arn.of(record.topic_arn)
     alert = Alert(
         fingerprint=f"{record.topic_arn or ORIGIN}#{name}" if name else f"{ORIGIN}:{digest_of(record)}",
-        name=name or said or "CloudWatch integration",
+        name=name or summary or "CloudWatch integration",
         status=_STATES.get(state, Status.FIRING),
         observed_at=record.published_at,
         origin=ORIGIN,
         labels=_labels(record, None),
         severity_word=_text(body, "severity"),
-        summary=f"{about or name}: {said}" if (about or name) and said else about or name or said,
+        summary=f"{about or name}: {summary}" if (about or name) and summary else about or name or summary,
         location=topic.resource,
         component=topic.resource,
         group=topic.account,
@@ -132,8 +132,8 @@ def _key(body: Mapping[str, Any], field: str, status: Status, record: Record) ->
 
 def _labels(record: Record, details: Any) -> dict[str, str]:
     topic = Arn.of(record.topic_arn)
-    said = {name: text_of(value) for name, value in details.items()} if isinstance(details, dict) else {}
-    return {**filled(said), **filled({"topic": topic.resource, "account": topic.account, "region": topic.region})}
+    texts = {name: text_of(value) for name, value in details.items()} if isinstance(details, dict) else {}
+    return {**filled(texts), **filled({"topic": topic.resource, "account": topic.account, "region": topic.region})}
 
 
 def _text(value: Any, name: str) -> str:
@@ -142,4 +142,4 @@ def _text(value: Any, name: str) -> str:
 
 def _objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     listed = body.get(name)
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []

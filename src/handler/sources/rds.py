@@ -149,7 +149,7 @@ def _alert(problem: Problem, status: Status, event_id: str, event: RdsEvent, rec
         else "",
     )
     labels = {"database": name, "source_type": kind, "problem": problem.name}
-    shown = {"message": event.message, "categories": event.categories, "tags": event.tags, "event_id": event_id}
+    details = {"message": event.message, "categories": event.categories, "tags": event.tags, "event_id": event_id}
     return Alert(
         fingerprint=f"{arn or home.identity(ORIGIN, kind, name)}#{problem.name}",
         name=f"RDS {problem.name}" if problem in _PROBLEMS else problem.name,
@@ -172,5 +172,5 @@ def _alert(problem: Problem, status: Status, event_id: str, event: RdsEvent, rec
                 f"https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html#{event_id}", event_id
             ),
         ),
-        details={name: value for name, value in shown.items() if value},
+        details={name: value for name, value in details.items() if value},
     )

@@ -129,7 +129,7 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
         "resource_type": kind,
         "action": event.actionName,
     }
-    shown = {
+    details = {
         "description": finding.Description,
         "action": event.actionDescription,
         "record_state": finding.RecordState,
@@ -161,7 +161,7 @@ def _alert(finding: Finding, event: FindingsEvent, record: Record) -> Alert:
             Link(dig(finding.Remediation, "Recommendation", "Url"), "Remediation"),
             Link(finding.SourceUrl, "Finding in the product that found it"),
         ),
-        details={name: value for name, value in shown.items() if value},
+        details={name: value for name, value in details.items() if value},
     )
 
 
@@ -224,7 +224,7 @@ def _from_ocsf(finding: OcsfFinding, identity: str, record: Record) -> Alert:
         "type": _first(finding.finding_info.get("types")),
         "resource_type": kind,
     }
-    shown = {
+    details = {
         "description": dig(finding.finding_info, "desc"),
         "status": finding.status,
         "compliance": finding.compliance,
@@ -251,7 +251,7 @@ def _from_ocsf(finding: OcsfFinding, identity: str, record: Record) -> Alert:
             Link(_first(finding.remediation.get("references")), "Remediation"),
             Link(dig(finding.finding_info, "src_url"), "Finding in the product that found it"),
         ),
-        details={name: value for name, value in shown.items() if value},
+        details={name: value for name, value in details.items() if value},
     )
 
 

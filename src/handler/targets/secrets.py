@@ -140,12 +140,12 @@ class Targets:
 
     def _replace(self, secrets: Mapping[str, str]) -> None:
         """Take over what was read; a secret that could not be read this time keeps its last known text."""
-        kept = {name: self._texts[name] for name, text in secrets.items() if not text and self._texts.get(name)}
-        self._texts = {**secrets, **kept}
+        stale = {name: self._texts[name] for name, text in secrets.items() if not text and self._texts.get(name)}
+        self._texts = {**secrets, **stale}
         read = parse_targets(self._texts, self._base_url)
         unread = [
             InvalidTargetError(f"secret {name}: could not be read this time; its last known text is used")
-            for name in sorted(kept)
+            for name in sorted(stale)
         ]
         self._set = replace(read, problems=(*read.problems, *unread))
         for problem in self._set.problems:
@@ -179,8 +179,8 @@ def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
         raise InvalidTargetError(
             f"secret {secret_name}: url: has to be https on a host of {PAGERDUTY_DOMAIN}, or PAGERDUTY_BASE_URL"
         )
-    for field, said in {"name": target.name, "url": target.url or ""}.items():
-        if target.routing_key and target.routing_key.get_secret_value() in said:
+    for field, text in {"name": target.name, "url": target.url or ""}.items():
+        if target.routing_key and target.routing_key.get_secret_value() in text:
             raise InvalidTargetError(f"secret {secret_name}: {field}: holds the routing key, and a log would show it")
     return target
 

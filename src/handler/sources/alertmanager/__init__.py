@@ -199,8 +199,8 @@ def _status(entry: Entry, message: Message) -> Status | None:
 
     A group fires while any of its alerts does, so an alert that has ended is resolved even in a firing group.
     """
-    if said := entry.status.strip().lower():
-        return _STATUS.get(said)
+    if own := entry.status.strip().lower():
+        return _STATUS.get(own)
     return Status.RESOLVED if entry.endsAt else _STATUS.get(message.status.lower(), Status.FIRING)
 
 
@@ -218,12 +218,12 @@ def _group_identity(message: Message) -> str:
 
 def _links(entry: Entry, external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:
     """Return Grafana's links, or a link to a new silence for this alert, as in Alertmanager's own templates."""
-    shown = (
+    grafana = (
         Link(entry.dashboardURL, "Dashboard"),
         Link(entry.panelURL, "Panel"),
         Link(entry.silenceURL, "Silence in Grafana"),
     )
-    links = tuple(link for link in shown if link.href)
+    links = tuple(link for link in grafana if link.href)
     if entry.silenceURL or not external_url:
         return links
     matchers = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(labels.items()))
@@ -240,5 +240,5 @@ def _group_alert(message: Message, published_at: datetime) -> Alert | InvalidAle
     """Return one alert for a group whose entries cannot be read: a page is better than a dead letter."""
     if not _group_identity(message):
         raise InvalidAlertError("Alertmanager message: alerts: none can be read, and no label says of which group")
-    said = "The alerts of this group could not be read: look at Alertmanager"
-    return _alert(0, {"annotations": {"summary": said}}, message, published_at)
+    summary = "The alerts of this group could not be read: look at Alertmanager"
+    return _alert(0, {"annotations": {"summary": summary}}, message, published_at)

@@ -75,31 +75,35 @@ def _status_in(word: str, text: str) -> Status:
 def _from_event(event: Mappings, record: Record, status: Status) -> Alert:
     details = event.get("details")
     labels = {name: value for name, value in details.items() if value} if isinstance(details, dict) else {}
-    said = {name: value for name, value in event.items() if isinstance(value, str)}
-    key = said.get("dedup_key") or said.get("incident_key", "")
-    summary = said.get("description") or said.get("summary", "")
-    name = next((text for each in _NAMES if (text := labels.get(each) or said.get(each, ""))), "") or key or summary
-    own_status = _STATUS.get((said.get("event_action") or said.get("status", "")).lower())
+    fields = {name: value for name, value in event.items() if isinstance(value, str)}
+    key = fields.get("dedup_key") or fields.get("incident_key", "")
+    summary = fields.get("description") or fields.get("summary", "")
+    name = (
+        next((text for candidate in _NAMES if (text := labels.get(candidate) or fields.get(candidate, ""))), "")
+        or key
+        or summary
+    )
+    own_status = _STATUS.get((fields.get("event_action") or fields.get("status", "")).lower())
     return Alert(
-        fingerprint=key or f"{ORIGIN}/text/{_digest(record.topic_arn, *sorted(map(str, (labels or said).items())))}",
+        fingerprint=key or f"{ORIGIN}/text/{_digest(record.topic_arn, *sorted(map(str, (labels or fields).items())))}",
         name=name or "Prometheus alert",
         status=own_status or status,
         observed_at=record.published_at,
         origin=ORIGIN,
-        labels={**labels, **filled({"severity": said.get("severity"), "alertname": name})},
-        severity_word=said.get("severity") or labels.get("severity", ""),
+        labels={**labels, **filled({"severity": fields.get("severity"), "alertname": name})},
+        severity_word=fields.get("severity") or labels.get("severity", ""),
         summary=summary,
-        component=said.get("component", ""),
-        group=said.get("group", ""),
-        class_=said.get("class", ""),
-        client=said.get("client") or CLIENT,
-        client_url=said.get("client_url", ""),
-        links=links_in("\n".join(f"{name}: {text}" for name, text in {**said, **labels}.items())),
+        component=fields.get("component", ""),
+        group=fields.get("group", ""),
+        class_=fields.get("class", ""),
+        client=fields.get("client") or CLIENT,
+        client_url=fields.get("client_url", ""),
+        links=links_in("\n".join(f"{name}: {text}" for name, text in {**fields, **labels}.items())),
     )
 
 
 def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert:
-    lines = [line for each in text.splitlines() if (line := _plain(each))]
+    lines = [line for raw in text.splitlines() if (line := _plain(raw))]
     pairs: dict[str, str] = {}
     for line in lines:
         pair = _PAIR.fullmatch(line[:2000])
@@ -110,8 +114,8 @@ def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert
     telling = (line for line in lines if _identity_of(line) and " " in line)
     first = next(telling, next((line for line in lines if _identity_of(line)), ""))
     name = named or subject or first or "Prometheus alert"
-    said = named or summary or first
-    headline = f"{subject}: {said}" if subject and said and said not in subject else said or subject
+    detail = named or summary or first
+    headline = f"{subject}: {detail}" if subject and detail and detail not in subject else detail or subject
     if named and summary and summary not in headline:
         headline = f"{headline}: {summary}"
     identity = filter(None, (subject.lower(), *map(_identity_of, lines)))

@@ -77,10 +77,10 @@ def _entry(text: str) -> dict[str, Any] | None:
         pass
     labels = _object(text, "labels", 0)
     annotations = _object(text, "annotations", labels.end)
-    said = _scalars(text[: labels.start] + text[labels.end : annotations.start] + text[annotations.end :])
-    if not ((labels.is_whole and labels.pairs) or is_fingerprint(said.get("fingerprint", ""))):
+    fields = _scalars(text[: labels.start] + text[labels.end : annotations.start] + text[annotations.end :])
+    if not ((labels.is_whole and labels.pairs) or is_fingerprint(fields.get("fingerprint", ""))):
         return None
-    return {**said, "labels": labels.pairs, "annotations": annotations.pairs}
+    return {**fields, "labels": labels.pairs, "annotations": annotations.pairs}
 
 
 def _scalars(text: str) -> dict[str, str]:

@@ -50,18 +50,18 @@ def _detail(record: Record) -> Fields:
 
 
 def _outcome(row: Row, fields: Fields, record: Record) -> list[Alert | Ignored]:
-    said = text_at(row.state, fields, record)
-    state = state_word(said)
+    word = text_at(row.state, fields, record)
+    state = state_word(word)
     verdict = row.verdict(state)
     if verdict in _REASONS:
-        return [Ignored(_REASONS[verdict], " ".join(part for part in (row.name, said) if part))]
-    alert = _alert(row, fields, record, said=said, state=state, is_good=verdict is not Verdict.BAD)
+        return [Ignored(_REASONS[verdict], " ".join(part for part in (row.name, word) if part))]
+    alert = _alert(row, fields, record, word=word, state=state, is_good=verdict is not Verdict.BAD)
     if verdict is Verdict.CHANGE:
         return [_change(alert, record)]
     return [alert, _change(alert, record)] if row.leaves_change and verdict is Verdict.GOOD else [alert]
 
 
-def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, is_good: bool) -> Alert:
+def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, is_good: bool) -> Alert:
     home = Home.of(record)
     identity = "/".join(part for path in row.id if (part := text_at(path, fields, record)))
     place = text_at(row.place, fields, record) or identity
@@ -72,9 +72,9 @@ def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, i
     else:
         fingerprint = f"{row.origin}:{home.account}:{'' if row.is_global else home.region}:{identity}#{row.key}"
     reasons = [reason for template in row.reasons if (reason := _filled_in(template, fields, record))]
-    shown = Arn.of(place).resource or place
-    reasons = [reason for reason in reasons if reason not in (shown, place)]
-    heading = " ".join(part for part in (row.name, said) if part)
+    short_place = Arn.of(place).resource or place
+    reasons = [reason for reason in reasons if reason not in (short_place, place)]
+    heading = " ".join(part for part in (row.name, word) if part)
     links = [Link(address) for path in row.links if (address := text_at(path, fields, record))]
     console, fragment = row.console
     if console:
@@ -89,7 +89,9 @@ def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, i
         origin=row.origin,
         labels={**home.labels, **filled({"detail_type": record.detail_type, **labels})},
         severity_word=_severity_word(row, state, fields, record),
-        summary=": ".join([heading, *([shown] if shown else []), *(["; ".join(reasons)] if reasons else [])]),
+        summary=": ".join(
+            [heading, *([short_place] if short_place else []), *(["; ".join(reasons)] if reasons else [])]
+        ),
         location=place,
         component=row.service,
         group=home.account,
@@ -97,7 +99,7 @@ def _alert(row: Row, fields: Fields, record: Record, *, said: str, state: str, i
         client=row.service,
         client_url=links[-1].href if links else "",
         links=tuple(links),
-        details={"state": said, "subject": record.subject, "message": record.payload},
+        details={"state": word, "subject": record.subject, "message": record.payload},
     )
 
 

@@ -290,11 +290,11 @@ def _is_budget(record: Record) -> bool:
 def _budget(record: Record) -> Fields:
     lines = _lines(record)
     amounts = [name for name in lines if name.lower().endswith(" amount") and not name.startswith("Budgeted")]
-    said = record.subject.removeprefix("AWS Budgets:").strip()
+    subject = record.subject.removeprefix("AWS Budgets:").strip()
     return {
         **lines,
         "amount": f"{amounts[-1].lower()} {lines[amounts[-1]]}" if amounts else "",
-        "said": said or f"{lines.get('Budget Name', '')} has exceeded its alert threshold",
+        "headline": subject or f"{lines.get('Budget Name', '')} has exceeded its alert threshold",
     }
 
 
@@ -306,7 +306,7 @@ _BUDGET = Row(
     key="budget",
     place="Budget Name",
     severity=Severity.WARNING,
-    reasons=("{said}", "{amount}", "threshold {Alert Threshold}"),
+    reasons=("{headline}", "{amount}", "threshold {Alert Threshold}"),
     labels={"budget": "Budget Name", "alert_type": "Alert Type"},
     console=("billing/home", "/budgets"),
 )

@@ -20,18 +20,18 @@ def _at(fields: Mapping[str, Any], *path: str) -> str:
 
 def dms_state(fields: Fields) -> str:
     """Return the type of a DMS event; `FINISHED` for a task that stopped because it was done."""
-    kind, said = _at(fields, "eventType"), _at(fields, "detailMessage").upper()
-    is_done = kind.endswith("_STOPPED") and any(word in said for word in _DMS_FINISHED)
+    kind, text = _at(fields, "eventType"), _at(fields, "detailMessage").upper()
+    is_done = kind.endswith("_STOPPED") and any(word in text for word in _DMS_FINISHED)
     return "FINISHED" if is_done else kind
 
 
 def beanstalk_state(fields: Fields) -> str:
     """Return the health in an Elastic Beanstalk message, or the state that its words suggest."""
-    said = _at(fields, "Message")
-    health = re.search(_TRANSITION, said[:1000])
+    text = _at(fields, "Message")
+    health = re.search(_TRANSITION, text[:1000])
     if health:
         return health[2]
-    lower = f"{said} {_at(fields, 'Status')}"[:1000].lower()
+    lower = f"{text} {_at(fields, 'Status')}"[:1000].lower()
     if any(word in lower for word in ("fail", "error", "unsuccessful", "abort", "unable")):
         return "Failed"
     is_deployed = any(word in lower for word in ("was deployed", "completed successfully", "update successful"))
