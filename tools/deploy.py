@@ -80,7 +80,7 @@ def asked_for(environ: Mapping[str, str], *, interactive: bool) -> dict[str, str
     if address is None and interactive:
         address = input("E-mail address for trouble with the publisher itself (empty: none, or leave it as it is): ")
     if key and not re.fullmatch("[0-9a-zA-Z]{32}", key):
-        raise UsageError(f"ROUTING_KEY has to be 32 letters and digits; it has {len(key)} characters")
+        raise UsageError(f"ROUTING_KEY must be 32 letters and digits; it has {len(key)} characters")
     if address and not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
         raise UsageError(f"OPERATOR_EMAIL is no e-mail address: {address}")
     return without_empty({"RoutingKey": key or "", "OperatorEmail": address or ""})

@@ -313,7 +313,7 @@ def _connect(service: str) -> Any:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text}: has to be a number above 0")
+        raise argparse.ArgumentTypeError(f"{text}: must be a number above 0")
     return int(text)
 
 

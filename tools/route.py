@@ -176,7 +176,7 @@ def read_target_file(path: Path, base_url: str = "") -> TargetSet:
     except (OSError, ValueError, RecursionError) as error:
         raise ToolError(f"{path}: not a JSON list of secrets: {error}") from error
     if not isinstance(listed, list):
-        raise ToolError(f"{path}: has to be a JSON list of the secrets' texts")
+        raise ToolError(f"{path}: must be a JSON list of the secrets' texts")
     texts = [each if isinstance(each, str) else json.dumps(each) for each in listed]
     found = parse_targets({f"{number} of {path.name}": text for number, text in enumerate(texts, 1)}, base_url)
     if found.problems:
@@ -191,11 +191,11 @@ def read_expectations(path: Path) -> dict[str, list[dict[str, str]]]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ToolError(f"{path}: not a YAML map: {error}") from error
     if not isinstance(content, dict):
-        raise ToolError(f"{path}: has to be a map from event file to a list of routes")
+        raise ToolError(f"{path}: must be a map from event file to a list of routes")
     expectations = {}
     for event, routes in content.items():
         if not isinstance(routes, list) or not all(isinstance(route, dict) for route in routes):
-            raise ToolError(f"{path}: {event}: has to be a list of routes; [] where nobody is to get it")
+            raise ToolError(f"{path}: {event}: must be a list of routes; [] where nobody is to get it")
         for route in routes:
             if unknown := [str(name) for name in route if name not in FIELDS]:
                 raise ToolError(f"{path}: {event}: {', '.join(unknown)}: a route has {', '.join(FIELDS)}")

@@ -1,4 +1,4 @@
-"""The alert as the rest of the code sees it, whatever source it came from. Knows no AWS service and no wire format."""
+"""The alert in the one shape that every source returns. Knows no AWS service and no wire format."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LOCATION_LABELS = ("instance", "host", "hostname", "node", "pod", "service", "jo
 
 
 class Status(StrEnum):
-    """What the source says of the alert."""
+    """The alert's state at its source."""
 
     FIRING = "firing"
     ACKNOWLEDGED = "acknowledged"
@@ -26,7 +26,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Something to look at: shown on the incident."""
+    """A link shown on the incident."""
 
     href: str
     text: str = ""
@@ -34,7 +34,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture shown on the incident; `src` has to be https."""
+    """An image shown on the incident; `src` must be https."""
 
     src: str
     href: str = ""
@@ -47,11 +47,11 @@ class Alert:
 
     Attributes:
         fingerprint: the alert's identity at its source; the same for its trigger and its resolve. Never empty.
-        observed_at: the source's own time of the state change, in UTC. Orders the observations of one alert.
-        severity_word: what the source called the severity; `severity` says what it means.
-        location: the affected system (PagerDuty calls it the payload's source); empty where it is not known.
-        details: whatever else the source says, shown under the incident's custom details.
-        targets: the names of the targets that the sender asks for; empty where their matchers are to decide.
+        observed_at: when this state was published, in UTC. Decides which of two states of an alert is newer.
+        severity_word: the source's word for the severity; `severity` interprets it.
+        location: the affected system (PagerDuty calls it the payload's source); empty if unknown.
+        details: everything else from the source, shown in the incident's custom details.
+        targets: the names of the targets that the publisher asks for; empty if the matchers decide.
         message_id: of the innermost wrapping (SNS MessageId, EventBridge id, SQS messageId); a message that comes twice
             has the same one. Empty where there was none. Alerts are equal whichever message brought them.
     """
@@ -83,7 +83,7 @@ class Alert:
 
     @property
     def severity(self) -> Severity | None:
-        """The severity the source asked for, or None where it asked for none or used an unknown word."""
+        """The severity that the source names; None if it names none, or an unknown one."""
         return parse_severity(self.severity_word) if self.severity_word else None
 
     @property
@@ -93,15 +93,15 @@ class Alert:
 
     @property
     def source(self) -> str:
-        """The affected resource, as PagerDuty shows it: the location, else a label that names one, else the name."""
+        """The affected resource that PagerDuty shows: the location, else a label that names one, else the name."""
         named = next((self.labels[label] for label in LOCATION_LABELS if self.labels.get(label, "").strip()), "")
         return self.location if self.location.strip() else named or _host(self.generator_url) or self.name
 
     def matching_labels(self) -> dict[str, str]:
         """Return what targets match on: the labels, and the alert's fields under the names below.
 
-        `alertname`, `origin` (which parser read it), `source` (the affected resource), `status`, `component`, `group`,
-        `class`, and `severity` as one of PagerDuty's four where the word is known. A label wins over a field, except
+        `alertname`, `origin` (the parser), `source` (the affected resource), `status`, `component`, `group`, `class`,
+        and `severity`, as one of PagerDuty's four if the word is known. A label takes precedence over a field, except
         for `severity`.
         """
         fields = {
@@ -126,7 +126,7 @@ def _host(url: str) -> str:
 
 
 class Ignored(NamedTuple):
-    """What a source understood and that needs nothing sent.
+    """A message that a source recognised and for which nothing is sent.
 
     Attributes:
         reason: why, as `AlertsSkipped` counts it.
@@ -138,7 +138,7 @@ class Ignored(NamedTuple):
 
 
 class WhenUndetermined(StrEnum):
-    """What to make of an alert of which the source cannot tell whether it fires."""
+    """What to do with an alert whose source does not know whether it is firing."""
 
     IGNORE = "ignore"
     TRIGGER = "trigger"
@@ -146,13 +146,13 @@ class WhenUndetermined(StrEnum):
 
 
 class Undetermined(NamedTuple):
-    """An alert of which the source cannot tell whether it fires; the alert's own status says nothing."""
+    """An alert whose source does not know whether it is firing; its `status` is a placeholder."""
 
     alert: Alert
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
-    """Compute a fingerprint from labels: the same labels in any order have the same one.
+    """Compute a fingerprint from labels; their order does not matter.
 
     Names and values are separated by the byte 0xFF, which no UTF-8 text contains, so `{a: bc}` and `{ab: c}` differ.
     """

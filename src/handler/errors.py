@@ -112,7 +112,7 @@ class NoTargetError(PublishError):
 
 
 class NoTargetsYetError(NoTargetError):
-    """There is no target at all: a stack minutes old, for ListSecrets lags up to five minutes behind."""
+    """No target exists yet: ListSecrets lags up to five minutes behind on a new stack."""
 
 
 class InvalidTargetError(PublishError):
@@ -129,38 +129,38 @@ class TargetsUnavailableError(PublishError):
 
 
 class TableMissingError(PublishError):
-    """The dedup table does not exist or is not this function's to use; a person has to mend that."""
+    """The dedup table does not exist, or access is denied; a person has to fix that."""
 
     reason = PublisherErrorReason.TABLE_MISSING
 
 
 class TableUnavailableError(PublishError):
-    """DynamoDB did not do what was asked: throttled, failing or out of reach."""
+    """DynamoDB throttled the call, failed, or could not be reached."""
 
     reason = PublisherErrorReason.TABLE_UNAVAILABLE
     retryable = True
 
 
 class TableThrottledError(TableUnavailableError):
-    """DynamoDB throttles an item or an index; the rest of the table is well."""
+    """DynamoDB throttles an item or an index; the rest of the table works."""
 
     reason = PublisherErrorReason.TABLE_THROTTLED
 
 
 class TableContendedError(TableUnavailableError):
-    """A record changed under every one of the writes, or DynamoDB left keys unread; the next try may do better."""
+    """A record changed before each write, or DynamoDB left keys unread; a later try may succeed."""
 
     reason = PublisherErrorReason.TABLE_CONTENDED
 
 
 class QueueUnavailableError(PublishError):
-    """SQS did not take a message in, so the invocation has to fail for the alert to be kept."""
+    """SQS did not accept a message, so the invocation must fail to keep the alert."""
 
     reason = PublisherErrorReason.QUEUE_UNAVAILABLE
     retryable = True
 
 
 class ExhaustedError(PublishError):
-    """A delivery failed for so long that it is put aside for a person to look at."""
+    """A delivery failed for so long that it is dead-lettered."""
 
     reason = PublisherErrorReason.EXHAUSTED

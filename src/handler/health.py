@@ -1,4 +1,4 @@
-"""The health check: asks everything that a page needs whether it is there. A schedule runs it every five minutes."""
+"""The health check: tests everything that a page needs. A schedule runs it every five minutes."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,16 +22,16 @@ from handler.targets.secrets import Targets
 from handler.targets.target import Target
 
 REQUEST = {"health_check": True}
-"""The invocation that asks for it; the schedule in the template has it as its input."""
+"""The invocation that asks for it: the input of the schedule in the template."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """Reads the targets anew, counts what the table tracks, and sends each target a resolve of what is never open.
+    """Reads the targets again, counts the records, and resolves an incident that never exists at each target.
 
     Attributes:
-        count_dead_letters: asks the queue. SQS keeps the metrics of a queue that nobody asks up to date only after
-            15 minutes: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-monitoring-using-cloudwatch.html
+        count_dead_letters: asks SQS. The metrics of an idle queue are up to 15 minutes late unless somebody asks it:
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-monitoring-using-cloudwatch.html
     """
 
     targets: Targets
@@ -79,7 +79,7 @@ class HealthCheck:
 
         def take_permit() -> None:
             nonlocal is_probe
-            with suppress(TableMissingError, TableUnavailableError):  # the count has shown that already
+            with suppress(TableMissingError, TableUnavailableError):  # counting the records has reported that already
                 is_probe |= self.limiter.take(target.routing_key, Taker.LESSER, self.clock()).is_probe
 
         try:

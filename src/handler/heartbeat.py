@@ -1,6 +1,6 @@
-"""The heartbeat: a healthy check pings a dead man's switch outside the account.
+"""The heartbeat: a health check that finds no problem pings a dead man's switch outside the account.
 
-For Healthchecks.io, PagerDuty's or anybody's: a GET of the setting's URL, which is a secret and is logged nowhere.
+Works with Healthchecks.io, PagerDuty and others: a GET of the configured URL. The URL is a secret and is never logged.
 """
 
 from urllib.parse import urlsplit
@@ -11,9 +11,9 @@ TIMEOUT_SECONDS = 5.0
 
 
 def ping(pool: urllib3.PoolManager, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
-    """Request the URL once; return what went wrong in a sentence without the URL, or nothing. Never raises.
+    """Request the URL once; return a sentence about the problem without the URL, or an empty text. Never raises.
 
-    A redirect is not followed: whoever answers it would learn the switch's address, and could keep it quiet.
+    Redirects are not followed: the other host would learn the URL, and could keep the switch from firing.
     """
     host = ""
     try:
@@ -30,7 +30,7 @@ def ping(pool: urllib3.PoolManager, url: str, timeout_seconds: float = TIMEOUT_S
             preload_content=False,
         )
         status, location = answer.status, answer.headers.get("Location", "")
-        # one connection every five minutes: nobody will use it again, and nobody has asked for the body
+        # one connection every five minutes: it is not used again, and the body does not matter
         answer.close()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         return f"heartbeat: {host or 'HeartbeatUrl'} does not answer: {type(error).__name__}"

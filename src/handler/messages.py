@@ -1,4 +1,4 @@
-"""What the messages of this stack's own retry queue say beside an alert. Nobody else's messages are read as these."""
+"""What messages on this stack's own retry queue say beside the alert. Other messages are never read as these."""
 
 from pydantic import BaseModel, Field
 
@@ -6,14 +6,14 @@ from handler.validation import Instant
 
 
 class Progress(BaseModel):
-    """What a message says of its delivery.
+    """The state of a delivery on the retry queue.
 
     Attributes:
-        target: the target's name; empty where the alert has not been given one yet.
+        target: the target's name; empty if the alert has no target yet.
         message_id: of the message that the alert first came in.
         waiting_since: when it was first put on the queue.
         failures: how often it was put there.
-        was_sent_unclaimed: PagerDuty was sent it while the table was out; the record has to be told.
+        was_sent_unclaimed: it was sent without a claim while the table was out; the record needs an update.
         start: of a message with very many alerts, the first one that has not been delivered.
     """
 
@@ -26,10 +26,10 @@ class Progress(BaseModel):
 
 
 class WakeUp(BaseModel):
-    """What starts a drainer.
+    """The message that starts a drainer.
 
     Attributes:
-        target: for the routing key of this target; empty for all that waits.
+        target: drain the routing key of this target; empty to drain everything.
         handovers: how many drainers in a row have handed over to each other.
     """
 

@@ -1,4 +1,4 @@
-"""How a delivery ended, with a reason from a closed set: what log lines, metrics and the answer are made of."""
+"""How a delivery ended, with a reason from a closed set. Log lines, metrics and the answer use these."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -58,8 +58,8 @@ class Deferred(NamedTuple):
 
     Attributes:
         is_kept: it waits in its record, or a copy is on the retry queue already; otherwise it has to be put there.
-        delay_seconds: how long to wait before the next try; of a delivery that waits in its record, a guess.
-        error: what went wrong, where something did; waiting for a permit is no failure and has none.
+        delay_seconds: the wait before the next try; an estimate if the delivery waits in its record.
+        error: what went wrong; None if it only waits for a permit.
     """
 
     reason: DeferReason
@@ -69,7 +69,7 @@ class Deferred(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Goes to the dead-letter queue: no retry can mend it."""
+    """Goes to the dead-letter queue: no retry can help."""
 
     error: PublishError
 

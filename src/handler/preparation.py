@@ -1,7 +1,7 @@
-"""What the first page needs, made at INIT: there the processor is not throttled, and nobody waits for an answer yet.
+"""Prepares what the first page needs at INIT, where the CPU is not throttled and no alert waits yet.
 
-Connections and the targets cost a new execution environment more than all else it does before its first request to
-PagerDuty. Whatever fails here is done again, and reported, when it is needed.
+Opening connections and reading the targets take a new execution environment longer than everything else before its
+first request to PagerDuty. What fails here is repeated, and reported, when it is needed.
 """
 
 import time
@@ -10,20 +10,20 @@ from contextlib import suppress
 from threading import Thread
 
 SECONDS = 1.0
-"""How long INIT waits: a service that is slow shall not keep a page that could go out without it."""
+"""How long INIT waits: a slow service must not delay a page that can go out without it."""
 INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime"""
 _STAYS_CONNECTED = ("on-demand", "provisioned-concurrency")
-"""A snapshot of SnapStart would hold connections that are long closed, and secrets that are long changed."""
+"""A SnapStart snapshot would contain closed connections and outdated secrets."""
 
 
 def is_of_use(environ: Mapping[str, str]) -> bool:
-    """Return whether this is an execution environment of Lambda's that lives on after INIT."""
+    """Return whether this is a Lambda execution environment that is used directly after INIT."""
     return environ.get(INITIALIZATION_TYPE) in _STAYS_CONNECTED
 
 
 def prepare(steps: Iterable[Callable[[], object]], seconds: float = SECONDS) -> None:
-    """Take all steps at once, each on its own thread; wait for them until `seconds` are over. Never raises."""
+    """Run all steps at once, each on its own thread, and wait up to `seconds` for them. Never raises."""
     ends_at = time.monotonic() + seconds
     threads = [Thread(target=_quietly, args=(step,), name="preparation", daemon=True) for step in steps]
     for thread in threads:
@@ -33,5 +33,5 @@ def prepare(steps: Iterable[Callable[[], object]], seconds: float = SECONDS) -> 
 
 
 def _quietly(step: Callable[[], object]) -> None:
-    with suppress(Exception):  # the first delivery meets the same, and reports it
+    with suppress(Exception):  # the first delivery fails the same way, and reports it
         step()

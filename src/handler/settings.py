@@ -1,4 +1,4 @@
-"""The settings, from the environment; what cannot be parsed stops the function at start, with its name."""
+"""The settings, from environment variables. An invalid one stops the function at start with an error that names it."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _AMBIGUOUS_IN_A_URL = re.compile(r"[\\@?#\s]")
-"""Parsers differ on the host of a URL with a backslash or user info; the rest has no place before the API's path."""
+"""Parsers disagree on the host of a URL with a backslash or user info; the others do not belong in a base URL."""
 
 
 def _seconds(text: Any) -> Any:
@@ -33,17 +33,17 @@ def _seconds(text: Any) -> Any:
 def _pagerduty_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.username is not None or parts.query or parts.fragment or _AMBIGUOUS_IN_A_URL.search(url):
-        raise ValueError("has to be a host alone: what else it holds would stand in the log")
+        raise ValueError("must be a host without user info, query or fragment: the URL appears in the log")
     if is_pagerdutys(url) or (parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK and parts.port != 0):
         return url.rstrip("/")
-    raise ValueError(f"has to be https on a host of {PAGERDUTY_DOMAIN}, such as {BASE_URL}, or a loopback address")
+    raise ValueError(f"must be https on a host of {PAGERDUTY_DOMAIN}, such as {BASE_URL}, or a loopback address")
 
 
 def _https_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
         return url
-    raise ValueError("has to be an https URL")
+    raise ValueError("must be an https URL")
 
 
 def _proxy_url(url: str) -> str:
@@ -54,7 +54,7 @@ def _proxy_url(url: str) -> str:
             return url
     except ValueError:
         pass
-    raise ValueError("has to be a proxy such as http://proxy.example:3128")
+    raise ValueError("must be a proxy URL such as http://proxy.example:3128")
 
 
 def _account_names(text: Any) -> Any:
@@ -67,7 +67,7 @@ def _account_names(text: Any) -> Any:
             continue
         account, _, name = (piece.strip() for piece in part.partition("="))
         if not re.fullmatch(r"\d{12}", account, re.ASCII) or not name:
-            raise ValueError("has to be written as 123456789012=production,210987654321=staging")
+            raise ValueError("must be written as 123456789012=production,210987654321=staging")
         if account in names:
             raise ValueError("names an account twice")
         names[account] = name
@@ -75,7 +75,7 @@ def _account_names(text: Any) -> Any:
 
 
 def _none_if_empty(text: Any) -> Any:
-    """Read an empty text as not given: a template's parameter that is optional is empty."""
+    """Read an empty text as None: an optional parameter of the template is empty unless it is set."""
     return None if text == "" else text
 
 
@@ -118,11 +118,11 @@ class Settings(BaseModel):
 
     @property
     def proxy_url(self) -> str | None:
-        """The proxy for PagerDuty; none on the way to a loopback address by http."""
+        """The proxy for PagerDuty; None for a loopback address over http."""
         return self.HTTPS_PROXY if self.PAGERDUTY_BASE_URL.startswith("https:") else None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the settings; raise SettingsError that names each wrong one."""
+        """Read the settings; raise SettingsError naming each invalid one."""
         given = {name: environ[name] for name in cls.model_fields if name in environ}
         return parse_model(cls, given, "setting", SettingsError)

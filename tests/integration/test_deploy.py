@@ -115,8 +115,8 @@ def test_an_unknown_environment_is_named_with_the_known_ones(deploy: Deploy) -> 
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"ROUTING_KEY": KEY[:-1]}, "ROUTING_KEY has to be 32 letters and digits; it has 31 characters"),
-        ({"ROUTING_KEY": f"{KEY[:-1]} "}, "ROUTING_KEY has to be 32 letters and digits"),
+        ({"ROUTING_KEY": KEY[:-1]}, "ROUTING_KEY must be 32 letters and digits; it has 31 characters"),
+        ({"ROUTING_KEY": f"{KEY[:-1]} "}, "ROUTING_KEY must be 32 letters and digits"),
         ({"OPERATOR_EMAIL": "operators"}, "OPERATOR_EMAIL is no e-mail address: operators"),
     ],
 )

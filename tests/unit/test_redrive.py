@@ -371,7 +371,7 @@ def test_max_counts_what_is_taken_not_what_is_looked_at() -> None:
 def test_max_has_to_be_a_number_above_zero(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         redrive(FakeQueues(), f"--max={given}")
-    assert "has to be a number above 0" in capsys.readouterr().err
+    assert "must be a number above 0" in capsys.readouterr().err
 
 
 # --- What is shown ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""An alert as it waits in its record: the native message, compressed, and small enough for an item."""
+"""An alert that waits in its record: the native message, compressed and small enough for an item."""
 
 import json
 import zlib
@@ -16,11 +16,11 @@ MAX_BYTES = 350_000
 _LONGEST = (50_000, 5_000, 500)
 _MAX_INFLATED_BYTES = 50_000_000
 MAX_ENTRIES = 1000
-"""Of a list in what is too large."""
+"""The limit for a list in a message that is too large."""
 
 
 def pack(alert: Alert) -> bytes:
-    """Return the alert as bytes of at most 350 KB; of a larger one the longest texts are cut."""
+    """Return the alert as at most 350 KB; if it is larger, its longest texts are cut."""
     message = native.dump(alert)
     packed = _compress(message)
     for longest in _LONGEST:

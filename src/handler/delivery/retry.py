@@ -1,4 +1,4 @@
-"""How long a failed delivery stays in the retry queue: arithmetic only, with the randomness passed in."""
+"""How long a failed delivery stays in the retry queue. Pure: the randomness is passed in."""
 
 from collections.abc import Callable
 

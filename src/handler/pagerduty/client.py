@@ -61,16 +61,16 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 RETURN_SECONDS = 0.1
 """An attempt ends this long before the deadline, so that `send` returns before it."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-"""A longer `Retry-After` counts for this much."""
+"""A longer `Retry-After` is cut to this."""
 HEALTH_DEDUP_KEY = "pagerduty-publisher/health"
-"""Never opened by anyone: resolving it is answered like any other event, and changes nothing."""
+"""No incident has this key: resolving it is answered like any other event, and changes nothing."""
 
 REDACTED = "[routing key]"
 """What replaces a routing key in texts for people."""
 MAX_SAID_CHARACTERS = 500
-"""Of each text of PagerDuty's."""
+"""The limit for each text in PagerDuty's answer."""
 MAX_SHOWN_CHARACTERS = 20_000
-"""Of a body; CloudWatch Logs takes 256 KB a line, and nobody reads as much."""
+"""The limit for a logged body; CloudWatch Logs takes 256 KB a line."""
 
 _PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 _PATH = "/v2/enqueue"
@@ -229,11 +229,11 @@ class PagerDutyClient:
         return self.send(event, routing_key)
 
     def health(self, routing_key: str | SecretStr) -> Answer:
-        """Prove network, TLS and routing key by resolving an incident that is never open; raise where one is wrong."""
+        """Test network, TLS and routing key by resolving an incident that never exists; raise if one is wrong."""
         return self.resolve_event(routing_key, HEALTH_DEDUP_KEY)
 
     def connect(self) -> None:
-        """Open a connection to the API for the next request; raise urllib3's errors where there is none to be had."""
+        """Open a connection to the API for the next request; raise urllib3's errors if that fails."""
         connect(self._pool, self._base_url, self._timeout_seconds)
 
     def send(
@@ -284,7 +284,7 @@ class PagerDutyClient:
 
         while True:
             number += 1
-            self._attempt_seconds(deadline)  # takes no permit for nothing
+            self._attempt_seconds(deadline)  # before a permit is taken
             before_attempt()
             if self._limit:
                 self._limit.take(key)
@@ -309,7 +309,7 @@ class PagerDutyClient:
                 )
 
     def _attempt_seconds(self, deadline: float | None) -> float:
-        """Return how long the next attempt may take: never past the deadline."""
+        """Return how long the next attempt may take; it ends before the deadline."""
         if deadline is None:
             return self._timeout_seconds
         left = deadline - self._clock()
@@ -323,7 +323,7 @@ class PagerDutyClient:
         return deadline is None or self._clock() + pause + SHORTEST_ATTEMPT_SECONDS <= deadline
 
     def _post(self, url: str, body: bytes, key: SecretStr, timeout: float) -> Mapping[str, Any]:
-        """Make one request; return what a 202 says, raise for anything else."""
+        """Make one request; return the answer's fields for a 202, raise for any other status."""
         try:
             response = self._pool.request(
                 "POST",
@@ -370,28 +370,28 @@ def _checked(routing_key: str | SecretStr) -> SecretStr:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> Mapping[str, Any]:
-    """Return what an answer says; nothing where it is no readable JSON object, for the status alone decides."""
+    """Return the answer's fields; empty if it is not a JSON object: only the status decides."""
     try:
         answer = json.loads(response.read(MAX_ANSWER_BYTES))
     except (HTTPError, OSError, ValueError, RecursionError):
         return {}
     finally:
-        response.close()  # keeps the connection where the whole answer was read
+        response.close()  # keeps the connection if the whole answer was read
     return answer if isinstance(answer, dict) else {}
 
 
 def _cause(error: HTTPError) -> Exception:
-    """Return what went wrong behind a proxy's error."""
+    """Return the error behind a proxy's error."""
     return error.original_error if isinstance(error, ProxyError) else error
 
 
 def _never_connected(error: HTTPError) -> bool:
-    """Whether PagerDuty cannot have received the request: there was no connection to send it on."""
+    """Whether PagerDuty cannot have received the request, because there was no connection."""
     return isinstance(error, ProxyError | ConnectTimeoutError)
 
 
 def _timed_out(error: HTTPError) -> bool:
-    """Whether time ran out; urllib3 counts a refused connection among those."""
+    """Whether the time ran out; for urllib3 a refused connection is a timeout too."""
     cause = _cause(error)
     return isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(
         cause, urllib3.exceptions.NewConnectionError

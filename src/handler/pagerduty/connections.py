@@ -1,7 +1,7 @@
-"""Connections that keep within an attempt's time, whatever DNS, dead addresses and slow answers do.
+"""Connections that keep an attempt within its time, in spite of slow DNS, dead addresses and slow answers.
 
 urllib3 applies a connect timeout to each address of a host and a read timeout to each packet, and does not count DNS or
-a proxy's tunnel. Here an attempt has one end, and everything in it counts.
+a proxy's tunnel. Here everything in an attempt shares one end.
 """
 
 import io
@@ -23,30 +23,30 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family
 
 CONNECT_SECONDS = 3.0
-"""At most, for one address; the TLS handshake has as long again."""
+"""The limit for connecting to one address; the TLS handshake has the same limit again."""
 RESERVED_ADDRESSES = 3
-"""An address gets no more than leaves as much to this many others and to the answer."""
+"""Each address gets a share of the time that leaves as much for this many others and for the answer."""
 UNBOUNDED_SECONDS = 60.0
-"""The end of an attempt that was given no time."""
+"""The end of an attempt without a time limit."""
 _LAST_MOMENT_SECONDS = 0.001
-"""A socket timeout of 0 would mean `do not block`."""
+"""A socket timeout of 0 would mean a non-blocking socket."""
 
 type _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 class TimeLeft(urllib3.Timeout):
-    """An attempt's time, counted from now to one end that does not move."""
+    """An attempt's time, from now to a fixed end."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(total=seconds)
         self._ends_at = monotonic() + seconds
 
     def clone(self) -> urllib3.Timeout:
-        """Return the same one: the end stays where it is."""
+        """Return itself: the end is fixed."""
         return self
 
     def start_connect(self) -> float:
-        """Do nothing: the time has been running since the attempt began."""
+        """Do nothing: the time runs since the attempt began."""
         return 0.0
 
     @property
@@ -61,7 +61,7 @@ class TimeLeft(urllib3.Timeout):
 
 
 class _Bounded(HTTPConnection):
-    """A connection whose `timeout` is an end: set in seconds, it is what is left of them whenever it is read."""
+    """A connection whose `timeout` is an end: it is set in seconds, and reading it returns what is left of them."""
 
     _ends_at: float
     _unsent: list[bytes] | None = None
@@ -76,7 +76,7 @@ class _Bounded(HTTPConnection):
         self._ends_at = monotonic() + (seconds if isinstance(seconds, int | float) else UNBOUNDED_SECONDS)
 
     def seconds_left(self) -> float:
-        """Return what is left of the attempt's time; raise TimeoutError where that is nothing."""
+        """Return the seconds left of the attempt's time; raise TimeoutError if there are none."""
         left = self._ends_at - monotonic()
         if left <= 0:
             raise TimeoutError("the attempt's time is over")
@@ -135,7 +135,7 @@ class _Bounded(HTTPConnection):
         self.send(b"".join(parts))
 
     def send(self, data: Any) -> None:
-        """Send bytes within what is left of the attempt's time."""
+        """Send bytes within the rest of the attempt's time."""
         if self._unsent is not None:
             self._unsent.append(data)
             return
@@ -149,7 +149,7 @@ class _Bounded(HTTPConnection):
     def response_class(  # type: ignore[override]  # a class, to http.client
         self, sock: socket.socket, debuglevel: int = 0, **given: Any
     ) -> HTTPResponse:
-        """Return an answer that is read within what is left of the attempt's time."""
+        """Return an answer that is read within the rest of the attempt's time."""
         return HTTPResponse(_Answering(sock, self.seconds_left), debuglevel, **given)  # type: ignore[arg-type]
 
 
@@ -158,10 +158,10 @@ class _BoundedTls(_Bounded, HTTPSConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the server has not hung up.
+        """Whether the connection is still open.
 
-        TLS 1.3 sends session tickets after the handshake. To urllib3 a connection with something to read is a dropped
-        one, so that one which has not been used yet would be thrown away.
+        TLS 1.3 sends session tickets after the handshake. urllib3 takes a connection with something to read for a
+        dropped one, and would discard a prepared one.
         """
         if super().is_connected or self.sock is None:
             return self.sock is not None
@@ -177,7 +177,7 @@ class _BoundedTls(_Bounded, HTTPSConnection):
 
 @dataclass(frozen=True, slots=True)
 class _Answering:
-    """What http.client needs of a socket to read an answer from it."""
+    """The part of a socket that http.client needs to read an answer."""
 
     sock: socket.socket
     seconds_left: Callable[[], float]
@@ -209,9 +209,9 @@ class _Reader(io.RawIOBase):
 
 
 def _resolve(host: str, port: int, seconds: float) -> Sequence[_Address]:
-    """Return the host's addresses; raise TimeoutError where DNS takes longer than `seconds`.
+    """Return the host's addresses; raise TimeoutError if DNS takes longer than `seconds`.
 
-    The resolver cannot be interrupted, so it runs on a thread of its own, which ends when the resolver gives up.
+    The resolver cannot be interrupted, so it runs on its own thread, which ends when the resolver returns.
     """
     host = host.strip("[]")
     family = allowed_gai_family()
@@ -273,7 +273,7 @@ def connect(pool: urllib3.PoolManager, url: str, seconds: float) -> None:
 
 
 def make_pool(proxy_url: str | None = None, connections: int = 10) -> urllib3.PoolManager:
-    """Return a pool of such connections; all go through the proxy where there is one, `http://user:password@host:port`.
+    """Return a pool of such connections, through a proxy if one is given: `http://user:password@host:port`.
 
     `connections` are kept alive for each host.
     """

@@ -40,7 +40,7 @@ class PublishError(Exception):
 
     Attributes:
         reason: one of the closed set.
-        retryable: whether the same delivery may succeed later with nothing changed by a person.
+        retryable: whether the same delivery may succeed later without a person's help.
     """
 
     reason: StrEnum = ErrorReason.UNKNOWN
@@ -159,16 +159,16 @@ class PagerDutyApiError(ApiError):
 
 
 class PagerDutyServerError(PagerDutyApiError):
-    """PagerDuty answered 5xx: it is the service that fails, not the event."""
+    """PagerDuty answered 5xx: the service fails, not the event."""
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether the same delivery may succeed later, with nothing changed by a person."""
+    """Whether the same delivery may succeed later without a person's help."""
     return isinstance(error, PublishError) and error.retryable
 
 
 def is_rate_limit(error: BaseException) -> bool:
-    """Whether PagerDuty refused a request for its limit (429), or this process's own limit did."""
+    """Whether a limit was reached: PagerDuty's (429), or the process's own."""
     return isinstance(error, RateLimitExceededError) or _has_status(error, 429)
 
 

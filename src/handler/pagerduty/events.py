@@ -23,7 +23,7 @@ ELLIPSIS = "…"
 
 
 class Action(StrEnum):
-    """What an event asks of PagerDuty; the `event_type` of `EventsPublished`."""
+    """The action that an event asks for; the `event_type` of the metric `EventsPublished`."""
 
     TRIGGER = "trigger"
     ACKNOWLEDGE = "acknowledge"
@@ -62,7 +62,7 @@ class Payload(BaseModel):
 
 
 class Event(BaseModel):
-    """One event. `dedup_key` is required on acknowledge and resolve, and unknown to change events."""
+    """One event. Acknowledge and resolve require a `dedup_key`; change events have none."""
 
     action: Action = Field(exclude=True)
     dedup_key: str | None = None
@@ -82,7 +82,7 @@ class Event(BaseModel):
         return body
 
     def encoded(self) -> bytes:
-        """Return the same as the bytes of a JSON object."""
+        """Return the request body as JSON bytes."""
         self._check_dedup_key()
         whole = self.model_dump_json(by_alias=True, exclude_none=True).encode()
         action = "" if self.action is Action.CHANGE else f'"event_action":"{self.action}"'
@@ -105,7 +105,7 @@ class Event(BaseModel):
 
 
 def truncate(text: str, limit: int) -> str:
-    """Cut a text to `limit` characters, the last of which is an ellipsis where there is room for one."""
+    """Cut a text to `limit` characters, the last of which is an ellipsis if there is room."""
     if len(text) <= limit:
         return text
     return text[:limit] if limit <= len("...") else text[: limit - 1] + ELLIPSIS
@@ -128,7 +128,7 @@ def size_of(body: Mapping[str, Any]) -> int:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """Return the bytes that are sent."""
+    """Return the JSON bytes that are sent."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -137,9 +137,9 @@ _CUT_NOTE = "This event was larger than PagerDuty's limit of 512,000 bytes: its 
 
 
 def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str, Any]:
-    """Return a body of at most `limit` bytes with its routing key: longest values first, labels and links last.
+    """Cut a body to at most `limit` bytes including its routing key: longest values first, labels last.
 
-    Only custom details are cut: everything else is short by its own limits, or by where it comes from.
+    Only custom details are cut: everything else has limits of its own.
     """
     limit -= _ROUTING_KEY_BYTES
     if size_of(body) <= limit:
@@ -149,7 +149,7 @@ def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str,
 
     def with_details(kept: Mapping[str, Any], kept_labels: Any, event: Mapping[str, Any] = body) -> dict[str, Any]:
         details = {"truncated": _CUT_NOTE, **({"labels": kept_labels} if kept_labels else {}), **kept}
-        details["truncated"] = _CUT_NOTE  # whatever the details have under that name
+        details["truncated"] = _CUT_NOTE  # replaces a detail with that name
         return {**event, "payload": {**event.get("payload", {}), "custom_details": details}}
 
     candidates: Sequence[Callable[[int], dict[str, Any]]] = (
@@ -164,7 +164,7 @@ def cut_to_size(body: dict[str, Any], limit: int = MAX_EVENT_BYTES) -> dict[str,
 
 
 def shorten(value: Any, longest: int, most: int | None = None) -> Any:
-    """Return a JSON value with every text cut to so many bytes, and every list to its first `most` entries."""
+    """Return a JSON value with every text cut to this many bytes, and every list to its first `most` entries."""
     match value:
         case str():
             return truncate_bytes(value, longest)

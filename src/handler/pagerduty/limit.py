@@ -13,10 +13,10 @@ MINUTE_SECONDS = 60.0
 
 
 class MinuteLimit:
-    """At most so many requests for a routing key in any 60 seconds. Safe to share between threads.
+    """Allows at most this many requests for a routing key in any 60 seconds. Safe to share between threads.
 
     Args:
-        requests_a_minute: 1 or more; a fraction is cut off.
+        requests_a_minute: 1 or more; fractions are rounded down.
         clock: seconds.
     """
 
@@ -29,7 +29,7 @@ class MinuteLimit:
         self._lock = Lock()
 
     def take(self, routing_key: SecretStr) -> None:
-        """Count one request; raise RateLimitExceededError, with the seconds to wait, where the limit is reached."""
+        """Count one request; raise RateLimitExceededError, with the seconds to wait, if the limit is reached."""
         with self._lock:
             now = self._clock()
             times = self._times[routing_key]

@@ -1,4 +1,4 @@
-"""How long to wait before trying a request again: arithmetic only, with the randomness passed in."""
+"""The wait before a request is tried again. Pure: the randomness is passed in."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""PagerDuty's four severities, and the words that mean them."""
+"""PagerDuty's four severities, and the words for them."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -39,4 +39,4 @@ def _read(value: Any) -> Any:
 
 
 SeverityWord = Annotated[Severity, BeforeValidator(_read)]
-"""A model's field that takes any word for a severity."""
+"""A model field that accepts any word for a severity."""

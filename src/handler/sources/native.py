@@ -30,7 +30,7 @@ def _labels(value: Any) -> Any:
         return {} if value is None else value
     severity = value.get("severity")
     if severity is not None and not isinstance(severity, str):
-        raise ValueError('severity: has to be a string such as "critical"')
+        raise ValueError('severity: must be a string such as "critical"')
     return {name: _text(text) for name, text in value.items() if text is not None}
 
 

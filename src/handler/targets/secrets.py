@@ -173,11 +173,11 @@ def _parse_target(secret_name: str, text: str, base_url: str) -> Target:
     except (ValueError, RecursionError):
         raise InvalidTargetError(f"secret {secret_name}: not JSON, or not readable by this function's role") from None
     if not isinstance(content, dict):
-        raise InvalidTargetError(f"secret {secret_name}: has to be a JSON object")
+        raise InvalidTargetError(f"secret {secret_name}: must be a JSON object")
     target = parse_model(Target, content, f"secret {secret_name}", InvalidTargetError)
     if target.url is not None and not _is_allowed_url(target.url, base_url):
         raise InvalidTargetError(
-            f"secret {secret_name}: url: has to be https on a host of {PAGERDUTY_DOMAIN}, or PAGERDUTY_BASE_URL"
+            f"secret {secret_name}: url: must be https on a host of {PAGERDUTY_DOMAIN}, or PAGERDUTY_BASE_URL"
         )
     for field, text in {"name": target.name, "url": target.url or ""}.items():
         if target.routing_key and target.routing_key.get_secret_value() in text:
