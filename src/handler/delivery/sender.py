@@ -132,6 +132,42 @@ class Delivery:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A claimed delivery: what is sent, the record as this claim left it, its place, and whether a drainer sends it."""
+
+    delivery: Delivery
+    seen: Observation
+    mine: Record
+    was_open: bool
+    place: Waiting
+    is_drained: bool = False
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What happens on the way, gathered for the report."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    errors: list[PublishError] = field(default_factory=list)
+    known: bool | None = None
+    waiting_milliseconds: float = 0.0
+
+    def report(self, delivery: Delivery, result: Result) -> Report:
+        """Return the report of a delivery that ended like this."""
+        return Report(
+            result=result,
+            alert=delivery.alert,
+            action=action_of(delivery.alert),
+            target=delivery.target.name,
+            severity=delivery.severity,
+            attempts=tuple(self.attempts),
+            waiting_milliseconds=self.waiting_milliseconds,
+            known=self.known,
+            errors=tuple(self.errors),
+        )
+
+
 @dataclass(slots=True)
 class _OwnWindow:
     """The limit as one execution keeps it by itself while the table is out."""
@@ -204,7 +240,7 @@ class Sender:
         result = self._deliver(delivery, deadline, trace)
         return trace.report(delivery, result)
 
-    def _deliver(self, delivery: Delivery, deadline: float, trace: "_Trace") -> Result:
+    def _deliver(self, delivery: Delivery, deadline: float, trace: _Trace) -> Result:
         alert, target = delivery.alert, delivery.target
         if reason := target.skip_reason(alert, has_open_incident=delivery.has_open_incident):
             return Skipped(reason=reason)
@@ -272,7 +308,7 @@ class Sender:
         change: Change,
         decision: Decision,
         deadline: float,
-        trace: "_Trace",
+        trace: _Trace,
     ) -> Result:
         before, mine = change.before, change.after
         assert mine is not None  # noqa: S101 - a claim has written it
@@ -329,7 +365,7 @@ class Sender:
     # --- sending ---
 
     def _send(
-        self, sending: "_Sending", deadline: float, trace: "_Trace", taker: Taker, permit: Permit | None = None
+        self, sending: _Sending, deadline: float, trace: _Trace, taker: Taker, permit: Permit | None = None
     ) -> Result:
         """Send what was claimed, and write into the record what became of it."""
         key = sending.delivery.target.routing_key
@@ -352,7 +388,7 @@ class Sender:
         self._settle(sending, trace, now)
         return Accepted(dedup_key=answer.dedup_key or dedup_key_of(sending.delivery.alert), at=now / 1000)
 
-    def _settle(self, sending: "_Sending", trace: "_Trace", now: int) -> None:
+    def _settle(self, sending: _Sending, trace: _Trace, now: int) -> None:
         """Record that PagerDuty accepted it; wake a drainer where something has to follow."""
         alert = sending.delivery.alert
 
@@ -376,7 +412,7 @@ class Sender:
         if change and change.after and change.after.waiting and not sending.is_drained:
             self._wake_drainer(sending.delivery.target)
 
-    def _take(self, key: SecretStr, taker: Taker, trace: "_Trace") -> bool:
+    def _take(self, key: SecretStr, taker: Taker, trace: _Trace) -> bool:
         """Take a permit; return whether it is a probe. Critical triggers go on while the limiter's item throttles."""
         try:
             return self._limiter.take(key, taker, self._clock()).is_probe
@@ -393,7 +429,7 @@ class Sender:
         self,
         delivery: Delivery,
         deadline: float,
-        trace: "_Trace",
+        trace: _Trace,
         take: Callable[[], None],
         max_retries: int | None = None,
     ) -> Answer:
@@ -414,9 +450,7 @@ class Sender:
             max_retries=max_retries,
         )
 
-    def _after(
-        self, error: PublishError, sending: "_Sending", deadline: float, trace: "_Trace", taker: Taker
-    ) -> Result:
+    def _after(self, error: PublishError, sending: _Sending, deadline: float, trace: _Trace, taker: Taker) -> Result:
         """Return the result of a delivery that was not accepted."""
         target = sending.delivery.target
         key, now = target.routing_key, self._clock()
@@ -441,9 +475,7 @@ class Sender:
             self._quietly(trace, lambda: self._limiter.close(key, now, PROBE_SECONDS))
         return self._fail(sending, trace, DeferReason.FAILED, error, PAUSE_MS / 1000)
 
-    def _fail(
-        self, sending: "_Sending", trace: "_Trace", reason: DeferReason, error: PublishError, delay: float
-    ) -> Result:
+    def _fail(self, sending: _Sending, trace: _Trace, reason: DeferReason, error: PublishError, delay: float) -> Result:
         """Let a delivery wait that has failed, unless it has failed for too long."""
         since = sending.mine.failing_since
         if since is None and sending.delivery.failing_since is not None:
@@ -456,8 +488,8 @@ class Sender:
 
     def _let_wait(
         self,
-        sending: "_Sending",
-        trace: "_Trace",
+        sending: _Sending,
+        trace: _Trace,
         reason: DeferReason,
         error: PublishError | None,
         delay: float,
@@ -476,8 +508,8 @@ class Sender:
 
     def _release(
         self,
-        sending: "_Sending",
-        trace: "_Trace",
+        sending: _Sending,
+        trace: _Trace,
         *,
         waits: Waiting | None = None,
         failed: bool = False,
@@ -505,7 +537,7 @@ class Sender:
             trace, lambda: self._table.change(sending.seen.identity, released, now, known=sending.mine)
         )
 
-    def _settle_skipped(self, sending: "_Sending") -> None:
+    def _settle_skipped(self, sending: _Sending) -> None:
         """Record that what waited became unnecessary."""
         now = self._now()
 
@@ -519,7 +551,7 @@ class Sender:
 
     # --- without the table ---
 
-    def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: "_Trace", error: PublishError) -> Result:
+    def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: _Trace, error: PublishError) -> Result:
         """Send a page although there is no record of it: PagerDuty folds repeats. What needs order waits.
 
         The copy comes first: were it put on the queue after the page was accepted, a crash in between would leave an
@@ -560,7 +592,7 @@ class Sender:
     def _defer(self, error: PublishError | None, delivery: Delivery) -> Result:
         return self.defer(error, DeferReason.TABLE_UNAVAILABLE, delivery.failures, delivery.failing_since)
 
-    def _keep(self, delivery: Delivery, trace: "_Trace", seconds: float = 0.0) -> None:
+    def _keep(self, delivery: Delivery, trace: _Trace, seconds: float = 0.0) -> None:
         """Put a copy of a trigger on the retry queue, which updates its record later."""
         try:
             self._keep_copy(delivery, seconds + BUSY_SECONDS)
@@ -591,49 +623,13 @@ class Sender:
         return round(self._clock() * 1000)
 
     @staticmethod
-    def _quietly[T](trace: "_Trace", call: Callable[[], T]) -> T | None:
+    def _quietly[T](trace: _Trace, call: Callable[[], T]) -> T | None:
         """Call what writes to the table; return None where it fails: leases end, and repeats fold at PagerDuty."""
         try:
             return call()
         except (TableUnavailableError, TableMissingError) as error:
             trace.errors.append(error)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """A claimed delivery: what is sent, the record as this claim left it, its place, and whether a drainer sends it."""
-
-    delivery: Delivery
-    seen: Observation
-    mine: Record
-    was_open: bool
-    place: Waiting
-    is_drained: bool = False
-
-
-@dataclass(slots=True)
-class _Trace:
-    """What happens on the way, gathered for the report."""
-
-    attempts: list[Attempt] = field(default_factory=list)
-    errors: list[PublishError] = field(default_factory=list)
-    known: bool | None = None
-    waiting_milliseconds: float = 0.0
-
-    def report(self, delivery: Delivery, result: Result) -> Report:
-        """Return the report of a delivery that ended like this."""
-        return Report(
-            result=result,
-            alert=delivery.alert,
-            action=action_of(delivery.alert),
-            target=delivery.target.name,
-            severity=delivery.severity,
-            attempts=tuple(self.attempts),
-            waiting_milliseconds=self.waiting_milliseconds,
-            known=self.known,
-            errors=tuple(self.errors),
-        )
 
 
 def _has_ended_since(record: Record, sent: Observation) -> bool:
