@@ -1,8 +1,9 @@
 """Breaks the rules of delivery one at a time, in a copy of the project, and shows which test notices: `make mutants`.
 
-A mutant is a replacement of text that occurs exactly once; one that no longer fits the source is an error. It ends with
-an exit status of 1 if a mutant survives. `--proofs` runs the proofs on all of them. A word on the command line picks
-the mutants that have it in their names.
+A mutant replaces a text that occurs exactly once in its module; one that no longer fits the source is an error. Each
+mutant meets the unit tests, those of its own module first, and if it survives them the proofs; with `--proofs` it
+meets both. A word on the command line selects the mutants with that word in their names. The exit status is 1 if a
+mutant survives.
 """
 
 import os
@@ -10,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,11 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[2]
 HANDLER = Path("src/handler")
 TIMEOUT_SECONDS = 300
-UNIT = [
-    f"tests/unit/test_{name}.py"
-    for name in ("claims", "record", "table", "rate", "limiter", "sender", "drainer", "publisher")
-]
+MODULES = ("claims", "record", "table", "rate", "limiter", "sender", "drainer", "publisher")
 PROOFS = ["tests/proofs/test_interleavings.py", "tests/proofs/test_fleet.py", "-k", "not three and not nothing_is_lost"]
-"""Three deliveries and the random fleets take longer, and see little in these mutants that two do not."""
+"""Three deliveries and the random fleets take longer, and find little in these mutants that two deliveries do not."""
 PROVES_ALL = "--proofs" in sys.argv
-"""Whether the proofs run on what the unit tests have noticed too."""
+"""Whether the proofs also run on mutants that the unit tests have noticed."""
 
 
 @dataclass(frozen=True)
@@ -296,21 +294,42 @@ MUTANTS = [
 ]
 
 
-def run(mutant: Mutant | None) -> tuple[str, str]:
-    """Return which unit test and which proof fail first, of a copy with the mutant's edits."""
+def run(mutant: Mutant) -> tuple[str, str]:
+    """Return the first unit test and the first proof that fail on a copy with the mutant's edits."""
     with TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for name in ("src", "tests", "local", "tools", "events"):
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        for module, text, replacement in mutant.edits if mutant else ():
-            path = next((copy / HANDLER).rglob(f"{module}.py"))
-            source = path.read_text()
-            if source.count(text) != 1:
-                sys.exit(f"mutant {mutant and mutant.name!r}: {source.count(text)} times in {module}.py: {text!r}")
-            path.write_text(source.replace(text, replacement))
-        unit = _first_failure(copy, UNIT)
+        copy = _copy_project(folder)
+        for module, text, replacement in mutant.edits:
+            path = _source(copy, module)
+            path.write_text(path.read_text().replace(text, replacement))
+        unit = _first_failure(copy, _unit_tests({module for module, _, _ in mutant.edits}))
         return unit, "" if unit and not PROVES_ALL else _first_failure(copy, PROOFS)
+
+
+def _copy_project(folder: str) -> Path:
+    copy = Path(folder)
+    for name in ("src", "tests", "local", "tools", "events"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def _source(root: Path, module: str) -> Path:
+    return next((root / HANDLER).rglob(f"{module}.py"))
+
+
+def _unit_tests(first: Collection[str] = ()) -> list[str]:
+    """Return the files of unit tests, those of the mutated modules first: a mutant mostly dies there."""
+    return [f"tests/unit/test_{module}.py" for module in sorted(MODULES, key=lambda module: module not in first)]
+
+
+def misfits() -> list[str]:
+    """Return what is wrong with mutants that no longer fit the source."""
+    return [
+        f"{mutant.name!r}: {count} times in {module}.py: {text!r}"
+        for mutant in MUTANTS
+        for module, text, _ in mutant.edits
+        if (count := _source(ROOT, module).read_text().count(text)) != 1
+    ]
 
 
 def _first_failure(copy: Path, arguments: Sequence[str]) -> str:
@@ -321,7 +340,7 @@ def _first_failure(copy: Path, arguments: Sequence[str]) -> str:
             command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return "(takes for ever)"
+        return f"(more than {TIMEOUT_SECONDS} s)"
     if done.returncode == 0:
         return ""
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
@@ -329,19 +348,24 @@ def _first_failure(copy: Path, arguments: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Print the table; return 1 if a mutant survives."""
-    if any(run(None)):
-        print("the tests fail without any mutant: mend that first")
+    """Print the test that notices each mutant; return 1 if a mutant survives or does not fit."""
+    if wrong := misfits():
+        print("these mutants do not fit the source:", *wrong, sep="\n  ")
         return 1
-    survivors = 0
+    with TemporaryDirectory() as folder:
+        copy = _copy_project(folder)
+        if failure := _first_failure(copy, _unit_tests()) or (PROVES_ALL and _first_failure(copy, PROOFS)):
+            print(f"without any mutant this test fails: {failure}")
+            return 1
     words = [word for word in sys.argv[1:] if word != "--proofs"]
     mutants = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
     width = max(len(mutant.name) for mutant in mutants)
+    survivors = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for mutant, (unit, proof) in zip(mutants, pool.map(run, mutants), strict=True):
             survivors += not (unit or proof)
-            said = "; ".join(part for part in (unit, proof and f"proof: {proof}") if part) or "SURVIVES"
-            print(f"{mutant.name:{width}}  {said}", flush=True)
+            noticed = "; ".join(part for part in (unit, proof and f"proof: {proof}") if part) or "SURVIVES"
+            print(f"{mutant.name:{width}}  {noticed}", flush=True)
     print(f"{len(mutants)} mutants, {survivors} survive")
     return min(survivors, 1)
 
