@@ -3,11 +3,11 @@
 from collections import defaultdict
 from time import perf_counter
 
-from benchmarks import standin
 from benchmarks.artifacts import Artifact
 from benchmarks.emulator import NOTHING, ExecutionEnvironment
 from benchmarks.messages import with_alerts
 from benchmarks.table import Line, ratio
+from tests.lab import standin
 
 BARE = "INIT / a bare function, same packages and clients"
 SAME_MODULES = "INIT / the same, every module we import of them"

@@ -17,9 +17,9 @@ from benchmarks.artifacts import MADE, Artifact
 from benchmarks.emulator import ExecutionEnvironment
 from benchmarks.function import AWS_MS, PAGERDUTY_MS
 from benchmarks.messages import alarm, native, over_sns, webhook
-from benchmarks.standin import Request, Response, say_yes, serve
 from benchmarks.table import Line, print_lines, ratio
 from benchmarks.tls import Authority, authority
+from tests.lab.standin import Request, Response, say_yes, serve
 
 CORE_SHARE = 512 / 1769
 """Of 512 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html, one vCPU at 1,769 MB."""

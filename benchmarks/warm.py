@@ -17,12 +17,12 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from benchmarks import standin
 from benchmarks.artifacts import Artifact
 from benchmarks.emulator import PYTHON, function_environment
 from benchmarks.messages import Context, with_alerts
 from benchmarks.table import Line, ratio
 from local.stack import ROOT, ROUTING_KEY
+from tests.lab import standin
 
 ROUNDS = 15
 POSTS = 150

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.standin import Request, Response, serve
 from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.parts import make_client
 from tests.lab.secrets import ROUTING_KEY, target_secret
+from tests.lab.standin import Request, Response, serve
 from tests.lab.wire import DirectPool
 from tests.lab.world import World, make_world, native
 

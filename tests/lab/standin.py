@@ -1,6 +1,6 @@
 """AWS and PagerDuty for measurements: one small HTTP server on the loopback interface, connections kept alive.
 
-    python -m benchmarks.standin --aws-ms 5 --pagerduty-ms 50
+    python -m tests.lab.standin --aws-ms 5 --pagerduty-ms 50
 
 Run so, in a process of its own, it knows no state and says yes to everything; `serve` takes other answers.
 """
@@ -139,7 +139,7 @@ def _url(server: asyncio.Server, tls: ssl.SSLContext | None = None) -> str:
 @contextmanager
 def running(*, aws_ms: float = 0.0, pagerduty_ms: float = 0.0) -> Iterator[str]:
     """Run the stand-in that accepts everything in its own process, and return the URL."""
-    command = [sys.executable, "-m", "benchmarks.standin", f"--aws-ms={aws_ms}", f"--pagerduty-ms={pagerduty_ms}"]
+    command = [sys.executable, "-m", "tests.lab.standin", f"--aws-ms={aws_ms}", f"--pagerduty-ms={pagerduty_ms}"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
         try:
@@ -156,7 +156,7 @@ async def _serve_for_ever(answering: Answering) -> None:
 
 def main() -> None:
     """Serve until told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.standin")
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.standin")
     parser.add_argument("--aws-ms", type=float, default=0.0)
     parser.add_argument("--pagerduty-ms", type=float, default=0.0)
     options = parser.parse_args()
