@@ -58,3 +58,16 @@ def test_the_reading_order_has_every_module_of_the_function() -> None:
     named = set(re.findall(r"`(\w+)/?`", GUIDE[start : GUIDE.index("\n## ", start + 1)]))
     handler = ROOT / "src/handler"
     assert {it.stem for it in handler.iterdir() if not it.name.startswith("__")} <= named
+
+
+def test_every_step_on_the_path_of_an_alert_exists() -> None:
+    """In the order of a first reading."""
+    path = GUIDE.partition("### The path of one alert")[2].partition("\n\n[docs/design.md]")[0]
+    steps = re.findall(r"`([\w.]+)`", path)
+    assert steps[0] == "app.lambda_handler"
+    assert steps[-1] == "pagerduty.client.PagerDutyClient.send"
+    for step in steps:
+        names = step.split(".")
+        source = ROOT / "src" / "handler" / ("/".join(name for name in names[:-1] if name.islower() and name[0] != "_"))
+        text = next(path for path in (source.with_suffix(".py"), source / "__init__.py") if path.exists()).read_text()
+        assert re.search(rf"^ *def {names[-1]}\b", text, re.MULTILINE), step

@@ -388,30 +388,6 @@ class Sender:
         self._settle(sending, trace, now)
         return Accepted(dedup_key=answer.dedup_key or dedup_key_of(sending.delivery.alert), at=now / 1000)
 
-    def _settle(self, sending: _Sending, trace: _Trace, now: int) -> None:
-        """Record that PagerDuty accepted it; wake a drainer where something has to follow."""
-        alert = sending.delivery.alert
-
-        def settled(record: Record | None) -> Record | None:
-            if record is None:
-                return None
-            if record.owner == sending.mine.owner:
-                follows = record.acknowledge is not None or record.again
-                return settle(record, sending.seen, now, body=pack(alert) if follows else b"")
-            if sending.seen.status is Status.FIRING and record.status is Status.RESOLVED and not record.open:
-                return reassert(record, now, body=pack(alert))  # the lease ran out, and its end was accepted before
-            return None
-
-        change = self._quietly(
-            trace, lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine)
-        )
-        if change is None and not sending.is_drained and sending.seen.status is Status.FIRING:
-            self._keep(
-                sending.delivery, trace
-            )  # its carrier does not deliver it again, and an acknowledgement may have to follow
-        if change and change.after and change.after.waiting and not sending.is_drained:
-            self._wake_drainer(sending.delivery.target)
-
     def _take(self, key: SecretStr, taker: Taker, trace: _Trace) -> bool:
         """Take a permit; return whether it is a probe. Critical triggers go on while the limiter's item throttles."""
         try:
@@ -449,6 +425,30 @@ class Sender:
             on_attempt=on_attempt,
             max_retries=max_retries,
         )
+
+    def _settle(self, sending: _Sending, trace: _Trace, now: int) -> None:
+        """Record that PagerDuty accepted it; wake a drainer where something has to follow."""
+        alert = sending.delivery.alert
+
+        def settled(record: Record | None) -> Record | None:
+            if record is None:
+                return None
+            if record.owner == sending.mine.owner:
+                follows = record.acknowledge is not None or record.again
+                return settle(record, sending.seen, now, body=pack(alert) if follows else b"")
+            if sending.seen.status is Status.FIRING and record.status is Status.RESOLVED and not record.open:
+                return reassert(record, now, body=pack(alert))  # the lease ran out, and its end was accepted before
+            return None
+
+        change = self._quietly(
+            trace, lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine)
+        )
+        if change is None and not sending.is_drained and sending.seen.status is Status.FIRING:
+            self._keep(
+                sending.delivery, trace
+            )  # its carrier does not deliver it again, and an acknowledgement may have to follow
+        if change and change.after and change.after.waiting and not sending.is_drained:
+            self._wake_drainer(sending.delivery.target)
 
     def _after(self, error: PublishError, sending: _Sending, deadline: float, trace: _Trace, taker: Taker) -> Result:
         """Return the result of a delivery that was not accepted."""
