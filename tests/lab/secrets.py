@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
+
 from tests.lab.failures import Failures
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -22,6 +24,10 @@ class FakeSecrets:
         self.secrets = dict(secrets)
         self.failures = Failures()
         self.reads = 0
+
+    def fail(self, error: str | BotoCoreError, *, after: int = 0, times: int | None = None) -> None:
+        """Fail from now on."""
+        self.failures = Failures(error, after, times)
 
     def batch_get_secret_value(self, *, Filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         self.reads += 1

@@ -416,6 +416,18 @@ def test_what_waits_is_sent_when_the_schedule_or_a_wake_up_asks_for_it(function:
     assert world.states == {"f-0": "triggered", "f-1": "triggered"}
 
 
+@pytest.mark.parametrize("service", ["dynamodb", "secrets"])
+@pytest.mark.parametrize("asks", [lambda: {"drain": True}, lambda: sqs({"drain": True, "target": "production"})])
+def test_a_drainer_without_table_or_secrets_is_reported_and_does_not_fail(
+    function: Function, service: str, asks: Callable[[], Any]
+) -> None:
+    """The schedule starts the next one; a wake-up that failed would come back and become a dead letter."""
+    world = function.world
+    (world.dynamodb if service == "dynamodb" else world.secrets).fail("InternalServerError")
+    assert function.invoke(asks()) in ({"drained": 0}, {"batchItemFailures": []})
+    assert [line["level"] for line in function.lines] == ["ERROR"]
+
+
 def test_only_this_stacks_queue_can_wake_a_drainer(function: Function) -> None:
     """Elsewhere the same words are a message like any other."""
     elsewhere = sqs({"drain": True})

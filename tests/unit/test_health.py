@@ -102,7 +102,7 @@ def test_secrets_are_read_anew(world: World) -> None:
 
 def test_secrets_that_cannot_be_read_are_a_problem_even_while_the_last_known_serve(world: World) -> None:
     run(world)
-    world.secrets.failures = type(world.secrets.failures)("InternalServiceError", 0, None)
+    world.secrets.fail("InternalServiceError")
     health = run(world)
 
     assert PublisherErrorReason.TARGETS_UNAVAILABLE in reasons(health)

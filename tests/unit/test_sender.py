@@ -413,6 +413,14 @@ def test_a_refused_key_holds_nobody_else() -> None:
     assert [identity.partition("#")[0] for identity in waiting(world)] == ["a"] * 5
 
 
+def test_a_change_event_that_a_key_cannot_take_is_dead_lettered_unsent() -> None:
+    """An orchestration's key takes alerts alone."""
+    world = make_world({"pagerduty/production": target_secret(routing_key="R" + ROUTING_KEY[1:])})
+    change = message(labels={"change_event": "true"})
+    assert isinstance(world.publish_one(change).result, Rejected)
+    assert (len(world.sqs.dead_letters), world.requests) == (1, [])
+
+
 def test_a_refused_event_is_dead_lettered_and_can_be_redriven(world: World) -> None:
     """Its record does not stand in the way, and its resolve is sent in case it was taken in after all."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, body={"message": "no good"}))
@@ -585,6 +593,14 @@ def test_a_queue_that_fails_as_well_stops_no_page(world: World) -> None:
     world.sqs.fail("ServiceUnavailable")
     assert is_accepted(world.publish_one(message(severity="critical")))
     assert world.states == {"f-1": "triggered"}
+
+
+def test_a_refused_event_is_dead_lettered_though_the_table_is_out(world: World) -> None:
+    """A retry cannot help, with or without a record."""
+    break_table(world)
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
+    assert isinstance(world.publish_one(message()).result, Rejected)
+    assert len(world.sqs.dead_letters) == 1
 
 
 def test_a_table_that_is_missing_stops_no_page(world: World) -> None:
