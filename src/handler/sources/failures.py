@@ -29,7 +29,7 @@ _NO_REASON = {"Unhandled": "unhandled error", "Handled": "handled error"}
 
 
 class Destination(Model):
-    """The record of a destination; `responsePayload` is what the function returned, or its error."""
+    """A destination's record; `responsePayload` is what the function returned, or its error."""
 
     requestContext: Object
     responseContext: Object = Field(default_factory=dict)
@@ -38,7 +38,7 @@ class Destination(Model):
 
 
 def parse(record: Record) -> list[Alert]:
-    """Return one alert about the function; a success ends what its failures opened."""
+    """Return one alert about the function; a success resolves its failures."""
     payload = record.payload
     if isinstance(payload, dict) and "requestContext" in payload and not record.is_failed_invocation:
         return [_from_destination(record)]
@@ -75,7 +75,7 @@ def _from_destination(record: Record) -> Alert:
 
 
 def _from_other(record: Record) -> Alert:
-    """Return the alert of a failure that names its function perhaps, and perhaps not."""
+    """Return the alert of a failure that may or may not name its function."""
     payload = record.payload
     attributes = record.attributes
     fields = payload if isinstance(payload, dict) else {}
@@ -127,7 +127,7 @@ def _alert(
 
 
 def _identity(record: Record) -> str:
-    """Return the identity of a failure that does not name its function: a hash of all that it says."""
+    """Return the identity of a failure that does not name its function: a hash of its content."""
     said = [record.topic_arn, dict(record.attributes), record.payload]
     return f"{ORIGIN}#{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
 
@@ -138,7 +138,7 @@ def _unqualified(arn: str) -> str:
 
 
 def _error_in(value: Any) -> str:
-    """Return the text of an error, from the object that runtimes write or as it is."""
+    """Return the text of an error, from the object that runtimes write, else as it is."""
     if isinstance(value, dict):
         keys = ("errorMessage", "message", "Message", "error", "Error", "errorType", "type")
         return next((text for key in keys if (text := text_of(value.get(key)))), "")

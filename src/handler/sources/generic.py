@@ -1,6 +1,6 @@
-"""The last resort: whatever was published and is of no other source, as a trigger that says in words what it is about.
+"""The last resort: a message that no other source reads becomes a trigger that describes it in words.
 
-Nobody wires something to a pager for nothing. A direct invocation was not published, and is left alone.
+Nobody connects a publisher to a pager without a reason. Direct invocations were not published, and are not read.
 """
 
 import re
@@ -30,7 +30,7 @@ from handler.sources.words import (
 ORIGIN = "generic"
 MAX_NAME_CHARACTERS = 255
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
-"""By these a sender says which of its messages belong together. An `id` may be the message's own, or a constant."""
+"""Fields that identify the subject of several messages. An `id` may be the message's own, or a constant."""
 _GOOD_WORDS = ("ok", "resolved", "recover", "cleared", "closed")
 _GOOD_HEADING = r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\W{0,3}(?:\Z|[:\]\u2013-])"
 _BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke", "down", "critical", "crash", "timed out")
@@ -38,12 +38,12 @@ _NOTHING_SAID = "A message without text"
 
 
 def recognises(record: Record) -> bool:
-    """Return whether it was published rather than handed to the function."""
+    """Return whether it was published, rather than passed to the function directly."""
     return bool(record.topic_arn or record.detail_type or record.event_source or record.message_id)
 
 
 def parse(record: Record) -> list[Alert | Ignored]:
-    """Return a trigger that shows the whole message; a resolve or nothing for good news, nothing for progress."""
+    """Return a trigger with the whole message; a resolve or nothing for good news; nothing for progress."""
     kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "")
     is_event = bool(record.detail_type or record.event_source)
     subject, said = first_line(record.subject), headline(record.payload)
@@ -54,7 +54,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     if reason is SkipReason.IN_PROGRESS or (reason and not identity):
         return [Ignored(reason, truncate(name, MAX_NAME_CHARACTERS))]
     home, topic = Home.of(record), Arn.of(record.topic_arn)
-    own_id = "" if is_event or subject or said else f":{record.message_id}"  # nobody knows that two of them are one
+    own_id = "" if is_event or subject or said else f":{record.message_id}"  # nothing says that two of them are one
     common: dict[str, Any] = {
         "fingerprint": f"{ORIGIN}:{identity or digest_of(record) + own_id}",
         "name": truncate(name, MAX_NAME_CHARACTERS),
@@ -102,11 +102,10 @@ def _identity(payload: Any) -> str:
 
 
 def _reason(record: Record, severity: str) -> SkipReason | None:
-    """Return why a message needs no trigger, or None where it does.
+    """Return why a message needs no trigger, or None if it needs one.
 
-    Only a state by itself is good news or progress: a message in which any other state stands beside it pages, and so
-    does a heading that tells of a failure, unless the state says that something is over. What is urgent is more than
-    progress.
+    A message is good news or progress only if all its states are. A heading about a failure pages too, unless a state
+    says that something is over. An urgent message is never mere progress.
     """
     heading = first_line(record.subject) or (record.payload if isinstance(record.payload, str) else "")
     start = heading[:21].lower()

@@ -17,7 +17,7 @@ _TEST_TEXTS = ("Successfully validated SNS topic for Amazon SES event publishing
 """https://docs.aws.amazon.com/ses/latest/dg/event-publishing-add-event-destination-sns.html"""
 _TESTED_SERVICES = ("amazon redshift", "amazon rds", "amazon elasticache", "aws database migration service")
 _TEST_WORDS = ("test message", "test notification")
-"""Services that write to a topic when somebody subscribes it. A test that a person sends pages."""
+"""Services that publish a test message to a new subscription. A test that a person sends pages."""
 
 
 def recognises(record: Record) -> bool:

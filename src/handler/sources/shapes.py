@@ -32,7 +32,7 @@ def is_failure(record: Record) -> bool:
 
 
 def is_native(record: Record) -> bool:
-    """Return whether it is the publisher's own format; an alert without a single name of ours is somebody else's."""
+    """Return whether it is the native format: an alert with at least one of its field names."""
     match record.payload:
         case {"alert": dict() as alert} if not record.detail_type:
             return not alert or not alert.keys().isdisjoint(_NATIVE_KEYS)
@@ -78,7 +78,7 @@ def is_alertmanager_text(record: Record) -> bool:
 
 
 def is_managed_grafana(record: Record) -> bool:
-    """Return whether it is Grafana's JSON, Amazon Managed Grafana's too: a state beside a text or a rule."""
+    """Return whether it is the JSON of Grafana or Amazon Managed Grafana: a state, and a text or rule."""
     match record.payload:
         case (
             {"state": str(state), "body": _}

@@ -1,6 +1,6 @@
-"""What words in a message mean: which states are good news or progress, what is a headline, a severity, a link.
+"""What words in a message mean: which states are good news or progress, and what is a headline, severity or link.
 
-Used where no source knows the shape of a message, and by the catalog for the words of a state.
+For messages of no known shape, and for the catalog's states.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ GOOD = _words(
 PROGRESS = _words("RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED")
 _BETWEEN_WORDS = str.maketrans("_-", "  ")
 ENDED = _words("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED")
-"""Of what is good, that which says of something bad that it is over."""
+"""The good states that say that something bad is over."""
 _STATES = _words(
     "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
     " jobstatus jobstate result outcome compliancetype alarmstate health healthstatus executionstatus buildstatus"
     " deploymentstatus taskstatus runstatus incidentstatus eventstatus"
 )
 _ANSWERS = _words("success succeeded successful ok passed healthy resolved recovered")
-"""What is asked where the state is `true` or `false`."""
+"""Field names whose value `true` or `false` is the state."""
 _ERRORS = _words("error errors errormessage exception")
 _SEVERITIES = ("severity", "alertseverity", "sev", "level", "priority", "urgency")
 _SEVERITY_INSIDE = ("label", "description", "name", "value", "level")
@@ -47,9 +47,9 @@ _HEADLINES = (
     *("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "rulename", "name"),
     *("message", "msg", "description", "text", "errormessage", "error", "reason", "body", "detail", "details"),
 )
-"""Where a message mostly says what it is about, most telling first; names are compared without case and punctuation."""
+"""Fields that usually say what a message is about, best first; names are compared without case and punctuation."""
 _NAMES = ("alertname", "alarmname", "name", "rulename")
-"""Headlines that say what it is about, and not what is wrong with it."""
+"""Headlines that say what it is about, but not what is wrong."""
 _REASONS = ("message", "description", "reason", "errormessage", "error", "statusreason", "cause", "text", "details")
 _PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
 _INSIDE = (
@@ -74,19 +74,19 @@ _MAX_DEPTH = 4
 _MAX_CHARACTERS = 300
 _MAX_FACTS = 8
 _MAX_OBJECTS = 100
-"""At one depth of a message."""
+"""The limit for fields at one depth of a message."""
 _NAMED_LINE = r"^[ \t*_-]{0,5}([A-Za-z][\w -]{0,39}?)[*_]{0,2}[ \t]?[:=][ \t*_]{0,5}(\S[^\n]{0,200})$"
 
 
 def state_word(text: str) -> str:
-    """Return a state as the tables spell it: `In progress` and `in-progress` are both IN_PROGRESS."""
+    """Return a state in the tables' spelling: `In progress` and `in-progress` are both IN_PROGRESS."""
     return "_".join(text.translate(_BETWEEN_WORDS).split()).upper()
 
 
 def states_of(payload: Any) -> set[str]:
-    """Return the words of all states that a message names at any depth; empty where only parts of it have one.
+    """Return all states that a message names at any depth; empty if only its parts have one.
 
-    An error beside a state that is good by itself is a state too: a run that is complete, but for some of it.
+    An error beside a good state is a state too: of a run that completed only in part.
     """
     own: set[str] = set()
     of_parts: set[str] = set()
@@ -110,9 +110,9 @@ def _state_in(name: str, value: Any) -> str:
 
 
 def severity_word(payload: Any) -> str:
-    """Return the word for the severity of a message, the one least deep in it; empty where it names none.
+    """Return a message's severity word, the least deep one; empty if it has none.
 
-    A word that means one of PagerDuty's severities goes before one that nobody knows.
+    A word for one of PagerDuty's severities takes precedence over an unknown one.
     """
     unknown = ""
     named = [(name, value) for name, value, _ in _all(payload) if name in _SEVERITIES or name == "severityid"]
@@ -126,7 +126,7 @@ def severity_word(payload: Any) -> str:
 
 
 def severity_in_heading(text: str) -> str:
-    """Return the word with which a heading says how urgent it is: `CRITICAL: ...`, `[SEV1] ...`, `P2 - ...`."""
+    """Return the severity word of a heading: `CRITICAL: ...`, `[SEV1] ...`, `P2 - ...`."""
     found = re.match(_SEVERITY_HEADING, text[:60], re.IGNORECASE)
     return re.sub(r"[\s_-]", "", found[1]) if found else ""
 
@@ -149,7 +149,7 @@ def _severity_in(name: str, value: Any) -> str:
 
 
 def headline(payload: Any) -> str:
-    """Return in one line what a message is about, never as JSON; empty where it holds nothing."""
+    """Return in one line what a message is about, never as JSON; empty for an empty message."""
     return truncate(_headline(payload, 0), _MAX_CHARACTERS)
 
 
@@ -195,7 +195,7 @@ def _has_headline(value: Any, depth: int) -> bool:
 
 
 def _state_of(payload: Mapping[Any, Any]) -> str:
-    """Return the state of what an object names, as it is written; with the reason, where that stands beside it."""
+    """Return the state that an object names, as written, with the reason beside it, if any."""
     for depth in (payload, *(value for value in payload.values() if isinstance(value, dict))):
         fields = {_plain(name): value for name, value in depth.items() if isinstance(value, str) and value.strip()}
         state = next((value for name, value in fields.items() if name in _STATES), "")
@@ -210,13 +210,13 @@ def _line_of(text: str, depth: int) -> str:
 
 
 def facts(payload: Mapping[Any, Any]) -> str:
-    """Return the first few facts of an object in words: `job nightly import, rows 0`."""
+    """Return the first few fields of an object in words: `job nightly import, rows 0`."""
     said = [f"{name} {line}" for name, value in _flat(payload) if (line := first_line(text_of(value)))]
     return ", ".join(said[:_MAX_FACTS])
 
 
 def first_line(text: str) -> str:
-    """Return the first line of a text that says something; of JSON that is damaged, the words."""
+    """Return the first line of a text that is not blank; for damaged JSON, its words."""
     start = without_written_breaks(text.strip()[:20_000])
     line = next((line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")), "")
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
@@ -226,7 +226,7 @@ def first_line(text: str) -> str:
 
 
 def _json_in(text: str) -> Any:
-    """Return the object or list that a text is as JSON, or None."""
+    """Return the object or list in a JSON text, or None."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
@@ -237,7 +237,7 @@ def _json_in(text: str) -> Any:
 
 
 def place_in(payload: Any) -> str:
-    """Return what a message says it is about, as a host, a service or a resource; empty where it does not."""
+    """Return the host, service or resource that a message is about; empty if it names none."""
     found: dict[str, str] = {}
     for name, value in _near(payload):
         if name in _PLACES and isinstance(value, str | int) and (text := text_of(value).strip()):
@@ -246,7 +246,7 @@ def place_in(payload: Any) -> str:
 
 
 def links_in(*payloads: Any) -> tuple[Link, ...]:
-    """Return the first addresses in the texts of a message, at any depth."""
+    """Return the first URLs in the texts of a message, at any depth."""
     links: dict[str, Link] = {}
     for payload in payloads:
         for text in _texts(payload):
@@ -259,10 +259,9 @@ def links_in(*payloads: Any) -> tuple[Link, ...]:
 
 
 def digest_of(record: Record) -> str:
-    """Return the SHA-256 of all that a message says: the identity of one that names nothing else.
+    """Return the SHA-256 of a message's content: the identity of a message that has no other.
 
-    An event has the same one whether it came by a rule or by a topic. What varies from one delivery of a message to the
-    next is no part of it.
+    An event has the same one on every path. What differs between two deliveries of a message is not part of it.
     """
     is_event = bool(record.detail_type or record.event_source)
     if is_event:
@@ -279,7 +278,7 @@ def _plain(name: Any) -> str:
 
 
 def _near(payload: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the names and values of an object, then those of the objects in it, and of the first in a list."""
+    """Yield the names and values of an object, then of the objects in it and of the first one in a list."""
     if isinstance(payload, list):
         payload = payload[0] if payload else None
     if not isinstance(payload, dict):
@@ -292,10 +291,10 @@ def _near(payload: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _all(payload: Any) -> list[tuple[str, Any, bool]]:
-    """Return the names and values of a message, the least deep first, and whether each is its own or of a part of it.
+    """Return a message's names and values, least deep first, and whether each belongs to it or to a part.
 
-    What lies under a usual name such as `detail`, or is the only object there is, is the message itself. Of a text they
-    are its lines `name: value`.
+    An object under a usual name such as `detail`, or the only object, is the message itself. A text has lines `name:
+    value`.
     """
     if isinstance(payload, str):
         return [(_plain(name), value.strip(), True) for name, value in re.findall(_NAMED_LINE, payload[:20_000], re.M)]

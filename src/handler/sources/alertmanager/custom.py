@@ -28,7 +28,7 @@ _STATE_WORDS = re.compile(
     r"\b(?:firing|resolved|alerting|triggered|ok)\b|:[a-z0-9_+-]{1,40}:|[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]",
     re.IGNORECASE,
 )
-"""What distinguishes a trigger from its resolve: words, emojis, and Slack's names of these."""
+"""What differs between a trigger and its resolve: words, emojis, and Slack's emoji names."""
 _MARKUP = re.compile(r"[*`]+|:[a-z0-9_+-]{1,40}:|<https?://[^<>|\s]{1,2000}\|([^<>\n]{1,200})>")
 _PAIR = re.compile(r"[-•\s]*+([A-Za-z][\w .-]{0,39}?)\s*+[:=](?!//)\s*+(.*)", re.DOTALL)
 _NAMES = ("alert", "alertname", "alert_name", "rule", "rule_name", "title", "name")

@@ -235,7 +235,7 @@ def _is_migration(record: Record) -> bool:
 
 
 def _migration(record: Record) -> Fields:
-    """Return the fields; the link names the task or the instance, and the words say what became of it."""
+    """Return the fields; the link names the task or instance, and the text says what happened."""
     fields = _object(record)
     link = str(fields.get("Identifier Link", ""))
     named = re.search(r"(?:SourceId:\s*|ids=)([\w-]{1,300})", link)

@@ -58,7 +58,7 @@ def scan_state(fields: Fields) -> str:
 
 
 def checked_item(fields: Fields) -> str:
-    """Return what Trusted Advisor checked: a resource or, of a service's limits, which one; else the item's own id."""
+    """Return what Trusted Advisor checked: a resource, or a service limit; else the item's own id."""
     limit = [_at(fields, "check-item-detail", name) for name in ("Region", "Service", "Limit Name")]
     return _at(fields, "resource_id") or ("/".join(limit) if limit[-1] else _at(fields, "uuid"))
 
