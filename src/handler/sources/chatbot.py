@@ -10,7 +10,7 @@ from handler.alert import Alert, Ignored, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, filled
-from handler.sources.words import GOOD, digest_of, first_line, links_in, severity_word, state_word
+from handler.sources.words import GOOD, digest_of, first_line, links_in_message, severity_word, state_word
 from handler.validation import text_of
 
 ORIGIN = "chatbot"
@@ -53,7 +53,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
             location=place or topic.resource,
             component=topic.resource,
             group=topic.account,
-            links=links_in(content),
+            links=links_in_message(content),
             details={"message": record.payload},
         )
     ]

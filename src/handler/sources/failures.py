@@ -52,8 +52,10 @@ def _from_destination(record: Record) -> Alert:
     name = Arn.of(arn).resource.removeprefix("function:") or arn or "a function"
     streams = {key: value for key in _STREAMS if isinstance(value := record.payload.get(key), dict)}
     stream = next((text for batch in streams.values() if (text := _stream_in(batch))), "")
-    said = _error_in(sent.responsePayload)
-    reasons = [said] if said else [condition, _NO_REASON.get(kind := dig(sent.responseContext, "functionError"), kind)]
+    error = _error_in(sent.responsePayload)
+    reasons = (
+        [error] if error else [condition, _NO_REASON.get(kind := dig(sent.responseContext, "functionError"), kind)]
+    )
     if stream:
         reasons.append(f"a batch of {Arn.of(stream).resource or stream} was not processed")
     return _alert(
@@ -128,8 +130,8 @@ def _alert(
 
 def _identity(record: Record) -> str:
     """Return the identity of a failure that does not name its function: a hash of its content."""
-    said = [record.topic_arn, dict(record.attributes), record.payload]
-    return f"{ORIGIN}#{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
+    content = [record.topic_arn, dict(record.attributes), record.payload]
+    return f"{ORIGIN}#{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"
 
 
 def _unqualified(arn: str) -> str:

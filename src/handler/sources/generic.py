@@ -19,7 +19,7 @@ from handler.sources.words import (
     digest_of,
     first_line,
     headline,
-    links_in,
+    links_in_message,
     place_in,
     severity_in_heading,
     severity_word,
@@ -34,7 +34,7 @@ _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "in
 _GOOD_WORDS = ("ok", "resolved", "recover", "cleared", "closed")
 _GOOD_HEADING = r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\W{0,3}(?:\Z|[:\]\u2013-])"
 _BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke", "down", "critical", "crash", "timed out")
-_NOTHING_SAID = "A message without text"
+_NO_TEXT = "A message without text"
 
 
 def recognises(record: Record) -> bool:
@@ -46,15 +46,15 @@ def parse(record: Record) -> list[Alert | Ignored]:
     """Return a trigger with the whole message; a resolve or nothing for good news; nothing for progress."""
     kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "")
     is_event = bool(record.detail_type or record.event_source)
-    subject, said = first_line(record.subject), headline(record.payload)
-    name = (kind or "An event") if is_event else subject or said or _NOTHING_SAID
-    severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(said)
+    subject, text = first_line(record.subject), headline(record.payload)
+    name = (kind or "An event") if is_event else subject or text or _NO_TEXT
+    severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(text)
     reason = _reason(record, severity)
     identity = _identity(record.payload)
     if reason is SkipReason.IN_PROGRESS or (reason and not identity):
         return [Ignored(reason, truncate(name, MAX_NAME_CHARACTERS))]
     home, topic = Home.of(record), Arn.of(record.topic_arn)
-    own_id = "" if is_event or subject or said else f":{record.message_id}"  # nothing says that two of them are one
+    own_id = "" if is_event or subject or text else f":{record.message_id}"  # nothing says that two of them are one
     common: dict[str, Any] = {
         "fingerprint": f"{ORIGIN}:{identity or digest_of(record) + own_id}",
         "name": truncate(name, MAX_NAME_CHARACTERS),
@@ -62,8 +62,8 @@ def parse(record: Record) -> list[Alert | Ignored]:
         "observed_at": record.published_at,
         "origin": ORIGIN,
         "severity_word": severity,
-        "summary": name if not said or said in name else said if name in said else f"{name}: {said}",
-        "links": links_in(record.payload),
+        "summary": name if not text or text in name else text if name in text else f"{name}: {text}",
+        "links": links_in_message(record.payload),
         "details": {
             **filled({"subject": record.subject, "topic": record.topic_arn}),
             "resources": list(record.resources),

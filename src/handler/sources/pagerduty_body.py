@@ -14,7 +14,7 @@ from handler.alert import Alert, Image, Link, Status, Undetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.sources.aws import Arn, filled
-from handler.sources.words import digest_of, first_line, headline, links_in
+from handler.sources.words import digest_of, first_line, headline, links_in_message
 from handler.validation import text_of
 
 ORIGIN = "pagerduty"
@@ -115,7 +115,7 @@ def _of_cloudwatch_integration(body: Mapping[str, Any], record: Record) -> Alert
         location=topic.resource,
         component=topic.resource,
         group=topic.account,
-        links=links_in(body),
+        links=links_in_message(body),
         details={"message": body},
     )
     return Undetermined(alert) if state == "INSUFFICIENT_DATA" else alert

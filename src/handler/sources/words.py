@@ -163,21 +163,21 @@ def _headline(payload: Any, depth: int) -> str:
         case [only]:
             return _headline(only, depth + 1) if depth < _MAX_DEPTH else ""
         case [first, *rest]:
-            said = _headline(first, depth + 1) if depth < _MAX_DEPTH else ""
-            return f"{said} (and {len(rest)} more)" if said else ""
+            line = _headline(first, depth + 1) if depth < _MAX_DEPTH else ""
+            return f"{line} (and {len(rest)} more)" if line else ""
         case _:
             return text_of(payload)
 
 
 def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
     texts = {_plain(name): value for name, value in payload.items() if isinstance(value, str)}
-    said = [line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))]
-    if said:
+    lines = [line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))]
+    if lines:
         named = next(name for name in _HEADLINES if _line_of(texts.get(name, ""), depth))
         state = _state_of(payload) if named in _NAMES else ""
-        first = f"{said[0]} {state}" if state and state.lower() not in said[0].lower() else said[0]
+        first = f"{lines[0]} {state}" if state and state.lower() not in lines[0].lower() else lines[0]
         reasons = [line for name in _REASONS if (line := _line_of(texts.get(name, ""), depth))]
-        reason = next((line for line in reasons if line not in said[0] and said[0] not in line), "")
+        reason = next((line for line in reasons if line not in lines[0] and lines[0] not in line), "")
         return f"{first}: {reason}" if reason else first
     objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
     for name in sorted(objects, key=lambda name: (name not in _INSIDE, list(objects).index(name)))[:_MAX_FACTS]:
@@ -191,7 +191,7 @@ def _has_headline(value: Any, depth: int) -> bool:
     if not isinstance(inner, dict) or depth >= _MAX_DEPTH:
         return False
     has_one = any(_plain(name) in _HEADLINES and not isinstance(inner[name], dict | list) for name in inner)
-    return has_one or any(_has_headline(each, depth + 1) for each in list(inner.values())[:_MAX_FACTS])
+    return has_one or any(_has_headline(value, depth + 1) for value in list(inner.values())[:_MAX_FACTS])
 
 
 def _state_of(payload: Mapping[Any, Any]) -> str:
@@ -211,8 +211,8 @@ def _line_of(text: str, depth: int) -> str:
 
 def facts(payload: Mapping[Any, Any]) -> str:
     """Return the first few fields of an object in words: `job nightly import, rows 0`."""
-    said = [f"{name} {line}" for name, value in _flat(payload) if (line := first_line(text_of(value)))]
-    return ", ".join(said[:_MAX_FACTS])
+    facts = [f"{name} {line}" for name, value in _flat(payload) if (line := first_line(text_of(value)))]
+    return ", ".join(facts[:_MAX_FACTS])
 
 
 def first_line(text: str) -> str:
@@ -245,7 +245,7 @@ def place_in(payload: Any) -> str:
     return next((found[name] for name in _PLACES if name in found), "")
 
 
-def links_in(*payloads: Any) -> tuple[Link, ...]:
+def links_in_message(*payloads: Any) -> tuple[Link, ...]:
     """Return the first URLs in the texts of a message, at any depth."""
     links: dict[str, Link] = {}
     for payload in payloads:
@@ -302,8 +302,8 @@ def _all(payload: Any) -> list[tuple[str, Any, bool]]:
     level = [(payload, True)]
     for _ in range(_MAX_DEPTH + 1):
         inside: list[tuple[Any, bool]] = []
-        for each, is_own in level:
-            value = each[0] if isinstance(each, list) and each else each
+        for entry, is_own in level:
+            value = entry[0] if isinstance(entry, list) and entry else entry
             if not isinstance(value, dict):
                 continue
             found.extend((_plain(name), inner, is_own) for name, inner in value.items())
@@ -318,7 +318,7 @@ def _flat(payload: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
         if isinstance(value, dict):
             yield from ((str(inner), deeper) for inner, deeper in value.items() if not isinstance(deeper, dict | list))
         elif isinstance(value, list):
-            yield str(name), next((each for each in value if not isinstance(each, dict | list)), "")
+            yield str(name), next((entry for entry in value if not isinstance(entry, dict | list)), "")
         else:
             yield str(name), value
 

@@ -240,7 +240,7 @@ def _migration(record: Record) -> Fields:
     link = str(fields.get("Identifier Link", ""))
     named = re.search(r"(?:SourceId:\s*|ids=)([\w-]{1,300})", link)
     words = str(fields.get("Event Message", "")).lower()
-    states = {word: state for state, told in _MIGRATION_WORDS.items() for word in told}
+    states = {word: state for state, words in _MIGRATION_WORDS.items() for word in words}
     return {
         **fields,
         "name": named[1] if named else "",
