@@ -48,8 +48,8 @@ def parse(
     several = _several(record.payload)
     if several:
         around = replace(record, attributes=shared(record.attributes, len(several)))
-        records = (replace(around, payload=each) for each in several)
-        return [found for each in records for found in _parse_one(each, when_undetermined, account_names)]
+        records = (replace(around, payload=entry) for entry in several)
+        return [found for entry in records for found in _parse_one(entry, when_undetermined, account_names)]
     source = source_of(record)
     if source is None:
         what = f"{_shape(record)} is of no known source, and came by no topic, bus or queue"
@@ -82,8 +82,8 @@ def _with_name(problem: str, payload: Any) -> str:
     """Add the alert's name to an error message, where the payload has one."""
     match payload:
         case {"alert": {"alert_name": str(name)}} | {"AlarmName": str(name)} | {"alarmName": str(name)}:
-            shown = " ".join(name.split())[:MAX_SHOWN_NAME_CHARACTERS]
-            return f"{problem} (alert {shown!r})" if shown else problem
+            short_name = " ".join(name.split())[:MAX_SHOWN_NAME_CHARACTERS]
+            return f"{problem} (alert {short_name!r})" if short_name else problem
         case _:
             return problem
 
