@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from handler import sources
 from handler.alert import Alert, Ignored, Status
@@ -68,29 +68,41 @@ class Publisher:
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
         try:
-            record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC), self.function_name)
-            progress = self.queues.progress_of(record)
-            rest = self.queues.rest_of(record)
-            if rest is not None:
-                record = unwrap(rest, record.published_at, self.function_name)
-            parsed = self.parse(record)
+            message = self._unwrap(raw)
+            parsed = self.parse(message.record)
         except PublishError as error:
             return [self.reject_record(raw, error)]
-        reports: list[Report] = []
-        if len(parsed) > progress.start + MAX_ALERTS:
-            lost = _lost(lambda: self.queues.defer_rest(raw if rest is None else rest, progress.start + MAX_ALERTS))
-            result = Deferred(reason=DeferReason.BUSY, is_kept=True)
-            reports.append(Report(result=result, lost=lost))
-        found = parsed[progress.start : progress.start + MAX_ALERTS]
-        alerts = [carried(alert, progress) for alert in found if isinstance(alert, Alert)]
-        if record.is_foreign(self.foreign_topic_arn):
-            alerts = [_as_foreign(alert) for alert in alerts]
-        reports += self._publish_alerts(alerts, progress, deadline)
-        reports += [Report(result=other) for other in found if isinstance(other, Ignored)]
-        damaged = [other for other in parsed if isinstance(other, PublishError)]
-        if damaged and not progress.start:
-            reports.append(self.reject_record(raw, _all_of(damaged)))
-        return reports
+        part = parsed[message.start : message.end]
+        alerts = [self._carried(found, message) for found in part if isinstance(found, Alert)]
+        return [
+            *(self._defer_rest(message) if len(parsed) > message.end else ()),
+            *self._publish_alerts(alerts, message.progress, deadline),
+            *(Report(result=found) for found in part if isinstance(found, Ignored)),
+            *self._reject_damaged(raw, message, parsed),
+        ]
+
+    def _unwrap(self, raw: Any) -> "_Message":
+        """Unwrap a record, and read its state on the retry queue."""
+        record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC), self.function_name)
+        progress, rest = self.queues.progress_of(record), self.queues.rest_of(record)
+        if rest is None:
+            return _Message(raw, record, progress)
+        return _Message(rest, unwrap(rest, record.published_at, self.function_name), progress)
+
+    def _carried(self, alert: Alert, message: "_Message") -> Alert:
+        """Return an alert with its state on the retry queue; one of another account resolves only its own."""
+        alert = carried(alert, message.progress)
+        return _as_foreign(alert) if message.record.is_foreign(self.foreign_topic_arn) else alert
+
+    def _defer_rest(self, message: "_Message") -> list[Report]:
+        """Put the rest of a message with very many alerts on the retry queue."""
+        lost = _lost(lambda: self.queues.defer_rest(message.raw, message.end))
+        return [Report(result=Deferred(reason=DeferReason.BUSY, is_kept=True), lost=lost)]
+
+    def _reject_damaged(self, raw: Any, message: "_Message", parsed: sources.Parsed) -> list[Report]:
+        """Dead-letter a record with damaged entries once, however often its rest comes back."""
+        damaged = [found for found in parsed if isinstance(found, PublishError)]
+        return [self.reject_record(raw, _all_of(damaged))] if damaged and not message.start else []
 
     def reject_record(self, raw: Any, error: PublishError) -> Report:
         """Put a record that cannot be published on the dead-letter queue."""
@@ -115,8 +127,8 @@ class Publisher:
             return [report for alert in same for report in self._publish_alert(alert, progress, deadline)]
 
         in_order = sorted(by_identity.values(), key=lambda same: max(map(_urgency, same)), reverse=True)
-        each = self.map_concurrently if len(in_order) > 1 else map
-        return [report for reports in each(publish, in_order) for report in reports]
+        map_alerts = self.map_concurrently if len(in_order) > 1 else map
+        return [report for reports in map_alerts(publish, in_order) for report in reports]
 
     def _publish_alert(self, alert: Alert, progress: Progress, deadline: float) -> list[Report]:
         try:
@@ -243,10 +255,33 @@ class Publisher:
 
     def _reject_unknown(self, alert: Alert, names: Sequence[str]) -> Report:
         """Dead-letter an alert once for all the targets it asks for that do not exist."""
-        shown = ", ".join(map(_shown, names[:MAX_SHOWN_NAMES])) + (", ..." if len(names) > MAX_SHOWN_NAMES else "")
-        error = NoTargetError(f"the alert asks for {shown}: no target has that name")
+        listed = ", ".join(map(_printable, names[:MAX_SHOWN_NAMES])) + (", ..." if len(names) > MAX_SHOWN_NAMES else "")
+        error = NoTargetError(f"the alert asks for {listed}: no target has that name")
         asked = replace(alert, targets=tuple(names))
         return self.reject(Report(result=Rejected(error=error), alert=asked, action=action_of(alert)))
+
+
+class _Message(NamedTuple):
+    """A record without its wrappings.
+
+    Attributes:
+        raw: the record as it goes on the retry queue, should a part of its alerts have to wait.
+        progress: its state on the retry queue.
+    """
+
+    raw: Any
+    record: Record
+    progress: Progress
+
+    @property
+    def start(self) -> int:
+        """The number of the first alert to publish now."""
+        return self.progress.start
+
+    @property
+    def end(self) -> int:
+        """The number of the first alert that has to wait."""
+        return self.progress.start + MAX_ALERTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,8 +329,8 @@ def _unknown(alert: Alert, known: TargetSet) -> list[str]:
     return [name for name in alert.targets if not known.named(name)]
 
 
-def _shown(name: str) -> str:
-    """Show a name; whoever writes a routing key where a name belongs shall not find it in the log."""
+def _printable(name: str) -> str:
+    """Return a target's name for the log, unless it may be a routing key in the wrong place."""
     if len(name) == ROUTING_KEY_CHARACTERS:
         return f"a target with a name of {len(name)} characters"
     return repr(name[:100])
