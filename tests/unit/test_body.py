@@ -22,9 +22,9 @@ def test_an_alert_is_unpacked_as_it_was_packed(alert: Alert) -> None:
     assert (unpacked.status, unpacked.observed_at) == (alert.status, alert.observed_at)
 
 
-def noise(characters: int) -> str:
-    """Return a text that does not compress."""
-    source = random.Random(1)
+def noise(characters: int, seed: int = 1) -> str:
+    """Return a text that does not compress, another for each seed."""
+    source = random.Random(seed)
     return "".join(chr(source.randrange(0x4E00, 0x9FFF)) for _ in range(characters))
 
 
@@ -32,9 +32,11 @@ def noise(characters: int) -> str:
     "large",
     [
         replace(AN_ALERT, annotations={"description": noise(600_000)}),
-        replace(AN_ALERT, details={f"part-{number}": noise(2_000) for number in range(300)}),
-        replace(AN_ALERT, details={"list": [noise(10) for _ in range(50_000)]}),
-        replace(AN_ALERT, labels={f"label-{number}": noise(1_000) for number in range(200)}, details={"x": noise(9)}),
+        replace(AN_ALERT, details={f"part-{number}": noise(2_000, number) for number in range(300)}),
+        replace(AN_ALERT, details={"list": [noise(10, number) for number in range(20_000)]}),
+        replace(
+            AN_ALERT, labels={f"label-{number}": noise(1_000, number) for number in range(200)}, details={"x": noise(9)}
+        ),
     ],
     ids=["one long text", "many texts", "a long list", "many labels"],
 )
@@ -45,6 +47,14 @@ def test_a_large_alert_is_cut(large: Alert) -> None:
     assert len(packed) <= MAX_BYTES
     unpacked = unpack(packed)
     assert (dedup_key_of(unpacked), unpacked.name, unpacked.status) == (dedup_key_of(large), large.name, large.status)
+
+
+def test_of_an_alert_with_too_many_annotations_the_rest_is_kept() -> None:
+    """Each is short, so that cutting texts does not help."""
+    alert = replace(AN_ALERT, annotations={f"annotation-{number}": noise(100, number) for number in range(3_000)})
+    packed = pack(alert)
+    assert len(packed) <= MAX_BYTES
+    assert unpack(packed) == replace(alert, annotations={})
 
 
 def test_a_large_alert_that_compresses_is_kept_whole() -> None:

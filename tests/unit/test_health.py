@@ -109,6 +109,27 @@ def test_secrets_that_cannot_be_read_are_a_problem_even_while_the_last_known_ser
     assert set(health.targets) == {"a", "b"}
 
 
+def test_secrets_that_were_never_read_leave_nothing_to_ask(world: World) -> None:
+    """No target is known: the rest of the check would say nothing."""
+    world.secrets.fail("InternalServiceError")
+    health = run(world)
+
+    assert reasons(health) == [PublisherErrorReason.TARGETS_UNAVAILABLE]
+    assert (health.targets, world.requests) == ({}, [])
+
+
+def test_what_waits_is_counted_for_each_target_with_the_oldest(world: World) -> None:
+    """The metrics of a backlog."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=None))
+    for fingerprint in ("f-1", "f-2"):
+        world.publish(native(fingerprint))
+        world.clock.advance(3)
+    waiting = run(world).waiting
+
+    assert {target: count for target, (count, _) in waiting.items()} == {"a": 2, "b": 2}
+    assert all(oldest == 6000 for _, oldest in waiting.values())
+
+
 def test_no_targets_are_a_problem() -> None:
     assert reasons(run(make_world({}))) == [PublisherErrorReason.NO_TARGET]
 
