@@ -25,7 +25,6 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 
 from benchmarks.messages import Context, native, over_sns
-from benchmarks.standin import SECRET, SECRET_NAME, Request, Response, serve
 from handler import health
 from handler.delivery import drainer
 from local.simulator.faults import Fault, FaultKind
@@ -35,6 +34,7 @@ from tests.lab.clock import Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB
 from tests.lab.secrets import FakeSecrets
 from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
+from tests.lab.standin import SECRET, SECRET_NAME, Request, Response, serve
 
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096
