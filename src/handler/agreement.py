@@ -40,14 +40,15 @@ BATCH_ATTEMPTS = 3
 GRACE = timedelta(seconds=30)
 """A state this young may still be on its way as a notification."""
 TIE = timedelta(seconds=1.5)
-"""A notification may carry a state's time to the second, or rounded: as in the records, such times are the same."""
+"""A notification may have a state's time in whole seconds or rounded; such times count as the same, as in the
+records."""
 KNOWN_FOR_SECONDS = 900
-"""For how long it is remembered who subscribes to a topic, and which alarms no target wants."""
+"""How long a topic's subscribers, and alarms that no target takes, are remembered."""
 _SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
-"""How the reason of an alarm ends that pages by its contributors, as in `sources.cloudwatch`."""
+"""How the reason ends for an alarm that pages by its contributors, as in `sources.cloudwatch`."""
 
 _NO_SUCH_OPERATION = ("InvalidAction", "UnknownOperationException", "UnknownOperation")
-"""What CloudWatch answers where it has no mute rules yet."""
+"""CloudWatch's error in regions without mute rules."""
 
 
 class Scope(StrEnum):
@@ -60,7 +61,7 @@ class Scope(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What an alarm and its records call for."""
+    """What to do about an alarm, given its records."""
 
     PAGE = "page"
     RESOLVE = "resolve"
@@ -122,7 +123,7 @@ class Alarm:
 
     @property
     def fingerprint(self) -> str:
-        """By which its alert is known."""
+        """The fingerprint of its alert."""
         return f"{self.arn}#{self.contributor}" if self.contributor else self.arn
 
     @property
@@ -150,7 +151,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the table has of one alert at one target.
+    """The record of one alert at one target.
 
     Attributes:
         is_open: an incident may be open.
@@ -169,7 +170,7 @@ class Known:
 
     @classmethod
     def of(cls, item: Mapping[str, Any], now: datetime) -> "Known | None":
-        """Read an item of the table; an expired one, or one that is no record, counts as absent."""
+        """Read an item of the table; an expired one, or one that is not a record, counts as absent."""
         target, separator, dedup_key = item["id"]["S"].partition("#")
         if not separator or "status" not in item or "observed_at" not in item:
             return None
@@ -191,7 +192,7 @@ class Known:
 
 
 def left_alone(alarm: Alarm, now: datetime, *, is_wired: bool, is_muted: bool) -> Why | None:
-    """Return why an alarm in ALARM is none of this function's business at the moment, or None."""
+    """Return why this function leaves an alarm in ALARM alone at the moment, or None."""
     if not is_wired:
         return Why.NOT_WIRED
     if why := silenced(alarm, is_muted=is_muted):
@@ -246,7 +247,7 @@ def decide_ended(
 
 
 def notification(alarm: Alarm, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return what CloudWatch would publish to a topic of the alarm's state."""
+    """Return the message that CloudWatch would publish about the alarm's state."""
     described = alarm.described
     account = alarm.arn.split(":")[4] if alarm.arn.count(":") >= 5 else ""
     trigger = {
@@ -285,7 +286,7 @@ class Disagreement:
 
 
 class Routing(Protocol):
-    """What has to be known of the targets."""
+    """What the comparison needs to know about targets."""
 
     def names(self) -> Sequence[str]:
         """Return the names of all targets."""
@@ -319,7 +320,7 @@ class TargetRouting:
         return [target.name for target in taking if target.skip_reason(alert) is None]
 
     def resolving(self, name: str) -> bool:
-        """Return whether this target sends resolves; one that is not there any more does not."""
+        """Return whether this target sends resolves; a deleted one does not."""
         return any(target.name == name and target.auto_resolve for target in self.targets.targets)
 
 
@@ -433,7 +434,7 @@ class Agreement:
             self.left[decision.why] += 1
 
     def _series(self, alarm: Alarm) -> list[Alarm]:
-        """Return the time series in ALARM of an alarm that pages by those; the alarm itself where it does not.
+        """Return the time series in ALARM of an alarm that pages by contributors, else the alarm itself.
 
         Also where CloudWatch does not tell them: it is left alone then.
         """

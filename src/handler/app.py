@@ -1,11 +1,11 @@
-"""The Lambda function: wires everything once, at init, and shows the flow of an invocation. Nobody imports it.
+"""The Lambda function: wires everything once, at INIT, and handles an invocation. No module imports it.
 
 record -> unwrap -> source -> Alert -> targets -> claim, send, settle -> report -> metrics and one log line
 """
 
 import gc
 
-gc.disable()  # while modules are loaded: nearly all they make stays, and looking for garbage is a tenth of init
+gc.disable()  # while modules are loaded: nearly all objects stay, and looking for garbage takes a tenth of INIT
 
 import json
 import logging
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
 
 CONCURRENT_DELIVERIES = 30
-"""Of the alerts of one message, and of a drainer's batch: as many as there are connections to PagerDuty, for whose
-answers they wait most of the time."""
+"""Alerts of one message, or deliveries of a drainer's batch, at a time. Each has a connection to PagerDuty, and waits
+for its answer most of the time."""
 CONNECTIONS = 8
-"""To each service of AWS, whose answers take a tenth as long."""
+"""Connections to each AWS service, whose answers take a tenth as long."""
 CONCURRENT_DRAINS = 10
 """Routing keys that one invocation drains at a time."""
 GIVE_UP_AFTER_SECONDS = 86400.0
@@ -66,16 +66,16 @@ AWS_CLIENT_CONFIG = Config(
     read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=CONNECTIONS,
-    # botocore would put its own together, and check the parameters of calls that are the same every time, at each call
+    # otherwise botocore builds a user agent, and checks parameters that never change, at each call
     user_agent=SERVICE,
     parameter_validation=False,
 )
 MARGIN_SECONDS = 3.0
-"""Kept of an invocation's time for the queues and the log, after the last request to PagerDuty."""
+"""The part of an invocation's time that is kept for the queues and the log."""
 
 
 class InternalError(PublishError):
-    """A mistake of ours; the record is kept, and the log has the traceback."""
+    """A bug in the publisher; the record is kept, and the log has the traceback."""
 
     reason = PublisherErrorReason.INTERNAL
 
@@ -100,11 +100,11 @@ def serialize(line: dict[str, Any]) -> str:
 
 
 logger = Logger(service=SERVICE, json_serializer=serialize)
-for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would show secrets at DEBUG
+for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would log secrets at DEBUG
     logging.getLogger(chatty).setLevel(logging.WARNING)
 metrics = MetricsRecorder()
 deferred: list[Report] = []
-"""Of this invocation: what operators may have to know."""
+"""The reports of this invocation that operators may need."""
 
 
 def show_attempt(attempt: Attempt) -> None:
@@ -113,7 +113,7 @@ def show_attempt(attempt: Attempt) -> None:
 
 
 def show_attempt_with_body(attempt: Attempt) -> None:
-    """Log one request to PagerDuty with its body, which may hold what a log should not; never the routing key."""
+    """Log one request to PagerDuty with its body, which may contain sensitive data, but never the routing key."""
     logger.debug("request", extra={**_shown(attempt), "body": attempt.body()})
 
 
@@ -139,7 +139,7 @@ drains = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
 
 
 def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:
-    """Return a `map` on several threads, which waits for all of them even where one raises."""
+    """Return a `map` on several threads, which waits for all calls even if one raises."""
 
     def map_concurrently[A, B](function: Callable[[A], B], things: Iterable[A]) -> list[B]:
         futures = [threads.submit(function, thing) for thing in things]
@@ -151,7 +151,7 @@ def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an execution environment makes once."""
+    """The parts that an execution environment makes once."""
 
     publisher: Publisher
     drainer: Drainer
@@ -263,13 +263,13 @@ parts = wire(Settings.from_environment(environment), FUNCTION_NAME)
 if preparation.is_of_use(environment):
     preparation.prepare(parts.preparations)
 
-gc.freeze()  # no later collection has to look at what init made
+gc.freeze()  # later collections skip the objects made at INIT
 gc.enable()
 
 
 @logger.inject_lambda_context
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
-    """Publish every alert of an invocation; fail only if one could neither be sent nor kept."""
+    """Publish every alert of an invocation; raise only if one could neither be sent nor kept."""
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     deferred.clear()
     try:
@@ -280,13 +280,15 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
 
 
 def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
-    """Do what an invocation asks for: the schedules' rounds, or the alerts of its records."""
+    """Handle an invocation: a schedule's request, or records with alerts."""
     if health.is_asked_for(event):
         return check_health(context.invoked_function_arn, deadline)
     if event == drainer.REQUEST:
         return drain_all(deadline)
     records = envelope.split(event)
-    is_of_pipe = isinstance(event, list)  # whose answer is no partial batch response: what would be lost must fail
+    is_of_pipe = isinstance(
+        event, list
+    )  # Pipes does not read partial batch responses, so a lost alert must fail the invocation
     if not is_of_pipe and any(isinstance(it, dict) and it.get("eventSource") == "aws:sqs" for it in records):
         return handle_batch(event, deadline, context)
     failures: list[Exception] = []
@@ -302,8 +304,8 @@ def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
 
 
 def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
-    """Publish the alerts of an SQS batch, then follow its wake-ups; return which messages have to come again."""
-    # not at init: it brings asyncio and the data classes of every event source, 7 % of a cold start
+    """Publish the alerts of an SQS batch, then drain for its wake-ups; return which messages failed."""
+    # not at INIT: it imports asyncio and the data classes of every event source, 7 % of a cold start
     from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
     wake_ups: dict[str, WakeUp] = {}
@@ -327,7 +329,7 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
 
 
 def drain_all(deadline: float) -> dict[str, Any]:
-    """Report dead letters and what waits for too long to operators, and send what waits."""
+    """Report dead letters and late alerts to operators, then send what waits."""
     parts.rounds.look_at_dead_letters()
     try:
         places = list(parts.publisher.table.all_waiting())
@@ -352,7 +354,7 @@ def drain(wake_up: WakeUp, deadline: float, places: Sequence[Place] | None = Non
 
 
 def check_health(function_arn: str, deadline: float) -> dict[str, Any]:
-    """Ask everything that a page needs whether it is there; then compare CloudWatch's alarms with the records."""
+    """Run the health check, then compare CloudWatch's alarms with the records."""
     found = parts.health_check.run(deadline)
     metrics.record_health(found, FUNCTION_NAME)
     log = logger.error if found.errors else logger.info
@@ -364,7 +366,7 @@ def check_health(function_arn: str, deadline: float) -> dict[str, Any]:
 
 
 def handle(record: Any, deadline: float) -> list[Report]:
-    """Publish one record, its siblings unharmed; raise QueueUnavailableError if an alert of it would be lost."""
+    """Publish one record; raise QueueUnavailableError only if an alert of it would be lost."""
     try:
         reports = parts.publisher.publish(record, deadline)
     except Exception as error:  # noqa: BLE001 - whatever it is, the record must not be lost

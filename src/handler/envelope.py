@@ -31,7 +31,7 @@ MAX_NESTING = 20
 LEEWAY = timedelta(seconds=5)
 """By how much a time inside a message may be later than the outermost wrapping's: clocks differ."""
 _MAX_TEXTS = 3
-"""How often a text is read as JSON that is again a text."""
+"""How often JSON may be nested as text in JSON."""
 _PROTOCOLS = frozenset(
     (
         *("default", "email", "email-json", "http", "https", "lambda", "sms", "sqs", "application", "firehose"),
@@ -41,20 +41,20 @@ _PROTOCOLS = frozenset(
 )
 """Keys of a message for several protocols: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 _SINK_ATTRIBUTES = {"error_type", "RULE_ARN"}
-"""By these one knows the attributes of a dead letter, ours or EventBridge's: they say nothing about the alert."""
+"""Attributes of a dead letter, ours or EventBridge's: with one of these, the attributes say nothing about the alert."""
 _AROUND = frozenset(("message", "body", "event", "payload", "data", "content", "alarm", "record"))
-"""Names under which people put a whole message into an object of their own."""
+"""Names under which people put a whole message into their own object."""
 _INGESTION_TIME = AliasChoices("ingestion-time", "ingestion_time", "ingestionTime")
 
 
 class Wrapping(StrEnum):
-    """What was around a message."""
+    """The kinds of wrapping."""
 
     SNS = "sns"
     EVENTBRIDGE = "eventbridge"
     SQS = "sqs"
     FOREIGN = "foreign"
-    """Put around what came by the event bus of other accounts, by the template's rule."""
+    """Added by the template's rule for the event bus of other accounts."""
     OTHER = "other"
 
 
@@ -98,7 +98,7 @@ class EventBridgeEvent(Model):
 
 
 class SqsAttributes(Model):
-    """What SQS says about a message."""
+    """SQS's attributes of a message."""
 
     SentTimestamp: Instant = None
 
@@ -132,7 +132,7 @@ class Destination(Model):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message without its wrappings, and what they said about it.
+    """A message without its wrappings, and the facts that these contained.
 
     Attributes:
         payload: the message: a JSON value where it is JSON, else the text. Routing keys in it are hidden.
@@ -203,7 +203,7 @@ def unwrap(raw: Any, arrived_at: datetime, function_name: str = "") -> Record:
 
 
 def unwrap_further(record: Record, function_name: str = "") -> Record:
-    """Unwrap what is still wrapped inside a record; raise as `unwrap` does."""
+    """Unwrap what is still wrapped inside a record; raises the same errors as `unwrap`."""
     for _ in range(MAX_NESTING + 1):
         inner = _unwrap_once(record, function_name)
         if inner is None:
@@ -213,7 +213,7 @@ def unwrap_further(record: Record, function_name: str = "") -> Record:
 
 
 def _unwrap_once(record: Record, function_name: str) -> Record | None:
-    """Remove one wrapping, or return None where there is none; what an outer wrapping said is kept."""
+    """Remove one wrapping, or return None if there is none; facts of an outer wrapping are kept."""
     payload = record.payload
     if not isinstance(payload, Mapping) or record.is_failed_invocation:
         return None
@@ -239,7 +239,7 @@ def _unwrap_once(record: Record, function_name: str) -> Record | None:
 
 
 def _open_object(record: Record, payload: Mapping[str, Any]) -> Record | None:
-    """Open a message for several protocols, or the object that an input transformer or a relay puts around one."""
+    """Open a message for several protocols, or an object that an input transformer or relay put around one."""
     if "default" in payload and payload.keys() <= _PROTOCOLS:
         said = payload.get("lambda", payload["default"])
         return _inside(record, Wrapping.OTHER, _content(said) if isinstance(said, str) else said)
@@ -253,7 +253,7 @@ def _open_object(record: Record, payload: Mapping[str, Any]) -> Record | None:
 
 
 def _inner(name: str, value: Any, record: Record) -> Any:
-    """Return what may be a message inside an object: an event under any name, anything else under the usual ones."""
+    """Return what may be a message inside an object: an event under any name, others under the usual names."""
     if isinstance(value, dict) and "detail" in value:
         return value
     if record.detail_type or name.lower() not in _AROUND:
@@ -267,7 +267,7 @@ def _tells_of_a_failure(name: str) -> bool:
 
 
 def is_message(value: Any) -> bool:
-    """Return whether an object is a message of a known kind by itself, whatever is around it."""
+    """Return whether an object is itself a message of a known kind."""
     match value:
         case {"detail-type": _, "detail": _} | {"source": _, "detailType": _, "detail": _}:
             return True
@@ -284,7 +284,7 @@ def is_message(value: Any) -> bool:
 
 
 def _is_notification(value: Mapping[str, Any]) -> bool:
-    """Return whether an object is an SNS notification; queues and emulators leave out what it needs not."""
+    """Return whether an object is an SNS notification; queues and emulators omit optional fields."""
     kind = value.get("Type", "Notification")
     return kind == "Notification" and ("Type" in value or {"TopicArn", "MessageId"} <= value.keys())
 
@@ -301,7 +301,7 @@ def _is_own(record: Record, payload: Mapping[str, Any], function_name: str) -> b
 
 
 def without_dead_letters(raw: Any) -> Any:
-    """Return a record without the dead letters of this function that are around it, so that they do not pile up."""
+    """Return a record without this function's dead letters around it, so that they do not nest."""
     match raw:
         case {"eventSource": "aws:sqs", "body": str(body)}:
             letter = parse_text(body)
@@ -311,7 +311,7 @@ def without_dead_letters(raw: Any) -> Any:
 
 
 def _content(text: str) -> Any:
-    """Return the JSON value in a text, also where it was encoded more than once; else the text."""
+    """Return the JSON value in a text, even if it was encoded more than once; else the text."""
     value = parse_text(text)
     for _ in range(_MAX_TEXTS):
         if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
@@ -389,7 +389,7 @@ def _open_event(record: Record, payload: Mapping[str, Any]) -> Record:
 
 
 def _afresh(record: Record, payload: Any) -> Record:
-    """Return what is inside a dead letter: nothing that came with the letter is about the alert."""
+    """Return the content of a dead letter; nothing around it is about the alert."""
     return Record(
         payload=payload,
         published_at=record.published_at,
@@ -402,7 +402,7 @@ def _afresh(record: Record, payload: Any) -> Record:
 def _inside(
     record: Record, wrapping: Wrapping, payload: Any, sent_at: datetime | None = None, queue_arn: str = "", **said: Any
 ) -> Record:
-    """Return what is inside a wrapping, with what the wrapping says."""
+    """Return the content of a wrapping, with the wrapping's facts."""
     published_at, latest = record.published_at, record.latest
     is_known_better = wrapping is Wrapping.SQS and not record.is_direct
     if sent_at and not is_known_better:

@@ -31,7 +31,7 @@ class HealthCheck:
 
     Attributes:
         count_dead_letters: asks SQS. The metrics of an idle queue are up to 15 minutes late unless somebody asks it:
-        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-monitoring-using-cloudwatch.html
+            https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-monitoring-using-cloudwatch.html
     """
 
     targets: Targets

@@ -72,13 +72,13 @@ class Dimension(StrEnum):
 
 
 IN_MILLISECONDS = {Metric.API_REQUEST_DURATION, Metric.TIME_TO_PAGE, Metric.TIME_WAITING, Metric.OLDEST_WAITING}
-"""All others are counts."""
+"""The metrics that are not counts."""
 
 type _Labels = tuple[tuple[Dimension, str], ...]
 
 
 class MetricsRecorder:
-    """Gathers what happened in an invocation and writes it at its end. Not for use by several threads at once."""
+    """Collects the metrics of an invocation and writes them at its end. Not thread-safe."""
 
     def __init__(self) -> None:
         self._values: dict[_Labels, dict[Metric, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -89,7 +89,7 @@ class MetricsRecorder:
         self._values[key][metric].append(round(value, 1) if metric in IN_MILLISECONDS else value)
 
     def add_if(self, metric: Metric, is_so: bool) -> None:
-        """Count one where something is so."""
+        """Count one if something is so."""
         if is_so:
             self.add(metric, 1)
 
@@ -147,7 +147,7 @@ class MetricsRecorder:
             self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
 
     def flush(self) -> None:
-        """Write everything to standard output, and forget it."""
+        """Write all metrics to standard output, and clear them."""
         values, self._values = self._values, defaultdict(lambda: defaultdict(list))
         if values:
             now = round(time.time() * 1000)
@@ -171,7 +171,7 @@ def _lines(values: Mapping[_Labels, Mapping[Metric, Sequence[float]]], now: int)
 def _parts(
     values: Mapping[_Labels, Mapping[Metric, Sequence[float]]],
 ) -> Iterator[tuple[_Labels, dict[str, Sequence[float]]]]:
-    """Return the values in parts that a line can hold."""
+    """Split the values into parts that fit into a line."""
     for labels, metrics in values.items():
         longest = max(map(len, metrics.values()))
         for start in range(0, longest, MAX_VALUES):

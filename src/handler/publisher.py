@@ -34,24 +34,24 @@ from handler.targets.secrets import Targets
 from handler.targets.target import Target, TargetSet
 
 MAX_ALERTS = 1000
-"""Of one message at a time; the rest of a larger one goes through the retry queue."""
+"""Alerts of one message at a time; the rest goes through the retry queue."""
 NO_TARGET_YET_SECONDS = 900.0
 """How long an alert waits while no target exists at all: ListSecrets lags up to five minutes behind CreateSecret."""
 NO_TARGET_YET_DELAY_SECONDS = 60.0
 MAX_SHOWN_NAMES = 3
 MAX_SHOWN_ERRORS = 3
-"""Of the damaged entries of one record."""
+"""How many errors of damaged entries are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes records. Every alert ends accepted, skipped for a reason, waiting, on a queue, or in a report as lost.
+    """Publishes records. Every alert is accepted, skipped for a reason, waits, is on a queue, or is reported as lost.
 
     Attributes:
         clock: epoch seconds.
         parse: returns a record's alerts.
         map_concurrently: delivers the alerts of one record; those of one identity stay in their order.
-        function_name: of this function: its own on-failure records are opened, those of others are alerts.
+        function_name: of this function: its own on-failure records are unwrapped, those of others are alerts.
         foreign_topic_arn: the topic that other accounts publish to; empty where there is none.
     """
 
@@ -118,7 +118,7 @@ class Publisher:
                 return report
 
     def _publish_alerts(self, alerts: Sequence[Alert], progress: Progress, deadline: float) -> list[Report]:
-        """Publish the alerts of one record at the same time, what is urgent first."""
+        """Publish the alerts of one record concurrently, the most urgent first."""
         by_identity: dict[str, list[Alert]] = {}
         for alert in alerts:
             by_identity.setdefault(alert.fingerprint, []).append(alert)
@@ -160,7 +160,7 @@ class Publisher:
         return [*reports, *self._deliver_unheard(alert, route.unheard, progress, deadline)]
 
     def _route(self, alert: Alert, progress: Progress) -> "_Route":
-        """Find the targets: matchers route triggers; the rest goes where the incident is open."""
+        """Find the targets: matchers route triggers; resolves and acknowledges go where the incident is open."""
         known = self.targets.naming(alert.targets)
         if progress.target:
             bound = known.named(progress.target)
@@ -180,7 +180,7 @@ class Publisher:
         records = self.table.read(identities(by_name, key), now)
         found = {identity.partition("#")[0]: record for identity, record in records.items()}
         open_at = {name for name, record in found.items() if _may_be_open(record)}
-        # the trigger may be on its way to more targets than it has been claimed at
+        # the trigger may not be claimed at all of its targets yet
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
         if known_open := sorted(open_at & by_name.keys()):
             return _Route(targets=[by_name[name] for name in known_open], open_at=frozenset(open_at), records=found)
@@ -202,9 +202,9 @@ class Publisher:
     def _deliver_unheard(
         self, alert: Alert, targets: Sequence[Target], progress: Progress, deadline: float
     ) -> list[Report]:
-        """Record what overtook its trigger, at the targets that only the trigger's labels would name.
+        """Record an end that overtook its trigger, at targets that only the trigger's labels may name.
 
-        Where the trigger has come meanwhile, it is delivered.
+        If the trigger arrived there meanwhile, the end is delivered.
         """
         now = round(self.clock() * 1000)
         reports: list[Report] = []
@@ -220,7 +220,7 @@ class Publisher:
         return reports
 
     def _deliver(self, delivery: Delivery, progress: Progress, deadline: float) -> Report:
-        """Deliver, and keep what could neither be delivered nor recorded."""
+        """Deliver an alert to a target; queue it if it could neither be delivered nor recorded."""
         report = self.sender.deliver(delivery, deadline)
         match report.result:
             case Rejected():
@@ -236,7 +236,7 @@ class Publisher:
                 return report
 
     def _wait_for(self, alert: Alert, progress: Progress, error: PublishError, reason: DeferReason) -> Report:
-        """Keep an alert for which no target could be found yet; reject it where waiting does not help."""
+        """Queue an alert whose targets could not be found yet; reject it if waiting does not help."""
         result: Result = Rejected(error=error)
         since = progress.waiting_since.timestamp() if progress.waiting_since else None
         if isinstance(error, NoTargetError):
@@ -254,7 +254,7 @@ class Publisher:
         return self.reject(report)
 
     def _reject_unknown(self, alert: Alert, names: Sequence[str]) -> Report:
-        """Dead-letter an alert once for all the targets it asks for that do not exist."""
+        """Dead-letter an alert once for all its targets that do not exist."""
         listed = ", ".join(map(_printable, names[:MAX_SHOWN_NAMES])) + (", ..." if len(names) > MAX_SHOWN_NAMES else "")
         error = NoTargetError(f"the alert asks for {listed}: no target has that name")
         asked = replace(alert, targets=tuple(names))
@@ -286,13 +286,13 @@ class _Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Route:
-    """Where an alert goes.
+    """The targets of an alert.
 
     Attributes:
-        unknown: the names it asks for that no target has.
+        unknown: names in the alert that no target has.
         open_at: the names of targets where its incident may be open.
-        records: what was read of the records, by the targets' names.
-        unheard: targets that know nothing of an alert which this overtook the trigger of.
+        records: the records that were read, by target name.
+        unheard: targets without a record, which the overtaken trigger may name.
     """
 
     targets: Sequence[Target] = ()
@@ -307,7 +307,7 @@ def _unless_known(record: DeliveryRecord | None, seen: Observation, now: int) ->
 
 
 def _all_of(damaged: Sequence[PublishError]) -> PublishError:
-    """Return one error for all damaged entries of a record: each with a dead letter of its own would multiply it."""
+    """Return one error for all damaged entries of a record, so that it becomes one dead letter."""
     if len(damaged) == 1:
         return damaged[0]
     shown = "; ".join(str(error) for error in damaged[:MAX_SHOWN_ERRORS])
@@ -317,7 +317,7 @@ def _all_of(damaged: Sequence[PublishError]) -> PublishError:
 
 
 def _as_foreign(alert: Alert) -> Alert:
-    """Return an alert of another account: it chooses no target, and resolves nothing but what came the same way."""
+    """Return an alert of another account: it names no targets, and resolves only alerts from the same path."""
     return replace(alert, fingerprint=f"foreign#{alert.fingerprint}", targets=())
 
 
@@ -337,7 +337,7 @@ def _printable(name: str) -> str:
 
 
 def _urgency(alert: Alert) -> tuple[bool, int]:
-    """Rank triggers above the rest, and each by severity, as far as it is known before a target's default."""
+    """Rank triggers above the rest, then by severity (before a target's default applies)."""
     severity = alert.severity or Severity.ERROR
     return action_of(alert) is Action.TRIGGER, severity.urgency
 

@@ -39,7 +39,7 @@ HELD_SECONDS = 30
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
 MAX_ENTRIES = 1000
-"""Of a list in what is too large."""
+"""The limit for a list in a message that is too large."""
 _CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
 """Of an alert; a dead letter with a record that could not be read has no other keys, which is how it is recognised."""
 
@@ -53,12 +53,12 @@ class Queues:
     dead_letter_url: str
 
     def owns(self, queue_arn: str) -> bool:
-        """Whether a queue is this stack's retry queue: what its messages say of a delivery counts."""
+        """Whether a queue is this stack's retry queue: only its messages may have state of a delivery."""
         path = self.retry_url.split("://", 1)[-1].split("/")[1:]
         return bool(queue_arn) and len(path) == 2 and queue_arn.split(":")[-2:] == path
 
     def progress_of(self, record: Record) -> Progress:
-        """Return what a record says of its delivery; nothing where anybody else may have written it."""
+        """Return the delivery's state in a record; empty if somebody else may have written it."""
         payload = record.payload
         if not self.owns(record.queue_arn) or not isinstance(payload, Mapping):
             return Progress()
@@ -66,13 +66,13 @@ class Queues:
         return parse_model(Progress, written, "retry message: delivery") if isinstance(written, Mapping) else Progress()
 
     def rest_of(self, record: Record) -> Any:
-        """Return the message whose rest a record of the retry queue holds; None where it holds none."""
+        """Return the message whose rest is in a record of the retry queue; None if there is none."""
         payload = record.payload
         is_own = self.owns(record.queue_arn) and isinstance(payload, Mapping) and "rest" in payload
         return inflate(payload["rest"]) if is_own else None
 
     def wake_up_of(self, raw: Any) -> WakeUp | None:
-        """Return the wake-up that a raw record of the retry queue is; None for anything else."""
+        """Return a raw record of the retry queue as a wake-up; None if it is not one."""
         match raw:
             case {"eventSource": "aws:sqs", "eventSourceARN": str(arn), "body": str(body)} if self.owns(arn):
                 message = parse_text(body)
@@ -103,7 +103,7 @@ class Queues:
         self._send(self.retry_url, json.dumps(message), delay_seconds=delay_seconds)
 
     def wake_quietly(self, target: str) -> None:
-        """Start a drainer; where SQS does not take the message, the schedule does so within a minute."""
+        """Start a drainer; if SQS refuses the message, the schedule starts one within a minute."""
         with suppress(QueueUnavailableError):
             self.wake(target)
 
@@ -113,7 +113,7 @@ class Queues:
         self.defer(alert, copy, delay_seconds, now)
 
     def dead_letter(self, alert: Alert, target: str, error: PublishError, attempts: int = 1) -> None:
-        """Put an alert on the dead-letter queue with its error, so that a redrive starts it afresh."""
+        """Put an alert on the dead-letter queue with its error; a redrive publishes it anew."""
         delivery = {"delivery": {"target": target}} if target else {}
         self._dead_letter({**native.dump(alert), **delivery}, error, attempts, alert.name)
 
@@ -122,7 +122,7 @@ class Queues:
         self._dead_letter({"record": redacted(record)}, error, 1)
 
     def count_dead_letters(self) -> int:
-        """Return about how many messages are in the dead-letter queue, those being looked at among them."""
+        """Return the approximate number of dead letters, including those that somebody is reading."""
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         try:
             answer: Any = self.client.get_queue_attributes(QueueUrl=self.dead_letter_url, AttributeNames=names)
@@ -205,7 +205,7 @@ def _encode(body: Mapping[str, Any]) -> str:
 
 
 def _fitting(body: Mapping[str, Any]) -> str:
-    """Return a message of the retry queue, compressed where it is too large as it is."""
+    """Return a message for the retry queue, compressed if it is too large."""
     text = _encode(body)
     if len(text) <= MAX_MESSAGE_BYTES:
         return text
@@ -216,7 +216,7 @@ def _fitting(body: Mapping[str, Any]) -> str:
 
 
 def _readable(body: Mapping[str, Any]) -> str:
-    """Return a message that a person can read; of one that is too large the longest texts are cut."""
+    """Return a message that a person can read; if it is too large, its longest texts are cut."""
     text = _encode(body)
     for longest in (20_000, 2_000, 200):
         if len(text) <= MAX_MESSAGE_BYTES:
@@ -230,5 +230,5 @@ def _readable(body: Mapping[str, Any]) -> str:
 
 
 def carried(alert: Alert, progress: Progress) -> Alert:
-    """Return an alert of the retry queue with what was known of it before it was put there."""
+    """Return an alert from the retry queue with the state that it had before."""
     return replace(alert, message_id=progress.message_id) if progress.message_id else alert

@@ -1,6 +1,6 @@
-"""Keeps routing keys that a message contains out of everything: events, dedup keys, logs, the table, dead letters.
+"""Redacts routing keys in messages, so that no event, dedup key, log, record or dead letter contains one.
 
-A key is replaced by a mark with eight digits of its SHA-256: messages that differ in nothing else stay different.
+A key is replaced by a mark with eight digits of its SHA-256, so that messages that differ only in keys stay different.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _SIGNS = (
     *(f"{name}{between}key" for name in ("routing", "service", "integration") for between in ("", "_", "-", " ", ".")),
     *("pagerduty.com/", "/integration/", "pagerduty_key", "pagerdutykey", "pagerduty-key"),
 )
-"""What a text with a key contains, in any case; most texts contain none, and need no regular expression."""
+"""Words in every text with a key. Most texts have none of them and need no regular expression."""
 _IN_TEXT = (
     r"""((?:routing|service|integration)[ ._-]?key\\*+["']?\s*+[:=]\s*+(?:[>|][+-]?\s*+)?\\*+["']?)"""
     r"""([A-Za-z0-9+/_=-]{16,})"""
@@ -32,9 +32,10 @@ _NEAR = (
 )
 """A whole key up to four short words after the name, as in `the routing key is 0f1e...`, XML, YAML with a tag."""
 _KEY = r"[A-Za-z0-9+/_=-]{16,}"
-"""PagerDuty's have 32 characters; a message queue's routing key is mostly shorter or has dots, and is no secret."""
+"""PagerDuty's keys have 32 characters; a message queue's routing key is usually shorter or has dots, and is no
+secret."""
 _IN_URL = r"((?:pagerduty\.com|/integration)/(?:[a-z0-9._-]{1,30}/){0,4})([a-z0-9]{20,})"
-"""The address of an integration contains its key."""
+"""An integration's URL contains its key."""
 _LONG = 20
 """Characters from which on a text that was found to be a key is one wherever else it stands; PagerDuty's have 32."""
 _MOST = 100

@@ -1,4 +1,4 @@
-"""What became of one alert at one target, and of a health check: log lines, metrics and answers are made of these."""
+"""How one alert ended at one target, and the result of a health check. Log lines, metrics and answers use these."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from handler.pagerduty.severity import Severity
 from handler.version import VERSION
 
 MAX_LOGGED_CHARACTERS = 256
-"""Of an alert's name in the log, which repeats it for each delivery."""
+"""The limit for an alert's name in the log, which repeats it for each delivery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,11 @@ class Report:
 
     Attributes:
         alert: None where the record could not be read as one.
-        target: its name, empty where it came to none.
+        target: its name; empty if it has none.
         severity: as it was sent: the alert's own, or the target's default.
         waiting_milliseconds: how long the delivery had waited when it was sent, or tried again.
         known: whether the dedup table knew it; None where it was not asked.
-        errors: what went wrong on the way without deciding the end.
+        errors: what went wrong without deciding the result.
         lost: why it could not be put on a queue; the invocation has to fail then.
     """
 
@@ -60,7 +60,7 @@ class Report:
 
     @property
     def is_superseded_firing(self) -> bool:
-        """Whether a firing alert was not sent because something newer was known: a reason to check clocks."""
+        """Whether a firing alert was skipped because the record was newer: a reason to check clocks."""
         is_superseded = isinstance(self.result, Skipped) and self.result.reason is SkipReason.SUPERSEDED
         return is_superseded and self.action is Action.TRIGGER
 
@@ -132,16 +132,16 @@ class Health:
 
     @property
     def errors(self) -> list[PublishError]:
-        """All that is wrong."""
+        """All problems."""
         return [*self.reported, *self.unreported]
 
     @property
     def unreported(self) -> list[PublishError]:
-        """What is wrong and has not been counted yet."""
+        """The problems that were not counted yet."""
         return [*self.problems, *(error for error in self.targets.values() if error)]
 
     def fields(self) -> dict[str, Any]:
-        """Return what the log line and the answer say."""
+        """Return the fields of the log line and of the answer."""
         return {
             "version": VERSION,
             "healthy": not self.errors,

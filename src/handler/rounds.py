@@ -1,6 +1,6 @@
-"""What is done beside the path of a page: reports to operators, the comparison with alarms, the heartbeat.
+"""What runs apart from the path of a page: reports to operators, the comparison with alarms, the heartbeat.
 
-Everything here is imported and made when it is first needed: an execution environment that only pages never does.
+Everything is imported and made on first use, so an execution environment that only pages never does it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 READING_SECONDS = 10.0
 """For how long dead letters are read at most, before what waits is sent."""
 PAGE_SECONDS = 15.0
-"""Kept for publishing the last page of alarms."""
+"""The time kept for publishing the last page of alarms."""
 
 type MakeClient = Callable[[str], Any]
 
@@ -82,7 +82,7 @@ class Rounds:
             self._operators.note(deferred)
 
     def look(self, places: Sequence[Place]) -> None:
-        """Report critical alerts that wait too long to operators, and those that no longer do."""
+        """Report critical alerts that wait too long, or no longer wait, to operators."""
         if not self._settings.OPERATOR_TOPIC_ARN:
             return
         from handler.delivery.ending import is_late
@@ -139,7 +139,7 @@ class Rounds:
         return names, max(severities, key=lambda severity: severity.urgency, default=alert.severity)
 
     def agree(self, function_arn: str, deadline: float) -> dict[str, int]:
-        """Publish what CloudWatch's alarms and the records disagree on; return how many, by reason."""
+        """Publish the alerts on which CloudWatch's alarms and the records disagree; return their numbers by reason."""
         if self._settings.AGREE_WITH_CLOUDWATCH == "off":
             return {}
         from handler.agreement import TargetRouting
@@ -162,7 +162,7 @@ class Rounds:
         return published
 
     def beat(self) -> None:
-        """Send the heartbeat, where there is an address for it."""
+        """Send the heartbeat, if a URL is configured."""
         if self._settings.HEARTBEAT_URL is None:
             return
         from handler.heartbeat import ping
@@ -211,10 +211,10 @@ class Rounds:
         return self._compared
 
     _compared: "Agreement | None" = None
-    """Made with the function's ARN, which an invocation knows; it remembers where it was cut short."""
+    """Made on first use, with the invocation's function ARN; it remembers where it was cut short."""
 
     def _parse(self, message: Mapping[str, Any]) -> "Alert | None":
-        """Return a notification of CloudWatch's as an alert, or None where nothing is sent for it."""
+        """Return CloudWatch's notification as an alert, or None if nothing is sent for it."""
         from datetime import UTC, datetime
 
         from handler import sources

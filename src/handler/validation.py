@@ -1,6 +1,6 @@
-"""The ground level, which every module may import: models checked by Powertools' parser, JSON made safe, field types.
+"""The ground level, which every module may import: Powertools' parser for models, safe JSON, and field types.
 
-The field types read what AWS and Prometheus write where a text, a number, an object or a time belongs.
+The field types accept the variants in which AWS and Prometheus write texts, numbers, objects and times.
 """
 
 import json
@@ -25,7 +25,7 @@ from pydantic import (
 from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
 MAX_DEPTH = 100
-"""Of objects and lists in one another; pydantic writes 254 at most, and an event adds some of its own."""
+"""The limit for nested objects and lists; pydantic serialises 254 levels, and an event adds some."""
 
 
 _PAIR_CHARACTERS = 20
@@ -33,7 +33,7 @@ _PAIR_CHARACTERS = 20
 
 
 class Model(BaseModel):
-    """A model that is put together when it is first used: an execution environment meets few of the sources."""
+    """A model that is built on first use, because an execution environment sees few sources."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -41,15 +41,16 @@ class Model(BaseModel):
 _OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d{2})(\d{2})$")
 _RFC_1123 = "%a, %d %b %Y %H:%M:%S GMT"
 _GO_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d{4})(?: .*)?", re.ASCII)
-"""As `time.Time.String` writes it: https://pkg.go.dev/time#Time.String. A zone's name and a clock's reading follow."""
+"""As `time.Time.String` writes it: https://pkg.go.dev/time#Time.String. A zone's name and a monotonic clock reading may
+follow."""
 
 
 _JAVA_TIME = "%a %b %d %H:%M:%S UTC %Y"
-"""As `java.util.Date` writes it; CodeDeploy's notifications have it."""
+"""Written by `java.util.Date`, as in CodeDeploy's notifications."""
 
 
 def _readable(value: Any) -> Any:
-    """Read an empty text and Go's zero time as no time, and the spellings of Go, RFC 1123 and Java."""
+    """Read times in the formats of Go, RFC 1123 and Java; an empty text or Go's zero time is None."""
     if not isinstance(value, str):
         return value
     if not value or value.startswith("0001-01-01"):
@@ -79,11 +80,11 @@ def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 Instant = Annotated[
     Annotated[datetime, AfterValidator(_utc)] | None, BeforeValidator(_readable), WrapValidator(_or_none)
 ]
-"""A time in UTC (a time without a zone is taken as UTC), or None where there is none or it is unreadable: a page is
-worth more than its time."""
+"""A time in UTC (a time without a zone is taken as UTC), or None if it is missing or unreadable: a page matters more
+than its time."""
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-"""A text that has to be there."""
+"""A required text."""
 
 Names = Annotated[
     list[Name],
@@ -91,7 +92,7 @@ Names = Annotated[
         lambda value: [v for v in value.split(",") if v.strip()] if isinstance(value, str) else value or []
     ),
 ]
-"""A list of texts; one text is read as separated by commas."""
+"""A list of texts, or one text separated by commas."""
 
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 """A text; null reads as empty."""
@@ -108,14 +109,14 @@ def without_written_breaks(text: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Return a text as it is, a number or truth value as JSON writes it, and anything else as an empty text."""
+    """Return a text unchanged, a number or boolean as in JSON, and anything else as an empty text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else ""
 
 
 LooseText = Annotated[str, BeforeValidator(text_of)]
-"""A text that is shown or matched on: whatever is neither text nor number reads as empty, and stops no page."""
+"""A text that is shown or matched on: anything but a text, number or boolean reads as empty and stops no page."""
 
 MAX_NAME_CHARACTERS = 1024
 """Of names and addresses that stand around a message."""
@@ -127,11 +128,11 @@ LooseTexts = Annotated[
     list[str],
     BeforeValidator(lambda value: [t for v in (value if isinstance(value, list) else [value]) if (t := text_of(v))]),
 ]
-"""A list of such texts, one of them may stand alone; whatever reads as empty is left out."""
+"""A list of such texts, or a single one; empty ones are left out."""
 
 
 def number_of(value: Any) -> float | None:
-    """Return a number, also one written as a text; None where it is neither, or not finite."""
+    """Return a number, or one in a text; None if it is neither, or not finite."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -140,10 +141,10 @@ def number_of(value: Any) -> float | None:
 
 
 Number = Annotated[float | None, BeforeValidator(number_of)]
-"""A number, also one written as a text; anything else reads as none."""
+"""A number, or one in a text; anything else reads as None."""
 
 OrEmpty = BeforeValidator(lambda value: value if isinstance(value, dict) else {})
-"""Of an object or a model: anything but an object reads as an empty one."""
+"""For an object or a model: anything but an object reads as an empty one."""
 
 Object = Annotated[dict[str, Any], OrEmpty]
 """An object; anything else reads as an empty one."""
@@ -152,7 +153,7 @@ Objects = Annotated[
     list[dict[str, Any]],
     BeforeValidator(lambda value: [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []),
 ]
-"""A list of objects; whatever is no object is left out."""
+"""A list of objects; other entries are left out."""
 
 
 MAX_SHARED_CHARACTERS = 10_000_000
@@ -180,7 +181,7 @@ def shared_text(text: str, among: int) -> str:
 def parse_model[Model: BaseModel](
     model: type[Model], payload: Any, what: str, error: type[PublishError] = InvalidAlertError
 ) -> Model:
-    """Check a payload against a model; raise an `error` that says `what` it is and names each wrong field."""
+    """Validate a payload with a model; raise an `error` that says `what` it is and names each invalid field."""
     try:
         return parse(event=payload, model=model)
     except ValidationError as invalid:
@@ -188,13 +189,13 @@ def parse_model[Model: BaseModel](
 
 
 def _explain(invalid: ValidationError, what: str) -> str:
-    """Return which fields are wrong and why, without the values: those may be secrets."""
+    """Return which fields are invalid and why, without values, which may be secrets."""
     problems = invalid.errors(include_input=False, include_url=False, include_context=False)
     return "; ".join(f"{what}: {'.'.join(str(part) for part in p['loc']) or 'value'}: {p['msg']}" for p in problems[:5])
 
 
 def parse_text(text: str) -> Any:
-    """Return the JSON value in a text, well-formed, or the text itself where it is not JSON."""
+    """Return the well-formed JSON value in a text, or the text itself if it is not JSON."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -203,7 +204,7 @@ def parse_text(text: str) -> Any:
 
 
 def well_formed(payload: Any) -> Any:
-    """Replace what cannot be sent on: halves of surrogate pairs by question marks, `NaN` and infinities by texts."""
+    """Replace what cannot be encoded: half surrogate pairs by question marks, `NaN` and infinities by texts."""
     if not _is_shallow(payload):
         raise NotAnAlertError("nested too deeply to be an alert")
     try:

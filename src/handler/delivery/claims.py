@@ -1,4 +1,4 @@
-"""What becomes of an observation, given the record: the decision that keeps an alert's deliveries in order. Pure.
+"""Decides what to do with an observation, given the record; this keeps an alert's deliveries in order. Pure.
 
 *What is newer?* The time of publishing decides. Times less than a second apart are a tie (1.5 s where one of them has
 whole seconds): of a tie, resolved is newer than acknowledged, and that newer than firing, except that a firing which
@@ -53,7 +53,7 @@ class Decision(NamedTuple):
 
 
 def decide(seen: Observation, record: Record | None, now: int, repeat_after: int) -> Decision:
-    """Decide what becomes of an observation. Times are epoch milliseconds."""
+    """Decide what to do with an observation. Times are epoch milliseconds."""
     order = order_of(seen)
     if record is None or record.is_absent(now):
         return Decision(Verdict.CLAIM, order)
@@ -65,7 +65,7 @@ def decide(seen: Observation, record: Record | None, now: int, repeat_after: int
 
 
 def _decide_other(seen: Observation, record: Record, now: int) -> Decision:
-    """Decide what becomes of a state other than the record's."""
+    """Decide about a state other than the record's."""
     order = order_of(seen)
     is_redelivery = _is_redelivery(seen, record)
     age = compare(seen.at, record.at)
@@ -73,7 +73,7 @@ def _decide_other(seen: Observation, record: Record, now: int) -> Decision:
         case Status.ACKNOWLEDGED, Status.RESOLVED:
             return Decision(Verdict.SUPERSEDED, order)
         case Status.FIRING, Status.ACKNOWLEDGED if not record.triggered:
-            return _arrive(order, record, now)  # nobody has heard of the trigger yet; the acknowledgement follows
+            return _arrive(order, record, now)  # PagerDuty has no trigger yet; the acknowledge follows it
         case Status.RESOLVED, Status.ACKNOWLEDGED if compare(seen.at, record.fired_at) >= 0 and not is_redelivery:
             return _arrive(order, record, now)  # an acknowledgement never supersedes a resolve
         case _ if age < 0 or is_redelivery:
@@ -123,7 +123,7 @@ def _decide_same(seen: Observation, record: Record, now: int, repeat_after: int)
             return Decision(Verdict.REFRESH, order if is_raised else record.waiting.order)
         return _arrive(order, record, now)
     if seen.is_generic and not is_redelivery:
-        return _arrive(Order.REPEAT, record, now)  # nothing but the message says whether it is news
+        return _arrive(Order.REPEAT, record, now)  # only the message id says whether it is new
     if is_redelivery or age < 0:
         return Decision(Verdict.DUPLICATE, order)
     if is_raised:
@@ -141,7 +141,7 @@ def _was_never_sent(record: Record, now: int) -> bool:
 
 
 def _only_repeats(record: Record) -> bool:
-    """Whether what waits is no news: the trigger was accepted, and a re-send or another summary follows."""
+    """Whether only a repeat waits: the trigger was accepted, and a re-send or changed summary follows."""
     return record.triggered and record.waiting is not None and record.waiting.order is Order.REPEAT
 
 

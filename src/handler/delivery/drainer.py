@@ -39,33 +39,33 @@ from handler.targets.target import Target, TargetSet
 BATCH = 30
 """Deliveries at a time. They share the connections; a burst takes its permits in few writes."""
 VISIBLE = 50
-"""Of each shard of the index, in one look."""
+"""Entries of each shard of the index that one look reads."""
 LOOK_SECONDS = 1.0
-"""How far apart the index is read."""
+"""The interval between two looks at the index."""
 NAP_SECONDS = 0.05
 """The shortest pause."""
 CATCH_UP_MS = 2000
-"""How much of the pace may be made up for after a pause, such as between two drainers."""
+"""How much of the pace a drainer may make up after a pause, such as between two drainers."""
 LINGER_SECONDS = 3.0
-"""How long a drainer stays that has nothing to do: longer than an execution goes by what it last knew of it."""
+"""How long an idle drainer stays: longer than executions rely on what they last read of it."""
 RENEW_SECONDS = 3.0
 RUN_SECONDS = 8.0
-"""Kept of an invocation's time for what is being sent when the drainer stops: no attempt begins later."""
+"""The end of an invocation in which no attempt begins, so that those under way can finish."""
 UNKNOWN_TARGET_SECONDS = 900.0
-"""How long a delivery waits for a target that nobody knows any more before it is dead-lettered."""
+"""How long a delivery waits for a deleted target before it is dead-lettered."""
 SUSPECT_TRIES = 2
-"""A delivery claimed so often without an answer goes last, and alone."""
+"""A delivery that was claimed this often without an answer goes last, and alone."""
 HIDDEN_SECONDS = 5.0
-"""How long the index may show what is settled."""
+"""How long the index may still show a settled delivery."""
 LEASE_SECONDS = 30.0
-"""How long one delivery may take."""
+"""The most time that one delivery may take."""
 
 
 MAX_HANDOVERS = 3
 """So often a drainer hands over to the next by a message; the schedule's drainer, which takes over every minute, begins
 a new chain. Lambda stops a chain of Lambda and SQS after about 16 invocations: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
 REQUEST = {"drain": True}
-"""The invocation that asks for all that waits to be sent; the schedule in the template has it as its input."""
+"""The invocation that drains everything: the input of the schedule in the template."""
 
 
 class MapConcurrently(Protocol):
@@ -87,8 +87,8 @@ class Drained:
     Attributes:
         reports: one for each delivery.
         errors: what went wrong beside them.
-        left: the name of a target for which something still waits, now that the drainer's time is over; empty where
-            nothing does.
+        left: the name of a target for which something still waits at the end of the drainer's time; empty if nothing
+            does.
     """
 
     reports: Sequence[Report] = ()
@@ -156,7 +156,7 @@ class Drainer:
         return Drained(reports=reports, errors=errors)
 
     def _hand_over(self, drained: Drained, wake_up: WakeUp) -> Drained:
-        """Wake the next drainer where something is left; the schedule does, where too many have done so in a row."""
+        """Wake the next drainer if something is left; after too many handovers in a row the schedule does."""
         if drained.left and wake_up.handovers < MAX_HANDOVERS:
             with suppress(QueueUnavailableError):
                 self.wake(drained.left, wake_up.handovers + 1)
@@ -165,7 +165,7 @@ class Drainer:
     def _waiting_targets(
         self, targets: TargetSet, places: Sequence[Place]
     ) -> tuple[dict[str, list[Target]], list[Place]]:
-        """Return the targets for which something waits, by routing key, and what waits for nobody with a key."""
+        """Return the targets for which something waits, by routing key, and what waits for a target without a key."""
         now = self.clock()
         keys: dict[str, list[Target]] = {}
         others: list[Place] = []
@@ -179,12 +179,12 @@ class Drainer:
         return keys, others
 
     def drain(self, targets: Sequence[Target], deadline: float, *, takes_over: bool = False) -> Drained:
-        """Send what waits for these targets, which share a routing key, until nothing does or time is up.
+        """Send what waits for these targets, which share a routing key, until nothing waits or time is up.
 
         Args:
             targets: one or more.
             deadline: epoch seconds when the invocation must have ended.
-            takes_over: whether a drainer that is at work has to make way.
+            takes_over: whether it takes the lease from a drainer at work.
         """
         key, me = targets[0].routing_key, self.new_owner()
         run = _Run(targets, deadline)
@@ -197,7 +197,7 @@ class Drainer:
                     self._patiently(run, lambda: self.limiter.leave(key, me, self.clock()))
                 if run.is_replaced or left or self.clock() > run.deadline - RUN_SECONDS:
                     return Drained(reports=run.reports, errors=run.errors, left=left)
-                # arrivals that still saw this lease have woken no drainer
+                # arrivals that saw this lease have not woken a drainer
                 self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)
                 self._patiently(run, lambda: self._look(key, run))
                 if not run.places:
@@ -221,7 +221,7 @@ class Drainer:
                 self.sleep(LOOK_SECONDS)
 
     def _end_without_key(self, places: Sequence[Place], targets: TargetSet) -> list[Report]:
-        """End what waits for a target that pages nobody, or that nobody knows any more.
+        """End deliveries that wait for a target that does not page, or that was deleted.
 
         The first is skipped; the second becomes a dead letter after a quarter of an hour.
         """
@@ -278,7 +278,7 @@ class Drainer:
         return max(NAP_SECONDS, until - now)
 
     def _keeps_lease(self, key: SecretStr, me: str, run: "_Run") -> bool:
-        """Renew the lease where it is time; return whether this drainer still has it."""
+        """Renew the lease if it is time; return whether this drainer still has it."""
         now = self.clock()
         if now - run.renewed_at <= RENEW_SECONDS:
             return True
@@ -313,14 +313,14 @@ class Drainer:
         return [_Taken(place, record, permit) for place, record in chosen]
 
     def _choose(self, candidates: Sequence[Place], run: "_Run", now_ms: int) -> list[tuple[Place, Record]]:
-        """Return what there may be permits for, at most one batch of it."""
+        """Return the deliveries for which there may be permits, at most one batch."""
         found = self._read(candidates[:BATCH], run)
         if run.window.probe_at is not None:
-            # the probe: the most urgent of what has not failed, else what failed longest ago; not a bad one every time
+            # the probe: the most urgent that has not failed, else the one that failed longest ago
             return sorted(found, key=lambda pair: pair[1].lease_until)[:1]
         chosen: list[tuple[Place, Record]] = []
         for place, record in found:
-            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer: last, and alone
+            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer, so it goes last and alone
             if (is_suspect and chosen) or not self._may_take(place, run, now_ms, len(chosen)):
                 break
             chosen.append((place, record))
@@ -371,7 +371,7 @@ class Drainer:
         return may_drain(window, self.limiter.limit, len(run.places), now_ms, run.paced_until, taken)
 
     def _deliver(self, taken: "_Taken", run: "_Run") -> Report | None:
-        """Deliver one; whatever goes wrong with it stays with it."""
+        """Deliver one; its failure does not affect the others."""
         identity, record = taken.place.identity, taken.record
         target = next(target for target in run.targets if target.name == taken.place.target)
         try:
@@ -398,7 +398,7 @@ class Drainer:
         """Dead-letter what waits, and only then take it out of the index."""
         try:
             alert = replace(unpack(record.body or b""), status=record.status)
-        except Exception as damage:  # noqa: BLE001 - what cannot be read must not wait for ever
+        except Exception as damage:  # noqa: BLE001 - an unreadable delivery must not wait forever
             report = self.reject_record({"id": identity}, InvalidAlertError(f"{error}; its body is damaged: {damage}"))
         else:
             rejected = Report(result=Rejected(error=error), alert=alert, action=action_of(alert), target=target)
@@ -442,15 +442,15 @@ class _Run:
         return self.looked_at > float("-inf")
 
     def hide(self, place: Place, until: float) -> None:
-        """Leave a place alone until then."""
+        """Skip a place until then."""
         self.hidden[place.identity] = until
 
     def hold(self, until: float) -> None:
-        """Ask for no permit before this."""
+        """Do not ask for a permit before this time."""
         self.held_until = until
 
     def took(self, permit: Permit, places: Sequence[Place], now_ms: int, interval_ms: float) -> None:
-        """Go by the window that a permit has shown."""
+        """Use the window that came with a permit."""
         self.window = permit.window
         lesser = [place for place in places if place.order is not Order.CRITICAL]
         if lesser:
@@ -461,7 +461,7 @@ class _Run:
 def in_turn(places: Sequence[Place], run: "_Run") -> list[Place]:
     """Return the order in which places are served: critical triggers, then triggers alternating with what follows.
 
-    Within an order by age, but what has failed here goes last, so that a bad delivery is not the only probe.
+    Within an order by age, but what has failed in this run goes last, so that a bad delivery is not the only probe.
     """
     by_order: dict[Order, list[Place]] = {order: [] for order in Order}
     for place in sorted(places, key=lambda place: (place.identity in run.failed, place)):

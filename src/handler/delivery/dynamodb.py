@@ -1,4 +1,4 @@
-"""DynamoDB as the records need it: one table, its errors translated, and patience spent once.
+"""One DynamoDB table: translates errors, and waits for a call that hangs only once.
 
 A call that hangs costs its timeouts. After one that did, the table counts as out for a while, so that a batch of
 records does not pay again for each of them.
@@ -34,8 +34,8 @@ _THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "
 class Table:
     """One DynamoDB table.
 
-    Every use of `calls` raises TableMissingError where a person has to mend something, TableThrottledError where
-    DynamoDB throttles, and TableUnavailableError where it fails otherwise.
+    Every use of `calls` raises TableMissingError if a person has to fix something, TableThrottledError where DynamoDB
+    throttles, and TableUnavailableError where it fails otherwise.
 
     Args:
         client: a DynamoDB client.
@@ -84,7 +84,7 @@ class Table:
         names: Mapping[str, str],
         values: Mapping[str, Any],
     ) -> tuple[bool, Mapping[str, Any] | None]:
-        """Make one conditional update; return whether the condition held, and the item as it was before."""
+        """Make one conditional update; return whether the condition held, and the previous item."""
         with self.calls() as client:
             try:
                 old: Any = client.update_item(
@@ -115,7 +115,7 @@ def _table_error(table: str, code: str) -> PublishError:
 
 
 def attribute(value: Any) -> Any:
-    """Return a value as DynamoDB writes it: a text, a whole number, a truth value, bytes or a set of texts."""
+    """Return a value in DynamoDB's format: a text, whole number, boolean, bytes or set of texts."""
     match value:
         case bool():
             return {"BOOL": value}
@@ -130,5 +130,5 @@ def attribute(value: Any) -> Any:
 
 
 def number(item: Mapping[str, Any], name: str) -> int | None:
-    """Return a whole number of an item, or None where it has none of that name."""
+    """Return a whole number of an item, or None if it has no such attribute."""
     return int(item[name]["N"]) if name in item else None

@@ -1,4 +1,4 @@
-"""What a record says of a critical trigger that waits, or waited: whether it is late, and how it ended."""
+"""Reads the record of a critical trigger that waits, or waited: whether it is late, and how it ended."""
 
 import zlib
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ def is_late(place: Place, now: float, after_seconds: float) -> bool:
 
 
 def alert_of(record: Record) -> Alert | None:
-    """Return the alert that waits in a record; None where nothing waits, or it cannot be read."""
+    """Return the alert that waits in a record; None if nothing waits, or it cannot be read."""
     try:
         return unpack(record.body) if record.body else None
     except (ValueError, TypeError, zlib.error, PublishError):
@@ -24,7 +24,7 @@ def alert_of(record: Record) -> Alert | None:
 
 
 def ending_of(record: Record) -> str:
-    """Return in words what became of a critical trigger; empty where it may still be sent, or was dead-lettered."""
+    """Return in words how a critical trigger ended; empty if it may still be sent, or was dead-lettered."""
     done_at = record.delivered_at
     at = "" if done_at is None else f"{datetime.fromtimestamp(done_at / 1000, UTC):%H:%M:%S} UTC"
     match record.status:

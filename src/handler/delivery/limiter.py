@@ -20,14 +20,14 @@ from handler.errors import PublisherErrorReason
 from handler.pagerduty.errors import RateLimitExceededError
 
 MAX_ROUNDS = 12
-"""How often a lost race for the window is run again before the caller has to wait."""
+"""How often a lost race for the window is repeated before the caller has to wait."""
 KEPT_SECONDS = 3600
 WOKEN_MS = 5000
 """How long a wake-up counts as on its way."""
 LEASE_MS = 20_000
 """A drainer's lease: longer than a batch takes in which every request times out. It is renewed."""
 BELIEVED_MS = 1000
-"""How long an execution goes by what it last read of a drainer; shorter than a drainer lingers."""
+"""How long an execution relies on what it last read of a drainer; shorter than an idle drainer stays."""
 _SLOT = "t"
 _UNBLOCKED = "(attribute_not_exists(#blocked_until) OR #blocked_until <= :now)"
 _NO_DRAINER = "(attribute_not_exists(#drain_until) OR #drain_until <= :now)"
@@ -40,7 +40,7 @@ class Taker(StrEnum):
     CRITICAL = "critical"
     """A critical trigger: may use the permits that are kept, and need not wait while a drainer runs."""
     LESSER = "lesser"
-    """Everything else that has just arrived: while a drainer runs, it waits."""
+    """Any other new arrival: it waits while a drainer runs."""
     DRAINER = "drainer"
     """What waited; the drainer itself keeps permits for critical triggers."""
 
@@ -84,7 +84,7 @@ class Permit(NamedTuple):
 
     Attributes:
         window: as it is with this permit taken.
-        is_probe: the key is closed, and this request tries whether it is well again.
+        is_probe: the key is closed, and this request tests it.
     """
 
     window: Window
@@ -112,7 +112,7 @@ class RateLimiter:
         """Take one permit, or so many at once, at `now` (epoch seconds).
 
         Raises:
-            NoPermitError: there are not so many.
+            NoPermitError: there are fewer.
         """
         identity, now_ms = _identity(routing_key), round(now * 1000)
         until, refused = self._refused.get(identity, (0, None))
@@ -137,11 +137,11 @@ class RateLimiter:
             if is_next and self._roll(identity, window, current, taker, now_ms, count):
                 return self._taken(identity, current, count)
             if is_probe:
-                break  # somebody else probes
+                break  # another execution probes
         raise NoPermitError(Refusal.CONTENDED, 1.0, is_drained=False)
 
     def _take_alone(self, identity: str, taker: Taker, now_ms: int, count: int) -> Permit | None:
-        """Begin a segment on what was left behind, in one call instead of two; None if others have been here since."""
+        """Begin a segment on the last known window, with one call instead of two; None if others changed it since."""
         left, segment = self._left_behind.get(identity), segment_of(now_ms)
         if left is None or left.segment >= segment or self._crowded_until.get(identity, 0) > now_ms:
             return None
@@ -164,7 +164,7 @@ class RateLimiter:
         return window.at(segment) if window else Window(segment)
 
     def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None:
-        """Hand out no permit for so many seconds: PagerDuty refused a request for its own limit."""
+        """Stop handing out permits for this many seconds: PagerDuty answered 429."""
         until = round((now + seconds) * 1000)
         self._set(
             routing_key,
@@ -176,7 +176,7 @@ class RateLimiter:
         )
 
     def close(self, routing_key: SecretStr, now: float, probe_seconds: float) -> None:
-        """Hand out one permit in so many seconds, as a probe, until `reopen`."""
+        """Hand out one permit per this many seconds, as a probe, until `reopen`."""
         now_ms, probe_ms = round(now * 1000), round(probe_seconds * 1000)
         self._set(
             routing_key,
@@ -188,7 +188,7 @@ class RateLimiter:
         )
 
     def reopen(self, routing_key: SecretStr, now: float) -> None:
-        """Hand out permits as usual: PagerDuty answered."""
+        """Hand out permits as usual again: PagerDuty answered."""
         self._refused.pop(_identity(routing_key), None)
         self._left_behind.pop(_identity(routing_key), None)
         self._set(
@@ -202,7 +202,7 @@ class RateLimiter:
         )
 
     def wake(self, routing_key: SecretStr, now: float) -> bool:
-        """Return whether the caller is the one to wake a drainer; false where one is at work, or was woken."""
+        """Return whether the caller has to wake a drainer; False if one is at work or was woken."""
         now_ms = round(now * 1000)
         return self._set(
             routing_key,
@@ -217,7 +217,7 @@ class RateLimiter:
     def lead(self, routing_key: SecretStr, drainer: str, now: float, *, takes_over: bool = False) -> bool:
         """Take or renew the drainer's lease; return whether this drainer has it.
 
-        One that takes over ends whoever has it at that one's next renewal; meanwhile both may send, by their permits.
+        Taking over ends the previous drainer at its next renewal; until then both may send, each with its own permits.
         """
         now_ms = round(now * 1000)
         return self._set(
@@ -257,7 +257,7 @@ class RateLimiter:
         values: Mapping[str, Any],
         remove: str = "",
     ) -> bool:
-        """Change what the item says beside its window."""
+        """Change the item's fields other than the window."""
         now_ms = round(now * 1000)
         sets = "#segment = if_not_exists(#segment, :segment), #used = if_not_exists(#used, :zero)"
         written, _ = self._table.update_if(
@@ -279,7 +279,7 @@ class RateLimiter:
         return Permit(window, is_probe=before.probe_at is not None)
 
     def _remember(self, identity: str, window: Window, refusal: Refusal, taker: Taker, now_ms: int) -> NoPermitError:
-        """Return the refusal; what arrives in the next moments is refused for the same reason without a call."""
+        """Return the refusal; arrivals in the next moments are refused for the same reason without a call."""
         free_at = {
             Refusal.LIMIT: window.free_at(self._limit_of(taker), now_ms),
             Refusal.BLOCKED: window.blocked_until,
@@ -295,7 +295,7 @@ class RateLimiter:
         return self.limit.lesser if taker is Taker.LESSER else self.limit.all
 
     def _refusal(self, window: Window, taker: Taker, now: int, count: int) -> Refusal | None:
-        """Return why there is no permit; the conditions of the writes ask the same of DynamoDB."""
+        """Return why there is no permit; the conditions of the writes say the same."""
         if window.blocked_until > now:
             return Refusal.BLOCKED
         if window.probe_at is not None and window.probe_at > now:
@@ -330,7 +330,7 @@ class RateLimiter:
         )
 
     def _roll(self, identity: str, read: Window | None, current: Window, taker: Taker, now_ms: int, count: int) -> bool:
-        """Begin a segment, or a probe, with a permit taken, if the window is still as it was read."""
+        """Begin a segment or a probe and take a permit, if the window has not changed since it was read."""
         slot = _slot(current.segment)
         values: dict[str, Any] = {
             ":segment": current.segment,
@@ -364,7 +364,7 @@ class RateLimiter:
 
 
 def _identity(routing_key: SecretStr) -> str:
-    """Return the item's key: a digest, for the routing key itself is in no table."""
+    """Return the item's key, a digest, because no routing key may be in the table."""
     return f"permits#{hashlib.sha256(routing_key.get_secret_value().encode()).hexdigest()[:32]}"
 
 

@@ -17,12 +17,12 @@ SEGMENTS = WINDOW_MS // SEGMENT_MS + 2
 """In how many segments a permit counts: its own, those of a minute, and one."""
 PERIOD_MS = SEGMENTS * SEGMENT_MS
 LARGE_BACKLOG = 240
-"""From this many waiting deliveries on (two minutes at the limit of 120) they are paced."""
+"""A backlog of more than this (two minutes at the limit of 120) is paced."""
 KEPT_WHEN_PACED = 2
-"""So many permits stay free while a large backlog is paced, if some come free soon."""
+"""How many permits stay free while a large backlog is paced, if some come free soon."""
 SOON_MS = 1500
 _HEAD_ROOM = 12
-"""One permit in so many is kept for critical triggers."""
+"""One permit in this many is kept for critical triggers."""
 
 
 class Limit(NamedTuple):
@@ -38,7 +38,7 @@ class Limit(NamedTuple):
 
     @classmethod
     def of(cls, a_minute: float) -> "Limit":
-        """Return the limit that never exceeds so many requests in a rolling minute."""
+        """Return the limit for this many requests in any rolling minute."""
         permits = max(1, floor(a_minute))
         return cls(permits, permits - min(ceil(permits / _HEAD_ROOM), permits - 1))
 
@@ -76,11 +76,11 @@ class Window:
 
     @property
     def used(self) -> int:
-        """How many permits count."""
+        """The number of permits that count."""
         return sum(self.counts.values())
 
     def at(self, segment: int) -> "Window":
-        """Return the window as it is when time has come to a segment; never goes back."""
+        """Return the window as it is in a later segment; never goes back."""
         if segment <= self.segment:
             return self
         counts = {taken: permits for taken, permits in self.counts.items() if taken > segment - SEGMENTS}

@@ -112,8 +112,8 @@ class Record:
         summary_sent_at: when a changed summary was last sent.
         fired_at: when the newest firing was published; 0 where none is known.
         acknowledge: an acknowledgement that follows the trigger when that is accepted: its publishing time.
-        again: a trigger was accepted of which the record did not know, while this state was being sent: it has to be
-            sent once more.
+        again: while this state was being sent, a trigger was accepted without the record: this state must be sent once
+            more.
         routed_to: the targets that the newest trigger went to, where it was more than one.
         waiting: its place, while it waits.
         waiting_since: when it began to wait; kept over the sending, so that a delivery never loses its place.
@@ -199,14 +199,14 @@ def observe(record: Record | None, seen: Observation) -> Record:
 def claim(record: Record | None, seen: Observation, *, owner: str, now: int, lease_until: int) -> Record:
     """Make a fresh arrival the sender of its observation.
 
-    It leaves the index: should the sender die, whatever carried the alert here delivers it again.
+    It leaves the index: if the sender dies, SNS, EventBridge or SQS delivers the alert again.
     """
     new = _note_summary(record, observe(record, seen), now)
     return replace(
         new,
         owner=owner,
         lease_until=lease_until,
-        # set before anything is sent; of an unknown alert that does not fire the incident may be older than the record
+        # set before anything is sent; the incident of an unknown alert that does not fire may be older than the record
         open=new.open or seen.status is Status.FIRING or record is None,
         waiting=None,
         body=None,
@@ -228,7 +228,7 @@ def claim_waiting(record: Record, *, owner: str, lease_until: int) -> Record:
 def wait(
     record: Record | None, seen: Observation, order: Order, body: bytes, now: int, *, due: int | None = None
 ) -> Record:
-    """Let an observation wait, in place of what waits already. Who is sending goes on sending."""
+    """Let an observation wait, in place of what waits already. A sender that is at work continues."""
     new = _note_summary(record, observe(record, seen), due if due is not None else now)
     since = new.waiting_since if new.waiting_since is not None else now
     place = Waiting(order, due if due is not None else since)
@@ -260,7 +260,7 @@ def follow(record: Record, seen: Observation) -> Record:
 
 
 def never_opened(record: Record | None, seen: Observation, now: int) -> Record:
-    """Record a state of an alert whose trigger was never sent: nothing has to be sent at all."""
+    """Record a state of an alert whose trigger was never sent, so that nothing needs to be sent."""
     return replace(_idle(observe(record, seen)), delivered_at=now, open=False)
 
 
@@ -291,7 +291,7 @@ def settle(record: Record, sent: Observation, now: int, *, body: bytes) -> Recor
 
 
 def reassert(record: Record, now: int, *, body: bytes) -> Record:
-    """Let the newest state be sent once more: a trigger was accepted after it, of which the record knew nothing."""
+    """Let the newest state be sent once more, because a trigger was accepted after it without the record."""
     if record.is_leased(now) and not record.waiting:
         return replace(record, again=True)
     return _wait_again(replace(record, open=True, triggered=True), now, body)
@@ -313,7 +313,7 @@ def release(
     failed: bool = False,
     pause_until: int = 0,
 ) -> Record:
-    """Release a claim: PagerDuty has not accepted what was sent, or nothing was sent.
+    """Release a claim: PagerDuty did not accept the request, or none was sent.
 
     Args:
         record: as it is now; something newer may have been recorded while the owner was sending.
@@ -344,7 +344,7 @@ def release(
 
 
 def forget_waiting(record: Record, ended: Record) -> Record:
-    """Take a delivery out of the index that ended otherwise, unless something newer waits there by now."""
+    """Remove an ended delivery from the index, unless something newer waits there by now."""
     if (record.status, record.at) != (ended.status, ended.at):
         return replace(record, owner=None, lease_until=0)
     return replace(_idle(record), owner=None, lease_until=0)

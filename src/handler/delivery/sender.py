@@ -57,21 +57,21 @@ from handler.targets.target import Target
 THROTTLED_SECONDS = 30.0
 """What PagerDuty advises to wait after a 429 that names no time."""
 LONGEST_THROTTLED_SECONDS = 300.0
-"""The longest `Retry-After` that is believed."""
+"""The longest `Retry-After` that counts."""
 PAUSE_MS = 5_000
-"""How long a delivery that failed is left alone; a second failure in a row is left alone for longer."""
+"""How long a failed delivery pauses; after a second failure in a row it pauses longer."""
 LONG_PAUSE_MS = 20_000
 PROBE_SECONDS = 30.0
-"""How far apart PagerDuty is tried while it is out of reach."""
+"""The interval of probes while PagerDuty is out of reach."""
 REFUSED_KEY_SECONDS = 60.0
-"""How far apart a routing key is tried that PagerDuty refused."""
+"""The interval of probes with a routing key that PagerDuty refused."""
 FAILED_ATTEMPTS = 3
-"""So many attempts in a row without an answer, or with a 5xx, say that PagerDuty is out of reach."""
+"""After this many attempts in a row without an answer, or with a 5xx, PagerDuty counts as out of reach."""
 MAX_TRIES = 5
-"""So many claims of a waiting delivery without any answer say that it kills whoever sends it."""
+"""After this many claims without any answer, a waiting delivery counts as one that kills its sender."""
 BUSY_SECONDS = 2.0
 GENERIC = "generic"
-"""The origin of what no source knows."""
+"""The origin of messages from no known source."""
 OUT_OF_REACH = (PagerDutyServerError, ApiTimeoutError, ApiConnectionError)
 
 type Wake = Callable[[str], None]
@@ -101,18 +101,18 @@ class Delivery:
 
     @property
     def order(self) -> Order:
-        """Its order among what waits."""
+        """Its order among waiting deliveries."""
         if action_of(self.alert) is not Action.TRIGGER:
             return Order.FOLLOWING
         return Order.CRITICAL if self.severity is Severity.CRITICAL else Order.TRIGGER
 
     @property
     def severity(self) -> Severity:
-        """As it is sent."""
+        """The severity that is sent."""
         return self.alert.severity or self.target.default_severity
 
     def observation(self) -> Observation:
-        """Return what the record has to know of it."""
+        """Return the observation for the record."""
         alert, target = self.alert, self.target
         at = round(alert.observed_at.timestamp() * 1000)
         key = dedup_key_of(alert)
@@ -146,7 +146,7 @@ class _Sending:
 
 @dataclass(slots=True)
 class _Trace:
-    """What happens on the way, gathered for the report."""
+    """What happened on the way, for the report."""
 
     attempts: list[Attempt] = field(default_factory=list)
     errors: list[PublishError] = field(default_factory=list)
@@ -170,7 +170,7 @@ class _Trace:
 
 @dataclass(slots=True)
 class _OwnWindow:
-    """The limit as one execution keeps it by itself while the table is out."""
+    """The limit that one execution keeps by itself while the table is out."""
 
     limit: Limit
     window: Window = field(default_factory=lambda: Window(0))
@@ -196,8 +196,8 @@ class Sender:
         random: uniform in [0, 1).
         new_owner: a name for each claim, never returned twice.
         give_up_after_seconds: how long a delivery may fail before it is dead-lettered.
-        repeat_after_seconds: from when on the same state is sent again.
-        wake: wakes a drainer for a target's routing key; may fail silently, for a schedule does the same.
+        repeat_after_seconds: after which time the same state is sent again.
+        wake: wakes a drainer for a target's routing key; may fail silently, because a schedule does the same.
         keep_copy: puts a delivery on the retry queue for so many seconds, before it is sent without a record.
         rotated: reads the secrets again and returns the target if its routing key has changed.
     """
@@ -235,7 +235,7 @@ class Sender:
     # --- a fresh arrival ---
 
     def deliver(self, delivery: Delivery, deadline: float) -> Report:
-        """Deliver what has just arrived; `deadline` (epoch seconds) is when the invocation must have ended."""
+        """Deliver a new arrival; `deadline` (epoch seconds) is when the invocation must have ended."""
         trace = _Trace()
         result = self._deliver(delivery, deadline, trace)
         return trace.report(delivery, result)
@@ -276,7 +276,7 @@ class Sender:
                 return Skipped(reason=SKIPS[verdict])
 
     def _decide(self, seen: Observation, delivery: Delivery, deadline: float) -> tuple[Change, Decision]:
-        """Decide what becomes of it, and write that into the record."""
+        """Decide what to do with it, and write that into the record."""
         now, owner = self._now(), self._new_owner()
         decision = Decision(Verdict.CLAIM, delivery.order)
 
@@ -322,7 +322,7 @@ class Sender:
     def deliver_waiting(
         self, identity: str, record: Record, target: Target, permit: Permit, deadline: float
     ) -> Report | None:
-        """Deliver what waits in a record, with a permit taken already; return None where it waits no more."""
+        """Deliver what waits in a record, with a permit that was taken before; return None if it no longer waits."""
         now, owner = self._now(), self._new_owner()
 
         def transition(current: Record | None) -> Record | None:
@@ -359,7 +359,7 @@ class Sender:
         return trace.report(delivery, result)
 
     def finish(self, identity: str, ended: Record) -> None:
-        """Take a delivery out of the index whose dead letter is on the queue."""
+        """Remove a delivery from the index after its dead letter is on the queue."""
         self._table.change_known(identity, lambda record: forget_waiting(record, ended), self._now())
 
     # --- sending ---
@@ -367,7 +367,7 @@ class Sender:
     def _send(
         self, sending: _Sending, deadline: float, trace: _Trace, taker: Taker, permit: Permit | None = None
     ) -> Result:
-        """Send what was claimed, and write into the record what became of it."""
+        """Send what was claimed, and record the result."""
         key = sending.delivery.target.routing_key
         is_probe = permit.is_probe if permit else False
 
@@ -427,7 +427,7 @@ class Sender:
         )
 
     def _settle(self, sending: _Sending, trace: _Trace, now: int) -> None:
-        """Record that PagerDuty accepted it; wake a drainer where something has to follow."""
+        """Record that PagerDuty accepted it; wake a drainer if something has to follow."""
         alert = sending.delivery.alert
 
         def settled(record: Record | None) -> Record | None:
@@ -476,7 +476,7 @@ class Sender:
         return self._fail(sending, trace, DeferReason.FAILED, error, PAUSE_MS / 1000)
 
     def _fail(self, sending: _Sending, trace: _Trace, reason: DeferReason, error: PublishError, delay: float) -> Result:
-        """Let a delivery wait that has failed, unless it has failed for too long."""
+        """Let a failed delivery wait, unless it has failed for too long."""
         since = sending.mine.failing_since
         if since is None and sending.delivery.failing_since is not None:
             since = round(sending.delivery.failing_since * 1000)
@@ -497,7 +497,7 @@ class Sender:
         failed: bool = False,
         wake: bool = True,
     ) -> Result:
-        """Release the claim and let the delivery wait in its record; on the retry queue where that fails."""
+        """Release the claim and let the delivery wait in its record, or on the retry queue if that fails."""
         pause_ms = (LONG_PAUSE_MS if sending.mine.failing_since is not None else PAUSE_MS) if failed else 0
         waits = self._release(sending, trace, waits=sending.place, failed=failed, pause_ms=pause_ms)
         if waits is None:
@@ -515,7 +515,7 @@ class Sender:
         failed: bool = False,
         pause_ms: int = 0,
     ) -> Change | None:
-        """Release the claim; return None where the table fails, and the claim ends with its lease."""
+        """Release the claim; return None if the table fails: then the claim ends with its lease."""
         now = self._now()
         body = pack(sending.delivery.alert) if waits else None
 
@@ -552,7 +552,7 @@ class Sender:
     # --- without the table ---
 
     def _deliver_unclaimed(self, delivery: Delivery, deadline: float, trace: _Trace, error: PublishError) -> Result:
-        """Send a page although there is no record of it: PagerDuty folds repeats. What needs order waits.
+        """Send a page without a record: PagerDuty folds repeats. What needs order waits.
 
         The copy comes first: were it put on the queue after the page was accepted, a crash in between would leave an
         incident that no record knows of. It comes back when this invocation has ended.
@@ -614,7 +614,7 @@ class Sender:
         except TableMissingError:
             return
         except TableUnavailableError:
-            is_first = True  # better one wake-up too many
+            is_first = True  # one wake-up too many is harmless
             self._woken_until[key] = now + WOKEN_MS / 1000
         if is_first:
             self._wake(target.name)
@@ -624,7 +624,7 @@ class Sender:
 
     @staticmethod
     def _quietly[T](trace: _Trace, call: Callable[[], T]) -> T | None:
-        """Call what writes to the table; return None where it fails: leases end, and repeats fold at PagerDuty."""
+        """Make a write to the table; return None if it fails: leases end, and PagerDuty folds repeats."""
         try:
             return call()
         except (TableUnavailableError, TableMissingError) as error:
@@ -633,7 +633,7 @@ class Sender:
 
 
 def _has_ended_since(record: Record, sent: Observation) -> bool:
-    """Whether something newer than a trigger was accepted while nobody knew that the trigger was sent too."""
+    """Whether something newer was accepted while the record did not know that the trigger was sent."""
     has_moved_on = record.status is Status.RESOLVED or (record.status is Status.ACKNOWLEDGED and record.triggered)
     return has_moved_on and compare(sent.at, record.at) <= 0
 

@@ -59,7 +59,7 @@ class Change(NamedTuple):
 class DedupTable:
     """Stores records.
 
-    Every method raises TableUnavailableError where DynamoDB fails, TableMissingError where a person has to mend it.
+    Every method raises TableUnavailableError where DynamoDB fails, TableMissingError if a person has to fix it.
 
     Args:
         table: the table.
