@@ -17,7 +17,7 @@ def pins_of(requirements: str) -> set[str]:
 
 
 def problems(report: Any, pins: set[str]) -> list[str]:
-    """Return what is wrong: known vulnerabilities, and pins that were not audited.
+    """Return the problems: known vulnerabilities, and pins that were not audited.
 
     Args:
         report: pip-audit's, in its JSON format.
@@ -39,7 +39,7 @@ def _normal(name: str) -> str:
 def main() -> int:
     """Audit the pins, print what was found, and return the exit status."""
     command = [str(Path(sys.executable).with_name("pip-audit")), f"--requirement={PINS}", "--disable-pip"]
-    # it exits 1 where it found something, and prints nothing where it could not ask
+    # it exits with 1 if it found something, and prints nothing if it could not ask
     done = subprocess.run(
         [*command, "--require-hashes", "--strict", "--format=json", "--progress-spinner=off"],
         stdout=subprocess.PIPE,

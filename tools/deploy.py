@@ -1,9 +1,9 @@
 """Deploys the built template with the parameters of an environment of samconfig.toml: `make deploy`.
 
-Other parameters are in `PARAMETERS` (`"LogLevel=DEBUG GuardDutyRule=ENABLED"`). The routing key and the operators'
-address come from the environment (`ROUTING_KEY`, `OPERATOR_EMAIL`) or are asked for, the key without echo. Parameters
-reach `sam deploy` in a file that only this user can read: the command line of a process is visible to every user of
-the machine. Needs nothing but Python.
+`PARAMETERS` has other parameters (`"LogLevel=DEBUG GuardDutyRule=ENABLED"`). The routing key and the operators' address
+come from the environment (`ROUTING_KEY`, `OPERATOR_EMAIL`) or are asked for, the key without echo. Parameters reach
+`sam deploy` in a file that only this user can read: the command line of a process is visible to every user of the
+machine. Needs nothing but Python.
 """
 
 import argparse
@@ -27,7 +27,7 @@ MAX_STACK_NAME = 54
 
 
 class UsageError(Exception):
-    """What was asked for cannot be deployed; the message says why."""
+    """The deployment cannot start; the message says why."""
 
 
 def environment_of(config: Path, name: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def environment_of(config: Path, name: str) -> dict[str, Any]:
 
 
 def overrides_of(given: str | Sequence[str]) -> dict[str, str]:
-    """Return parameter overrides, in either form that samconfig.toml knows, by name."""
+    """Return parameter overrides by name, from either form that samconfig.toml allows."""
     entries = shlex.split(given) if isinstance(given, str) else given
     pairs = (entry.partition("=") for entry in entries)
     return {name: value.strip("\"'") for name, _, value in pairs}
@@ -66,10 +66,10 @@ def without_empty(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def asked_for(environ: Mapping[str, str], *, interactive: bool) -> dict[str, str]:
-    """Return the routing key and the operators' address, as far as they are given.
+    """Return the routing key and the operators' address, where given.
 
     Raises:
-        UsageError: one of them cannot be right; the message does not show the key.
+        UsageError: one of them is invalid; the message does not contain the key.
     """
     key = environ.get("ROUTING_KEY")
     if key is None and interactive:
@@ -96,7 +96,7 @@ def deploy(command: Sequence[str], parameters: Mapping[str, str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Deploy; return the exit status of `sam deploy`, or 2 where nothing was tried."""
+    """Deploy; return the exit status of `sam deploy`, or 2 if it was not run."""
     parser = argparse.ArgumentParser(prog="make deploy", description=__doc__)
     parser.add_argument("--environment", default="default")
     parser.add_argument("--architecture", default="arm64", choices=["arm64", "x86_64"])

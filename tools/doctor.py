@@ -1,4 +1,4 @@
-"""`make doctor`: finds what would keep an alarm from paging, each with the command that mends it. Changes nothing.
+"""`make doctor`: finds what would keep an alarm from paging, with the command that fixes it. Changes nothing.
 
 `gather` reads the account, a hundred alarms at a time; the checks are pure functions of what it read. An alarm concerns
 this stack if an action of its leads here, or if it reaches nobody at all. One that reaches somebody else is none of its
@@ -40,9 +40,9 @@ from tools.stack import (
 )
 
 MAX_NAMED = 10
-"""Alarms that a finding names; the rest is counted."""
+"""How many alarms a finding names; the rest are counted."""
 TAGS_ONE_BY_ONE = 200
-"""Up to so many alarms are asked for their tags one by one where the tagging service knows none."""
+"""Up to this many alarms are asked for their tags one by one if the tagging service has none."""
 _CHILD = re.compile(r"""(?:ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*["']?([^"')]+)["']?\s*\)""")
 _SCALING = ("autoscaling", "application-autoscaling")
 _READ_ONLY = (
@@ -53,16 +53,16 @@ _READ_ONLY = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that keeps alarms from paging, or resolving, or operators from being told.
+    """A problem that keeps alarms from paging or resolving, or operators from being notified.
 
     Attributes:
-        what: in one sentence.
-        mend: the command that mends it, or what to do where no command does.
-        names: of what it concerns.
+        what: the problem in one sentence.
+        fix: the command that fixes it, or what to do where no command does.
+        names: what it concerns.
     """
 
     what: str
-    mend: str
+    fix: str
     names: tuple[str, ...] = ()
 
 
@@ -82,7 +82,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who is told by a topic."""
+    """The subscriptions of a topic."""
 
     protocol: str
     endpoint: str
@@ -123,7 +123,7 @@ class Facts:
 
     @property
     def takes_all_alarms(self) -> bool:
-        """Whether a rule pages for every alarm, wired or not."""
+        """Whether a rule pages for every alarm, with or without an action."""
         return any(rule.reads_alarms and rule.is_enabled for rule in self.rules)
 
     def delivers(self, action: str) -> bool:
@@ -155,7 +155,7 @@ class Facts:
 
     @cached_property
     def concerned(self) -> list[Mapping[str, Any]]:
-        """Return the alarms that are there for people: not publishers' own, not scaling's, not a composite's parts."""
+        """Return the alarms for people: not publishers' own, not those of scaling, not the parts of a composite."""
         parts = {name for alarm in self.alarms for name in _CHILD.findall(alarm.get("AlarmRule") or "")}
         return [
             alarm
@@ -236,16 +236,16 @@ def dead_topics(facts: Facts) -> Iterator[Finding]:
         if topic not in facts.topics or any(each.is_confirmed for each in facts.topics[topic] or ()):
             continue
         if facts.topics[topic] is None:
-            mend = rewire(alarms[0], facts.stack.topic_arn, instead_of=topic)
-            yield Finding(f"{len(alarms)} alarms name a topic that does not exist: {topic}", mend, _names(alarms))
+            fix = rewire(alarms[0], facts.stack.topic_arn, instead_of=topic)
+            yield Finding(f"{len(alarms)} alarms name a topic that does not exist: {topic}", fix, _names(alarms))
         else:
             function = facts.stack.function_arn
-            mend = (
+            fix = (
                 f"aws lambda add-permission --function-name {function} --statement-id {topic.rpartition(':')[2]}"
                 f" --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic}"
                 f" && aws sns subscribe --topic-arn {topic} --protocol lambda --notification-endpoint {function}"
             )
-            yield Finding(f"{len(alarms)} alarms name a topic that nobody subscribes to: {topic}", mend, _names(alarms))
+            yield Finding(f"{len(alarms)} alarms name a topic that nobody subscribes to: {topic}", fix, _names(alarms))
 
 
 def own_topic(facts: Facts) -> Iterator[Finding]:
@@ -294,7 +294,7 @@ def disabled_rules(facts: Facts) -> Iterator[Finding]:
 
 
 def without_ok_action(facts: Facts) -> Iterator[Finding]:
-    """Find alarms that page and never say that they are over."""
+    """Find alarms that page and never resolve."""
     if facts.takes_all_alarms:
         return
     silent = [a for a in facts.wired if not any(map(facts.delivers, a.get("OKActions") or ()))]
@@ -309,7 +309,7 @@ def without_ok_action(facts: Facts) -> Iterator[Finding]:
 
 
 def disabled_actions(facts: Facts) -> Iterator[Finding]:
-    """Find alarms whose actions are disabled: they change state and tell nobody."""
+    """Find alarms whose actions are disabled: they change state and notify nobody."""
     disabled = [alarm for alarm in facts.wired if not alarm.get("ActionsEnabled", True)]
     if disabled:
         names = " ".join(quote(name) for name in _names(disabled)[:100])
@@ -356,7 +356,7 @@ def _sends_tags(alarm: Mapping[str, Any]) -> bool:
 
 
 def severity_words(facts: Facts) -> Iterator[Finding]:
-    """Find tags whose severity is no word that is known: the target's default is used instead."""
+    """Find tags with an unknown severity word: the target's default is used instead."""
     for alarm in facts.wired:
         for key, value in facts.tags.get(alarm["AlarmArn"], {}).items():
             if key.lower() == "severity" and parse_severity(value) is None:
@@ -388,7 +388,7 @@ def hidden_tags(facts: Facts) -> Iterator[Finding]:
 
 
 def operators(facts: Facts) -> Iterator[Finding]:
-    """Find that those who are to be told when the publisher fails have not confirmed that they want to."""
+    """Find operators whose subscription is not confirmed."""
     for each in facts.topics.get(facts.operator_topic) or ():
         if not each.is_confirmed:
             yield Finding(
@@ -399,7 +399,7 @@ def operators(facts: Facts) -> Iterator[Finding]:
 
 
 def secrets(facts: Facts) -> Iterator[Finding]:
-    """Find targets that cannot be read, and that there is none."""
+    """Find targets that cannot be read, or that none exists."""
     if facts.targets is None:
         return
     for problem in facts.targets.problems:
@@ -421,12 +421,12 @@ def dead_letters(facts: Facts) -> Iterator[Finding]:
     if facts.dead_letters:
         yield Finding(
             f"{facts.dead_letters} dead letters wait in the queue",
-            f"make redrive DRY_RUN=1 STACK={facts.stack.name}   shows each with its error; mend that, then redrive",
+            f"make redrive DRY_RUN=1 STACK={facts.stack.name}   shows each with its error; fix that, then redrive",
         )
 
 
 def loop_detection(facts: Facts) -> Iterator[Finding]:
-    """Find that Lambda would stop the function where it takes its own messages from the retry queue."""
+    """Find that Lambda would stop the function because it receives its own messages from the retry queue."""
     if facts.loops.lower() == "terminate":
         yield Finding(
             "Lambda's recursive loop detection is set to Terminate: it stops retries after about 16 in a row",
@@ -436,7 +436,7 @@ def loop_detection(facts: Facts) -> Iterator[Finding]:
 
 
 def retries(facts: Facts) -> Iterator[Finding]:
-    """Find that nothing takes messages off the retry queue."""
+    """Find that nothing reads the retry queue."""
     if facts.takes_retries is False:
         yield Finding(
             "the function does not take from the retry queue: what waits there stays there",
@@ -638,7 +638,7 @@ def _read_mappings(connect: Connect, facts: Facts) -> None:
 
 
 def diagnose(facts: Facts) -> list[Finding]:
-    """Return everything that is wrong with what was read."""
+    """Return all problems with what was read."""
     return [finding for check in CHECKS for finding in check(facts)]
 
 
@@ -665,7 +665,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -> int:
-    """Show what is wrong with a stack; return the exit status."""
+    """Print the problems of a stack; return the exit status."""
     parser = argparse.ArgumentParser("doctor", description="what would keep an alarm from paging; changes nothing")
     parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
     parser.add_argument("--alarms", default="", help="only alarms whose names begin like this, in a shared account")
@@ -676,7 +676,7 @@ def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -
         say(f"{number}. {finding.what}")
         if finding.names:
             say(f"   {_some(finding.names)}")
-        say(f"   mend: {finding.mend}")
+        say(f"   fix: {finding.fix}")
         say("")
     for note in notes(facts):
         say(f"note: {note}")

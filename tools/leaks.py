@@ -46,7 +46,7 @@ FAKES = re.compile(
     r"|c15521b1b3dc450a9daa37e51b591d75"
     r"|(?P<one>[0-9A-Za-z])(?P=one){31}|[R0-9A-Za-z]?(?P<few>[0-9A-Za-z]{1,8})(?P=few){3,31}[0-9A-Za-z]{0,7}"  # repeats
 )
-"""What looks like a secret and is known to be none. New fakes repeat themselves or say EXAMPLE, or are listed here."""
+"""What looks like a secret and is not one. New fakes repeat themselves, contain EXAMPLE, or are listed here."""
 
 
 def leaks_of(line: str) -> Iterator[tuple[str, str]]:
@@ -61,7 +61,7 @@ def leaks_of(line: str) -> Iterator[tuple[str, str]]:
 
 
 def known_kinds() -> Callable[[str], Iterable[tuple[str, str]]]:
-    """Return a function that finds what detect-secrets knows by its form; without detect-secrets it finds nothing."""
+    """Return a function that finds secrets with detect-secrets; without that package it finds nothing."""
     try:
         from detect_secrets.core.scan import scan_line
         from detect_secrets.settings import default_settings
@@ -83,7 +83,7 @@ def known_kinds() -> Callable[[str], Iterable[tuple[str, str]]]:
 
 
 def texts(repository: Path, start: str = "--all") -> Iterator[tuple[str, str]]:
-    """Yield every text of a repository with where it is: objects, names of refs and files, and the work tree.
+    """Yield every text of a repository and its location: objects, names of refs and files, and the work tree.
 
     Objects are those that can be reached from `start`: a revision, or `--all` refs.
     """
@@ -119,7 +119,7 @@ def _git(repository: Path, *arguments: str, given: bytes = b"") -> bytes:
 
 
 def main(repository: Path = ROOT) -> int:
-    """Print each place of something like a secret, without the secret, and return the exit status."""
+    """Print the location of each possible secret, without the secret; return the exit status."""
     more = known_kinds()
     seen: set[str] = set()
     count = 0

@@ -35,7 +35,7 @@ from tools.trace import Kept, Tracer, ending
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 _SPLIT_SECOND = 1.1
-"""Between a trigger and its resolve: some clocks on the way have whole seconds."""
+"""The pause between trigger and resolve: some clocks on the way have whole seconds."""
 
 
 def target_of(targets: TargetSet, name: str) -> Target:
@@ -112,7 +112,7 @@ class Page:
         )
 
     def _publish(self, status: str) -> float:
-        """Publish a state of the alert; return when, in epoch seconds."""
+        """Publish a state of the alert; return the time in epoch seconds."""
         at = self._clock()
         alert = {
             "fingerprint": self.key,
@@ -131,7 +131,7 @@ class Page:
         return at
 
     def _await(self, status: str, action: str, published: float) -> bool:
-        """Wait until the record says that this state was accepted; say when, or why not."""
+        """Wait until the record says that this state was accepted; print when, or why not."""
         told_waiting = False
         while self._clock() - published <= PATIENCE_SECONDS:
             kept = self._record()

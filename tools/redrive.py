@@ -1,4 +1,4 @@
-"""`make redrive`: sends what is in the dead-letter queue through again, by the retry queue. Reads bodies for show only.
+"""`make redrive`: moves dead letters to the retry queue, which publishes them again. Reads bodies only to print them.
 
 A message is deleted only after the retry queue has it: an interruption in between repeats one, which the function
 folds, and never loses one. Talks to the AWS that the environment names, as the AWS CLI does.
@@ -31,7 +31,7 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html"""
 BATCH = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
 VISIBILITY_SECONDS = 120
-"""For how long a received message is nobody else's; an interrupted run gives it back at once where it can."""
+"""How long a received message is hidden from others; an interrupted run releases it at once if it can."""
 WAIT_SECONDS = 2
 """Any wait makes SQS ask all of its servers: without one, an empty answer does not mean an empty queue."""
 _MAX_NESTING = 20
@@ -39,7 +39,7 @@ _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempt
 
 
 class RedriveError(RuntimeError):
-    """Nothing can be sent through; the message says what is missing."""
+    """Nothing can be redriven; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class DeadLetter:
     Attributes:
         sent_at: when it was put there.
         error_type: of the function's own dead letters; `none` for what others have put there.
-        what: the alert's name, or else what kind of thing it is.
-        rule_arn: of the EventBridge rule that could not deliver it; the function tells by it whose event it is.
+        what: the alert's name, or else its kind.
+        rule_arn: of the EventBridge rule that could not deliver it; by it the function knows whose event it is.
     """
 
     message_id: str
@@ -103,7 +103,7 @@ def _error_of(body: Any, attributes: dict[str, str]) -> str:
 
 
 def _what_is(body: Any) -> str:
-    """Look inside the wrappings for a name; give what the innermost wrapping is where there is none."""
+    """Look inside the wrappings for a name; return the kind of the innermost wrapping if there is none."""
     kind = "a message"
     for _ in range(_MAX_NESTING):
         match body:
@@ -136,7 +136,7 @@ def as_fresh(text: str) -> str:
 
 
 def _one_line(text: str, length: int) -> str:
-    """Make a text that came from outside fit to be shown in a terminal."""
+    """Make a text from outside safe to print in a terminal."""
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
@@ -157,7 +157,7 @@ class Redrive:
         client: of SQS.
         retry_url: where messages go.
         dead_letter_url: where they are.
-        say: shows a line.
+        say: prints a line.
         error_type: takes these only, where it is not empty.
         at_most: takes so many at most.
         dry_run: shows them, and changes nothing.
@@ -188,7 +188,7 @@ class Redrive:
         self._held: dict[str, str] = {}  # to their receipt handles
 
     def run(self) -> Tally:
-        """Send the messages through; raise RedriveError where the dead-letter queue cannot be read."""
+        """Redrive the messages; raise RedriveError if the dead-letter queue cannot be read."""
         try:
             self._run()
         except (ClientError, BotoCoreError) as error:
@@ -276,7 +276,7 @@ class Redrive:
             del self._held[letter.message_id]
 
     def _give_back(self, receipt_handles: Sequence[str]) -> None:
-        """Let others see the messages at once; where that fails, they do so when the visibility timeout is over."""
+        """Release the messages at once; if that fails, they are visible again after the visibility timeout."""
         for start in range(0, len(receipt_handles), BATCH):
             with suppress(ClientError, BotoCoreError):
                 self._client.change_message_visibility_batch(
@@ -318,7 +318,7 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str], connect: Callable[[str], Any] = _connect, say: Callable[[str], None] = _say) -> int:
-    """Redrive a stack's dead-letter queue; give the exit status."""
+    """Redrive a stack's dead-letter queue; return the exit status."""
     parser = argparse.ArgumentParser("redrive", description="send what is in the dead-letter queue through again")
     parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
     parser.add_argument("--error-type", default="", help=f"take these only; `{NO_ERROR_TYPE}`: those that have none")

@@ -48,7 +48,7 @@ FIELDS = ("target", "action", "severity", "summary", "dedup_key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One delivery that an event would make, or why it makes none.
+    """One delivery that an event would cause, or why it causes none.
 
     Attributes:
         target: its name; empty where no target takes the alert.
@@ -120,7 +120,7 @@ class Router:
 
 
 def _shown(name: str) -> str:
-    """Return a target's name to show; one that looks like a routing key is not shown."""
+    """Return a target's name to print; one that looks like a routing key is masked."""
     return f"by a name of {len(name)} characters" if len(name) == ROUTING_KEY_CHARACTERS else repr(one_line(name, 40))
 
 
@@ -139,7 +139,7 @@ def differences(expected: Sequence[Mapping[str, str]], routes: Sequence[Route]) 
     sent = [route for route in routes if route.target and not route.reason]
     left = list(sent)
     missing = []
-    # those that say most are paired first, so that one that says little takes no other's place
+    # the most specific are paired first, so that a vague one does not take another's place
     for wanted in sorted(expected, key=len, reverse=True):
         fitting = [route for route in left if all(getattr(route, name) == value for name, value in wanted.items())]
         if fitting:
@@ -160,7 +160,7 @@ def _fields(fields: Mapping[str, str]) -> str:
 
 
 def read_event(path: Path) -> Any:
-    """Read an event; raise ToolError where the file is missing or no JSON."""
+    """Read an event; raise ToolError if the file is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -185,7 +185,7 @@ def read_target_file(path: Path, base_url: str = "") -> TargetSet:
 
 
 def read_expectations(path: Path) -> dict[str, list[dict[str, str]]]:
-    """Read the map of expected routes; raise ToolError that names the entry that is wrong."""
+    """Read the map of expected routes; raise ToolError naming the invalid entry."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -29,7 +29,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 type Connect = Callable[[str], Any]
 """Returns the client of an AWS service."""
 type Say = Callable[[str], None]
-"""Shows a line."""
+"""Prints a line."""
 
 
 class ToolError(Exception):
@@ -59,22 +59,22 @@ class Stack:
 
     @property
     def region(self) -> str:
-        """Where it is."""
+        """Its region."""
         return self.function_arn.split(":")[3]
 
     @property
     def account(self) -> str:
-        """Whose it is."""
+        """Its account."""
         return self.function_arn.split(":")[4]
 
     @property
     def target_prefix(self) -> str:
-        """Under which names its targets' secrets are."""
+        """The prefix of its targets' secrets."""
         return self.settings.get("PAGERDUTY_TARGET_PREFIX", "pagerduty/")
 
     @property
     def base_url(self) -> str:
-        """The URL that a target may name besides PagerDuty's own."""
+        """The URL that a target may have besides PagerDuty's own."""
         return self.settings.get("PAGERDUTY_BASE_URL", "")
 
 
@@ -116,7 +116,7 @@ def read_targets(connect: Connect, stack: Stack) -> TargetSet:
 
 
 def seconds_of(text: str) -> int:
-    """Read a duration such as `30m`, `1h`, `2d`; raise ToolError where it is none."""
+    """Read a duration such as `30m`, `1h`, `2d`; raise ToolError if it is not one."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ToolError(f"{text}: not a duration: write it as 30m, 1h or 2d")
@@ -124,7 +124,7 @@ def seconds_of(text: str) -> int:
 
 
 def one_line(text: str, length: int = 120) -> str:
-    """Return a text that came from outside on one line, fit for a terminal."""
+    """Return a text from outside on one line, safe to print in a terminal."""
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return line if len(line) <= length else f"{line[: length - 1]}…"
 

@@ -1,4 +1,4 @@
-"""`make trace`: what became of an alert: its record at each target, every log line, what waits, and how it ended.
+"""`make trace`: shows what happened to an alert: its records, its log lines, whether it waits, and how it ended.
 
 Reads the dedup table, the function's log and the dead-letter queue, and changes nothing in them.
 """
@@ -39,9 +39,9 @@ from tools.stack import (
 
 KEYS_A_BATCH = 100
 MAX_LETTERS = 500
-"""Dead letters that are looked at; more of them are said, not read."""
+"""How many dead letters are read; more are only counted."""
 MAX_PAGES = 200
-"""Of the log."""
+"""The limit for log lines."""
 CLASSES = {
     Order.CRITICAL: "critical triggers",
     Order.TRIGGER: "triggers",
@@ -91,7 +91,7 @@ class Line:
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Line | None":
-        """Read a log event; None where it is no line about an alert."""
+        """Read a log event; None if it is not a line about an alert."""
         try:
             said = json.loads(event["message"])
         except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ class Line:
         )
 
     def __str__(self) -> str:
-        """Return it as a line to read."""
+        """Return it as a readable line."""
         error = f"  {self.errors[-1][1]}" if self.errors else ""
         parts = [
             clock(self.at),
@@ -140,7 +140,7 @@ class Kept:
 
     @property
     def waiting_since(self) -> float | None:
-        """When it began to wait, in epoch seconds; None where it does not."""
+        """When it began to wait, in epoch seconds; None if it does not wait."""
         since = self.record.waiting_since
         return since / 1000 if self.record.waiting and since is not None else None
 
@@ -313,12 +313,12 @@ def _rejected(last: Line, letters: Sequence[DeadLetter]) -> str:
 
 
 def clock(at: float) -> str:
-    """Return a time to read, in UTC."""
+    """Return a readable time, in UTC."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def duration(seconds: float) -> str:
-    """Return a duration to read."""
+    """Return a readable duration."""
     whole = max(0, round(seconds))
     if whole < 120:
         return f"{whole} s"
@@ -326,7 +326,7 @@ def duration(seconds: float) -> str:
 
 
 def show(found: Found, now: float) -> Iterator[str]:
-    """Yield what is known, line by line; the end comes last."""
+    """Yield the lines to print; the end of the alert comes last."""
     for kept in found.records:
         yield f"record at {kept.target}: {kept.dedup_key}"
         yield f"  newest state  {kept.state}"
@@ -395,7 +395,7 @@ class Tracer:
                 )
             except ClientError as error:
                 if error.response["Error"].get("Code") == "ResourceNotFoundException":
-                    return  # nothing was logged yet
+                    return  # the function has not logged anything yet
                 raise
             for event in page.get("events", []):
                 line = Line.of(event)
@@ -469,7 +469,7 @@ class Tracer:
 
 
 def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say, now: float | None = None) -> int:
-    """Show what became of an alert; return the exit status."""
+    """Print what happened to an alert; return the exit status."""
     parser = argparse.ArgumentParser("trace", description="what became of an alert; changes nothing")
     parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
     parser.add_argument("--key", default="", help="its dedup key at PagerDuty")

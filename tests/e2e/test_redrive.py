@@ -109,7 +109,7 @@ def put(stack: Deployed, body: Any, attributes: Mapping[str, str]) -> None:
     )
 
 
-def bury(stack: Deployed, key: str) -> None:
+def dead_letter(stack: Deployed, key: str) -> None:
     """Let the function itself put an alert there, for PagerDuty's 400."""
     stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key=key))
     assert stack.invoke(native(key))["results"][0]["outcome"] == "rejected"
@@ -158,7 +158,7 @@ def unhurried(stack: Deployed) -> Iterator[None]:
 @pytest.mark.usefixtures("unhurried")
 def test_everything_in_the_dead_letter_queue_becomes_an_incident(stack: Deployed, key: str) -> None:
     """A dry run shows it and leaves it; then it goes through, each wrapping taken off, and the queue is empty."""
-    bury(stack, f"{key}/native")
+    dead_letter(stack, f"{key}/native")
     kinds = kept_by_others(key)
     for body, attributes in kinds.values():
         put(stack, body, attributes)
@@ -181,7 +181,7 @@ def test_everything_in_the_dead_letter_queue_becomes_an_incident(stack: Deployed
 
 
 def test_one_error_type_goes_through_and_the_rest_stays(stack: Deployed, key: str) -> None:
-    bury(stack, key)
+    dead_letter(stack, key)
     put(stack, *kept_by_others(key)["unreadable"])
     ran = redrive(stack, "--error-type", "bad_request")
     assert ran.returncode == 0

@@ -204,7 +204,7 @@ def test_a_function_that_cannot_start_loses_nothing(stack: Deployed, key: str) -
 
 
 def test_a_dead_letter_sent_through_again_is_delivered(stack: Deployed, key: str) -> None:
-    """What ended in the dead-letter queue for PagerDuty's 400 goes through by the retry queue when that is mended."""
+    """What ended in the dead-letter queue for PagerDuty's 400 goes through by the retry queue when that is fixed."""
     stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, dedup_key=key))
     assert stack.invoke(native(key))["results"][0]["outcome"] == "rejected"
     letter = stack.dead_letter(key)

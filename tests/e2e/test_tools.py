@@ -229,11 +229,11 @@ def test_a_fault_of_an_alarm_is_found(stack: Deployed, alarms: Any, settings: di
     assert status == 1
     assert what in text
     assert name in text
-    assert "   mend: aws cloudwatch " in text
+    assert "   fix: aws cloudwatch " in text
 
 
 def test_faults_of_the_stack_are_found(stack: Deployed, key: str) -> None:
-    """A dead letter, a bad secret, a disabled rule: each with what mends it."""
+    """A dead letter, a bad secret, a disabled rule: each with what fixes it."""
     letter = json.dumps({**native(key), "error": "PagerDuty answered 400"})
     stack.emulator.client("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=letter)
     secrets, events = stack.emulator.client("secretsmanager"), stack.emulator.client("events")

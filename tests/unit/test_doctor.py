@@ -1,4 +1,4 @@
-"""`make doctor`: each planted fault is found with the command that mends it, and a sound stack has none."""
+"""`make doctor`: each planted fault is found with the command that fixes it, and a sound stack has none."""
 
 import json
 import shutil
@@ -375,13 +375,13 @@ PLANTED: Mapping[Callable[[Account], None], tuple[int, str, str]] = {
 def test_a_planted_fault_is_found_with_what_mends_it(account: Account, plant: Callable[[Account], None]) -> None:
     """And nothing else is: no fault makes a second one up."""
     plant(account)
-    count, what, mend = PLANTED[plant]
+    count, what, fix = PLANTED[plant]
     status, lines = run(account)
     assert status == 1
     assert lines[-1].endswith(f"; {count} findings.")
     text = "\n".join(lines)
     assert what in text
-    assert any(line.startswith("   mend: ") and mend in line for line in lines)
+    assert any(line.startswith("   fix: ") and fix in line for line in lines)
 
 
 def test_a_disabled_rule_is_named_beside_the_alarms_that_need_it(account: Account) -> None:

@@ -159,7 +159,7 @@ def test_a_dead_letter_is_told_with_its_content(bench: Bench) -> None:
     assert bench.subjects == ["Dead letter: OrdersDatabaseHighCPU"]
     assert bench.last.splitlines() == [
         "DEAD LETTERS: 1",
-        "They could not be delivered and are kept for 14 days. Mend the cause, then: make redrive",
+        "They could not be delivered and are kept for 14 days. Fix the cause, then: make redrive",
         "",
         "CRITICAL  OrdersDatabaseHighCPU",
         "  OrdersDatabaseHighCPU: CPU at 97 %",

@@ -72,7 +72,7 @@ class FakeQueues:
         self.letters.append(letter)
         return letter
 
-    def bury(self, count: int = 1, error_type: str = "bad_request") -> None:
+    def dead_letter(self, count: int = 1, error_type: str = "bad_request") -> None:
         """Put dead letters of the function's own."""
         for _ in range(count):
             self.put({**native(), "error": ERROR}, error_type=error_type, error=ERROR, attempts="1")
@@ -196,14 +196,14 @@ def test_an_event_keeps_the_name_of_its_rule_and_no_other_attribute() -> None:
     """By the rule the function tells what came from other accounts; an error of the past says nothing of the alert."""
     queues = FakeQueues()
     queues.put(EVENT, RULE_ARN="arn:x", ERROR_CODE="NO_PERMISSIONS")
-    queues.bury()
+    queues.dead_letter()
     redrive(queues)
     assert [message.attributes for message in queues.retry.retries] == [{"RULE_ARN": "arn:x"}, {}]
 
 
 def test_more_than_a_batch_moves() -> None:
     queues = FakeQueues()
-    queues.bury(25)
+    queues.dead_letter(25)
     assert redrive(queues).summary == "25 sent to the retry queue"
     assert (len(queues.sent), queues.letters) == (25, [])
 
@@ -216,14 +216,14 @@ def test_an_empty_queue_is_no_error() -> None:
 def test_a_message_that_the_count_left_out_moves_all_the_same() -> None:
     """The count of a queue is an approximate one."""
     queues = FakeQueues()
-    queues.bury()
+    queues.dead_letter()
     queues.miscounts = 0
     assert redrive(queues).summary == "1 sent to the retry queue"
 
 
 def test_too_high_a_count_ends_with_the_queue() -> None:
     queues = FakeQueues()
-    queues.bury(2)
+    queues.dead_letter(2)
     queues.miscounts = 50
     assert redrive(queues).summary == "2 sent to the retry queue"
     assert queues.calls.count("ReceiveMessage") == 2
@@ -231,7 +231,7 @@ def test_too_high_a_count_ends_with_the_queue() -> None:
 
 def test_a_message_is_deleted_only_after_it_was_sent() -> None:
     queues = FakeQueues()
-    queues.bury()
+    queues.dead_letter()
     redrive(queues)
     assert [call for call in queues.calls if call in ("SendMessage", "DeleteMessage")] == [
         "SendMessage",
@@ -242,7 +242,7 @@ def test_a_message_is_deleted_only_after_it_was_sent() -> None:
 def test_an_interruption_before_the_deletion_loses_nothing() -> None:
     """The message is there twice, and visible at once; the function folds the second."""
     queues = FakeQueues()
-    queues.bury(3)
+    queues.dead_letter(3)
 
     def interrupt(body: str) -> None:
         raise KeyboardInterrupt
@@ -261,7 +261,7 @@ def test_an_interruption_before_the_deletion_loses_nothing() -> None:
 def test_a_message_that_cannot_be_sent_is_left_and_told(error: Any) -> None:
     """The others move; the status is 1."""
     queues = FakeQueues()
-    queues.bury(3)
+    queues.dead_letter(3)
     queues.failures["SendMessage"] = Failures(error, after=1, times=1)
     ran = redrive(queues)
     assert (ran.status, ran.summary) == (1, "2 sent to the retry queue; 1 failed")
@@ -272,7 +272,7 @@ def test_a_message_that_cannot_be_sent_is_left_and_told(error: Any) -> None:
 def test_a_message_that_was_not_sent_is_not_tried_again_in_the_same_run() -> None:
     """Its visibility timeout ends while the run goes on."""
     queues = FakeQueues()
-    queues.bury(12)
+    queues.dead_letter(12)
     queues.failures["SendMessage"] = Failures("AccessDenied")
     queues.on_receive = lambda: queues.clock.advance(300)
     ran = redrive(queues)
@@ -283,7 +283,7 @@ def test_a_message_that_was_not_sent_is_not_tried_again_in_the_same_run() -> Non
 def test_a_message_that_cannot_be_deleted_is_told() -> None:
     """It was sent, and will be once more when this is run again."""
     queues = FakeQueues()
-    queues.bury(2)
+    queues.dead_letter(2)
     queues.failures["DeleteMessage"] = Failures("AccessDenied", times=1)
     ran = redrive(queues)
     assert (ran.status, ran.summary) == (1, "2 sent to the retry queue; 1 failed")
@@ -294,7 +294,7 @@ def test_a_message_that_cannot_be_deleted_is_told() -> None:
 def test_a_message_that_sqs_gives_out_twice_is_sent_once() -> None:
     """It is deleted when it is seen again."""
     queues = FakeQueues()
-    queues.bury(11)
+    queues.dead_letter(11)
     queues.failures["DeleteMessage"] = Failures("ServiceUnavailable", times=1)
     queues.on_receive = lambda: queues.clock.advance(300)
     queues.miscounts = 12
@@ -306,8 +306,8 @@ def test_a_message_that_sqs_gives_out_twice_is_sent_once() -> None:
 def test_messages_that_come_back_while_it_runs_do_not_keep_it_running() -> None:
     """The function refuses each one at once, and puts it into the dead-letter queue as a new message."""
     queues = FakeQueues()
-    queues.bury(13)
-    queues.on_send = lambda body: queues.bury()
+    queues.dead_letter(13)
+    queues.on_send = lambda body: queues.dead_letter()
     ran = redrive(queues)
     assert ran.lines[-2].startswith("There is more in the queue: ")
     assert (ran.status, ran.summary) == (0, "13 sent to the retry queue")
@@ -319,7 +319,7 @@ def test_messages_that_come_back_while_it_runs_do_not_keep_it_running() -> None:
 
 def test_a_dry_run_shows_and_changes_nothing() -> None:
     queues = FakeQueues()
-    queues.bury(12)
+    queues.dead_letter(12)
     ran = redrive(queues, "--dry-run")
     assert (ran.status, ran.summary) == (0, "12 to send, nothing changed")
     assert (len(ran.lines), queues.sent, len(queues.visible)) == (13, [], 12)
@@ -329,7 +329,7 @@ def test_a_dry_run_shows_and_changes_nothing() -> None:
 def test_a_dry_run_shows_each_message_once() -> None:
     """Even where the first ones are visible again before the last ones were received."""
     queues = FakeQueues()
-    queues.bury(12)
+    queues.dead_letter(12)
     queues.on_receive = lambda: queues.clock.advance(300)
     ran = redrive(queues, "--dry-run")
     assert (ran.summary, len(ran.lines)) == ("10 to send, nothing changed", 12)
@@ -339,8 +339,8 @@ def test_a_dry_run_shows_each_message_once() -> None:
 @pytest.mark.parametrize(("error_type", "sent"), [("no_target", 2), ("none", 1), ("exhausted", 0)])
 def test_one_error_type_is_taken_and_the_others_are_left(error_type: str, sent: int) -> None:
     queues = FakeQueues()
-    queues.bury(12)
-    queues.bury(2, "no_target")
+    queues.dead_letter(12)
+    queues.dead_letter(2, "no_target")
     queues.put(native())
     ran = redrive(queues, "--error-type", error_type)
     left = 15 - sent
@@ -352,7 +352,7 @@ def test_one_error_type_is_taken_and_the_others_are_left(error_type: str, sent: 
 def test_no_more_than_max_are_taken(at_most: int) -> None:
     """And no more are received, so that the rest stays visible throughout."""
     queues = FakeQueues()
-    queues.bury(15)
+    queues.dead_letter(15)
     ran = redrive(queues, "--max", str(at_most))
     assert ran.summary == f"{at_most} sent to the retry queue"
     assert len(queues.visible) == 15 - at_most
@@ -361,8 +361,8 @@ def test_no_more_than_max_are_taken(at_most: int) -> None:
 
 def test_max_counts_what_is_taken_not_what_is_looked_at() -> None:
     queues = FakeQueues()
-    queues.bury(12)
-    queues.bury(3, "no_target")
+    queues.dead_letter(12)
+    queues.dead_letter(3, "no_target")
     ran = redrive(queues, "--error-type", "no_target", "--max", "2")
     assert ran.summary == "2 sent to the retry queue; 12 not of error_type no_target, left"
 
@@ -506,7 +506,7 @@ def test_an_endpoint_that_is_no_url_is_told() -> None:
 @pytest.mark.parametrize("operation", ["GetQueueAttributes", "ReceiveMessage"])
 def test_a_dead_letter_queue_that_cannot_be_read_is_named(operation: str) -> None:
     queues = FakeQueues()
-    queues.bury()
+    queues.dead_letter()
     queues.failures[operation] = Failures("AWS.SimpleQueueService.NonExistentQueue")
     with pytest.raises(RedriveError, match=f"dead-letter queue {DEAD_LETTER_URL}: .*NonExistentQueue"):
         redrive(queues)
@@ -515,7 +515,7 @@ def test_a_dead_letter_queue_that_cannot_be_read_is_named(operation: str) -> Non
 
 def test_what_is_held_is_given_back_where_the_queue_fails_meanwhile() -> None:
     queues = FakeQueues()
-    queues.bury(20)
+    queues.dead_letter(20)
     queues.failures["ReceiveMessage"] = Failures("ServiceUnavailable", after=1)
     with pytest.raises(RedriveError):
         redrive(queues, "--dry-run")
@@ -524,7 +524,7 @@ def test_what_is_held_is_given_back_where_the_queue_fails_meanwhile() -> None:
 
 def test_what_cannot_be_given_back_comes_back_by_itself() -> None:
     queues = FakeQueues()
-    queues.bury(2)
+    queues.dead_letter(2)
     queues.failures["ChangeMessageVisibilityBatch"] = Failures("ServiceUnavailable")
     assert redrive(queues, "--dry-run").status == 0
     queues.clock.advance(120)

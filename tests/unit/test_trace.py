@@ -106,7 +106,7 @@ class Stack:
         }
         self.record(target, key, **waiting)
 
-    def bury(self, body: Any, error: str = "PagerDuty answered 400") -> None:
+    def dead_letter(self, body: Any, error: str = "PagerDuty answered 400") -> None:
         number = len(self.letters)
         self.letters.append(
             {
@@ -200,8 +200,8 @@ def test_dead_lettered(stack: Stack) -> None:
     error = {"type": "bad_request", "message": "PagerDuty answered 400: bad"}
     stack.log(60, "rejected", event_type="trigger", errors=[error])
     stack.record()
-    stack.bury({"alert": {"fingerprint": KEY, "alert_name": NAME}, "error": "PagerDuty answered 400"})
-    stack.bury({"alert": {"fingerprint": "other", "alert_name": "Other"}, "error": "other"})
+    stack.dead_letter({"alert": {"fingerprint": KEY, "alert_name": NAME}, "error": "PagerDuty answered 400"})
+    stack.dead_letter({"alert": {"fingerprint": "other", "alert_name": "Other"}, "error": "other"})
     status, lines = trace(stack)
     assert status == 0
     assert lines[-1] == (
@@ -216,7 +216,9 @@ def test_dead_lettered_by_others(stack: Stack) -> None:
     """SNS and Lambda keep what never came to the function, in wrappings of their own."""
     stack.has_log = False
     inner = json.dumps({"alert": {"fingerprint": 'a "b"', "alert_name": NAME}})
-    stack.bury({"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": "t", "Message": inner}}]}, "no permission")
+    stack.dead_letter(
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": "t", "Message": inner}}]}, "no permission"
+    )
     status, lines = trace(stack, "--key", 'a "b"')
     assert (status, lines[-1]) == (
         0,
@@ -228,7 +230,7 @@ def test_unrouted(stack: Stack) -> None:
     stack.log(
         60, "rejected", target="", errors=[{"type": "no_target", "message": "no target takes this alert: 1 enabled"}]
     )
-    stack.bury({"alert": {"fingerprint": KEY}}, "no target")
+    stack.dead_letter({"alert": {"fingerprint": KEY}}, "no target")
     assert end(stack).startswith(
         "END: sent nowhere at 2026-11-23 03:39:01Z: no target takes this alert: 1 enabled; and lies"
     )

@@ -17,7 +17,7 @@ _HEADINGS = {
     ),
     Kind.DEAD_LETTER: (
         "DEAD LETTERS: {}",
-        "They could not be delivered and are kept for 14 days. Mend the cause, then: make redrive",
+        "They could not be delivered and are kept for 14 days. Fix the cause, then: make redrive",
     ),
     Kind.RECOVERED: ("NO LONGER WAITING: {}", "They were reported as not accepted."),
 }
