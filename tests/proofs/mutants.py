@@ -85,11 +85,22 @@ MUTANTS = [
         "    if is_raised:\n        return _arrive(order, record, now)\n",
         "",
     ),
-    mutant("decide: a duplicate is sent", "claims", "if record.delivered_at > now - repeat_after:", "if False:"),
+    mutant(
+        "decide: a duplicate is sent",
+        "claims",
+        "if age == 0 or record.delivered_at > now - repeat_after:",
+        "if False:",
+    ),
+    mutant(
+        "decide: the same moment on another path, late, is sent",
+        "claims",
+        "if age == 0 or record.delivered_at > now - repeat_after:",
+        "if record.delivered_at > now - repeat_after:",
+    ),
     mutant(
         "decide: the same state is a duplicate for ever",
         "claims",
-        "if record.delivered_at > now - repeat_after:",
+        "if age == 0 or record.delivered_at > now - repeat_after:",
         "if True:",
     ),
     mutant(
