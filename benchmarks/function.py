@@ -15,8 +15,11 @@ PLAIN = "INIT / the same code, plain `sam build`"
 COLD_ROUNDS = 9
 LIVES = 3
 ALERTS_OF_A_LIFE = 1000
-MESSAGES = {1: 12, 10: 5, 100: 2}
+MESSAGES = {1: 12, 10: 6, 100: 6}
 """Alerts in a message: how many such messages."""
+MANY = 100
+ALERTS_A_SECOND = 200
+"""The least, of messages of so many alerts."""
 AWS_MS = 5.0
 PAGERDUTY_MS = 50.0
 
@@ -77,7 +80,7 @@ def measure_throughput(ours: Artifact) -> list[Line]:
         standin.running(aws_ms=AWS_MS, pagerduty_ms=PAGERDUTY_MS) as endpoint,
         ExecutionEnvironment(ours, endpoint) as environment,
     ):
-        environment.invoke(with_alerts(1, "first"))
+        environment.invoke(with_alerts(MANY, "first"))  # opens the connections
         for number in range(max(MESSAGES.values())):
             for alerts, times in MESSAGES.items():
                 if number < times:
@@ -90,6 +93,8 @@ def measure_throughput(ours: Artifact) -> list[Line]:
             what=f"one environment, messages of {alerts} alert{'s' if alerts > 1 else ''}",
             values=values,
             unit="alerts/s",
+            bar=ALERTS_A_SECOND if alerts == MANY else None,
+            at_least=True,
             seen=f"{alerts / sorted(values)[len(values) // 2] * 1000:.0f} ms a message",
         )
         for alerts, values in speeds.items()

@@ -12,7 +12,8 @@ class Line:
     Attributes:
         what: what was measured.
         values: one for each round; ratios, unless there is a unit.
-        bar: what the median must not exceed, where DESIGN sets one.
+        bar: what the median must not exceed, where there is one.
+        at_least: the bar is what the median must reach.
         seen: what the ratios are of, in absolute terms.
     """
 
@@ -20,6 +21,7 @@ class Line:
     values: Sequence[float]
     unit: str = "x"
     bar: float | None = None
+    at_least: bool = False
     seen: str = ""
 
     @property
@@ -30,12 +32,14 @@ class Line:
     @property
     def is_held(self) -> bool:
         """Whether the bar is, or there is none."""
-        return self.bar is None or self.median <= self.bar
+        if self.bar is None:
+            return True
+        return self.median >= self.bar if self.at_least else self.median <= self.bar
 
     def cells(self) -> list[str]:
         """Return the line's cells."""
         numbers = [f"{number:.{_digits(number)}f}" for number in (self.median, min(self.values), max(self.values))]
-        bar = "" if self.bar is None else f"<= {self.bar:g} {self.unit}"
+        bar = "" if self.bar is None else f"{'>=' if self.at_least else '<='} {self.bar:g} {self.unit}"
         verdict = "" if self.bar is None else "held" if self.is_held else "MISSED"
         return [self.what, f"{numbers[0]} {self.unit}", *numbers[1:], bar, verdict, self.seen]
 

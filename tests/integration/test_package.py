@@ -34,6 +34,7 @@ from tests.lab.world import native
 
 PACKAGE = TEMPLATE.parent / "PublisherFunction"
 MAX_MB = 20.0
+MAX_MODULES = 500
 NEVER_AT_INIT = {
     "asyncio",
     "aws_lambda_powertools.event_handler",
@@ -273,6 +274,11 @@ def test_nothing_is_compiled_when_it_starts() -> None:
 def test_starting_imports_nothing_that_it_has_no_use_for() -> None:
     """The deny list."""
     assert sorted(NEVER_AT_INIT & set(started()["modules"])) == []
+
+
+def test_starting_imports_no_more_modules() -> None:
+    """Each takes time, whoever imports it: the standard library, the packages and the function's own."""
+    assert len(started()["modules"]) <= MAX_MODULES
 
 
 def test_starting_looks_for_no_garbage_and_invocations_only_in_their_own() -> None:

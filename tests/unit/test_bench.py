@@ -74,6 +74,13 @@ def test_a_bar_is_about_the_median(values: list[float], verdict: str) -> None:
     assert Line(what="it", values=values, bar=1.1).cells()[5] == verdict
 
 
+@pytest.mark.parametrize(("values", "verdict"), [([210.0, 220.0], "held"), ([150.0, 190.0], "MISSED")])
+def test_a_bar_may_be_one_to_reach(values: list[float], verdict: str) -> None:
+    """Of a speed."""
+    line = Line(what="it", values=values, unit="alerts/s", bar=200, at_least=True)
+    assert line.cells()[4:6] == [">= 200 alerts/s", verdict]
+
+
 def test_a_line_without_a_bar_holds() -> None:
     """And claims nothing."""
     line = Line(what="it", values=[3.0], unit="ms")
