@@ -96,7 +96,8 @@ class ContainerRunner:
             answer = json.loads(last)
         except ValueError:
             answer = {"errorMessage": last or "no answer"}
-        if done.returncode != 0 or (isinstance(answer, dict) and "errorMessage" in answer):
+        # `sam` may fail after that, where a busy Docker takes long to remove the container
+        if isinstance(answer, dict) and "errorMessage" in answer:
             raise LocalStackError(f"{event.name}: the function failed: {answer}")
         return answer
 
