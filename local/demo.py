@@ -1,7 +1,7 @@
-"""`make run`: the whole path on one machine, from an alert on the topic to an incident at PagerDuty, and a check of it.
+"""`make run`: the whole path on one machine, from an alert on the topic to an incident at PagerDuty, and checks it.
 
 Reads KEEP (leave the stack up until interrupted), ROUTING_KEY (send to the real PagerDuty instead of the simulator)
-and BASE_URL (of the real PagerDuty, where it is not the US service region) from the environment.
+and BASE_URL (of the real PagerDuty, if not the US service region) from the environment.
 """
 
 import json
@@ -46,7 +46,7 @@ ALARM_KEY = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{ALARM_NAME}"
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 2.0
 INCIDENTS = ROOT / ".aws-sam/incidents.html"
-"""The page, saved to be read after the simulator has stopped."""
+"""A copy of the page that works after the simulator has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class Sent:
     """One alert that was sent to AWS.
 
     Attributes:
-        action: what PagerDuty has to hear.
-        dedup_key: of which incident; empty for a change event.
-        at: epoch seconds when it was said.
+        action: the action that PagerDuty must receive.
+        dedup_key: of the incident; empty for a change event.
+        at: epoch seconds when it was sent.
         accepted_at: epoch seconds when PagerDuty accepted it.
     """
 
@@ -67,17 +67,17 @@ class Sent:
 
 
 class WrongResultError(Exception):
-    """PagerDuty did not receive what it should have; the message lists the differences."""
+    """PagerDuty received something else than expected; the message lists the differences."""
 
 
 def step(text: str) -> None:
-    """Print what happens now."""
+    """Print the current step."""
     print(f"  {text}", flush=True)
 
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Print what is being done, and how long it took."""
+    """Print the current step, and how long it took."""
     print(f"  {text} ...", end="", flush=True)
     started = time.monotonic()
     try:
@@ -106,7 +106,7 @@ class Demo:
         self._sns = emulator.client("sns")
         self._accepted = accepted
         self._started_at = datetime.now(UTC) - timedelta(seconds=1)
-        # a key of this run's own, so that two runs against the real PagerDuty do not meet
+        # unique to this run, so that two runs against the real PagerDuty do not interfere
         self.key = f"demo/orders-db/{self._started_at:%Y%m%dT%H%M%S.%f}"
         self.sent: list[Sent] = []
 
@@ -196,7 +196,7 @@ def accepted_by_simulator(pagerduty: PagerDuty) -> Callable[[str, str], list[flo
 
 
 def accepted_by_log(emulator: Emulator, stack: RunningStack) -> Callable[[str, str], list[float]]:
-    """Read the function's own log: the real PagerDuty shows nothing else."""
+    """Read the function's log, because the real PagerDuty cannot be asked."""
     logs = emulator.client("logs")
     group = f"/aws/lambda/{STACK_NAME}-publisher"
 
@@ -292,13 +292,13 @@ def watching(stack: RunningStack, pagerduty: PagerDuty) -> Iterator[None]:
 
 
 def dead_letters(sqs: Any, url: str) -> list[DeadLetter]:
-    """Look at up to a hundred messages of the dead-letter queue, and leave them there."""
+    """Return up to a hundred messages of the dead-letter queue, and leave them there."""
     found: dict[str, RedriveLetter] = {}
     for _ in range(10):
         page = sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=10,
-            VisibilityTimeout=1,  # hidden from the next look, and back before anybody misses it
+            VisibilityTimeout=1,  # hidden from the next receive, and visible again soon
             MessageSystemAttributeNames=["SentTimestamp"],
             MessageAttributeNames=["All"],
         ).get("Messages", [])

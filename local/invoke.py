@@ -41,7 +41,7 @@ class ContainerRunner:
 
     Args:
         stack: what the function talks to.
-        folder: an empty one, for the function's code and the sockets that lead out of the container.
+        folder: an empty folder for the function's code and the sockets that connect the container to this machine.
     """
 
     def __init__(self, stack: RunningStack, folder: Path) -> None:
@@ -103,7 +103,7 @@ class ContainerRunner:
 
 
 def _container_template(code: Path, variables: dict[str, str]) -> dict[str, Any]:
-    """Return the built template with its function as it runs here: `sam` passes on declared variables alone."""
+    """Return the built template with the function's settings for this machine: `sam` passes only declared variables."""
 
     class Loader(yaml.SafeLoader):
         """Reads CloudFormation's short forms, such as `!Ref`, as their long ones."""
@@ -125,7 +125,7 @@ def _container_template(code: Path, variables: dict[str, str]) -> dict[str, Any]
 
 
 def has_image() -> bool:
-    """Whether Lambda's image is here already, so that none has to be pulled."""
+    """Whether Lambda's image is already present and need not be pulled."""
     return subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False).returncode == 0
 
 
@@ -146,7 +146,7 @@ def main(events: Sequence[str]) -> int:
             emulator = resources.enter_context(Emulator())
             simulator = resources.enter_context(SimulatorServer())
             stack = RunningStack(emulator.endpoint, simulator.url, deploy(emulator, parameters_for(simulator.url)))
-        # a short path: a Unix socket's may have about a hundred characters
+        # a short path: that of a Unix socket may have about a hundred characters
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="pagerduty-publisher-")))
         runner = ContainerRunner(stack, folder)
         resources.enter_context(runner.way_out())

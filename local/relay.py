@@ -1,6 +1,6 @@
-"""Carries this machine's loopback into a container, which has one of its own, over Unix sockets in a shared folder.
+"""Makes this machine's loopback ports available inside a container, over Unix sockets in a shared folder.
 
-Runs on both sides with the standard library alone. In the container it is the function's handler too.
+Runs on both sides with only the standard library. In the container it is also the function's handler.
 """
 
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 
 PORTS_VARIABLE = "LOCAL_PORTS"
 FOLDER = ".host"
-"""Inside the function's folder, the one folder that `sam local invoke` mounts."""
+"""In the function's folder, the only one that `sam local invoke` mounts."""
 DOCKER_DESKTOP = "host.docker.internal"
-"""The host's name inside containers, where Unix sockets cannot be shared with them."""
+"""The host's name inside containers, for machines that cannot share Unix sockets with them."""
 
 
 def relay(listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
-    """Join each connection to the listener with one that `connect` opens, until the listener is closed."""
+    """Forward each connection of the listener to one that `connect` opens, until the listener is closed."""
 
     def accept() -> None:
         while True:
@@ -46,7 +46,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def offer(port: int, folder: Path) -> socket.socket:
-    """Offer this machine's loopback port as a Unix socket in a folder and return its listener, to be closed."""
+    """Offer a loopback port of this machine as a Unix socket in a folder; return its listener, to be closed."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / f"{port}.sock"))
     listener.listen(64)
@@ -70,7 +70,7 @@ def take(port: int, folder: Path) -> None:
     relay(listener, connect)
 
 
-if os.environ.get(PORTS_VARIABLE):  # in the container, imported by the runtime as the handler's module
+if os.environ.get(PORTS_VARIABLE):  # in the container, where the runtime imports this module as the handler
     for _port in os.environ[PORTS_VARIABLE].split(","):
         take(int(_port), Path(__file__).parent / FOLDER)
     from handler.app import lambda_handler as lambda_handler

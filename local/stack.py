@@ -30,7 +30,7 @@ TEMPLATE = ROOT / ".aws-sam/local/template.yaml"
 STACK_NAME = "pagerduty-publisher"
 """As samconfig.toml and the docs call it, so that their commands work here as they are written."""
 MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
-"""This machine's architecture, in Lambda's words."""
+"""This machine's architecture, as Lambda names it."""
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -39,22 +39,22 @@ RUNNING = ROOT / ".aws-sam/running.json"
 """Where a stack that keeps running writes its addresses: not beside the template, which every build clears."""
 START_SECONDS = 60.0
 NOT_EMULATED = ("AWS::Logs::QueryDefinition", "AWS::Events::EventBusPolicy")
-"""Resource types that the emulator refuses; nothing else of the template depends on them."""
+"""Resource types that the emulator refuses; no other resource depends on them."""
 _STARTS = 3
 _PR_SET_PDEATHSIG = 1
 
 
 class LocalStackError(RuntimeError):
-    """A part of the local stack did not start; the message says which, with its output."""
+    """A part of the local stack did not start; the message names it and has its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """Where a deployed local stack is.
+    """The addresses of a deployed local stack.
 
     Attributes:
         endpoint: of AWS.
-        simulator: of PagerDuty; empty where it is the real one.
+        simulator: of the PagerDuty simulator; empty if the real PagerDuty is used.
         outputs: the template's.
     """
 
@@ -130,7 +130,7 @@ class Emulator:
             try:
                 self._start()
                 return
-            except LocalStackError:  # another process may have taken the port in between
+            except LocalStackError:  # another process may have taken the port meanwhile
                 self._stop_process()
                 if attempt == _STARTS:
                     self.close()
@@ -238,7 +238,7 @@ def deploy(
         raise LocalStackError(f"{template.relative_to(ROOT)} is not built: run `make run` or `make test`")
     folder = emulator.log.parent
     template = emulated(template)
-    # in a file, not on the command line: every user of the machine can list those
+    # in a file, because every user of the machine can read command lines
     overrides = json.dumps([f"{name}={value}" for name, value in parameters.items()])
     config = folder / "samconfig.toml"
     config.write_text(f"version = 0.1\n[default.deploy.parameters]\nparameter_overrides = {overrides}\n")
@@ -285,7 +285,7 @@ def complete(endpoint: str, stack_name: str = STACK_NAME) -> dict[str, str]:
 def emulated(built: Path = TEMPLATE) -> Path:
     """Write a copy of a built template without what the emulator lacks, and return its path.
 
-    Alarms on expressions watch a metric instead that nobody emits: the dashboard names them.
+    Alarms on expressions, which the dashboard names, watch a metric that nobody emits instead.
     """
     from local.short_forms import read_template  # not with this module: benchmarks run where there is no PyYAML
 

@@ -12,7 +12,7 @@ from local.simulator.schema import Document
 
 @dataclass(frozen=True)
 class Answer:
-    """What PagerDuty answers; the HTTP layer performs the delay, the trickle and the hanging up."""
+    """An answer of PagerDuty; the HTTP layer carries out its delay, slow body or disconnect."""
 
     status: int | None
     """None: the connection is closed without an answer."""

@@ -1,6 +1,6 @@
-"""The page that shows what the simulator recorded: its file, its feed, and a copy to keep.
+"""The page that shows what the simulator recorded: its HTML, its feed, and a copy that works offline.
 
-The feed tells a page what is new since it last asked. It names a routing key by a digest alone.
+The feed returns what is new since a page's last request. Routing keys appear only as digests.
 """
 
 import base64
@@ -60,7 +60,7 @@ class _Moment(NamedTuple):
 
 
 def look(pagerduty: PagerDuty, method: str, path: str, query: str) -> Answer | None:
-    """Answer a browser that asks for the page or for its feed; None where a request is for neither."""
+    """Answer a request for the page or its feed; return None for any other request."""
     if method not in ("GET", "HEAD"):
         return None
     if path == PAGE_PATH:
@@ -74,18 +74,18 @@ def look(pagerduty: PagerDuty, method: str, path: str, query: str) -> Answer | N
 
 
 def keepsake(pagerduty: PagerDuty) -> str:
-    """Return the page with everything that was recorded, to be read after the simulator has stopped."""
+    """Return the page with everything that was recorded, for use after the simulator has stopped."""
     page = _page()
-    recorded = json.dumps(feed(pagerduty)).replace("<", "\\u003c")  # no text can end the element that it is in
+    recorded = json.dumps(feed(pagerduty)).replace("<", "\\u003c")  # no text can close the element around it
     policy = f'{_HEAD}\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">'
     return page.replace(_DATA, _DATA.replace("><", f">{recorded}<"), 1).replace(_HEAD, policy, 1)
 
 
 def feed(pagerduty: PagerDuty, since: str = "") -> Document:
-    """Return what was recorded after an earlier answer, whose `cursor` is `since`, or all of it.
+    """Return what was recorded since an earlier answer, whose `cursor` is `since`, or everything.
 
-    `whole` tells which: a cursor from before a reset is answered with everything, to replace what was shown. The
-    sender's dead letters are always all there; None where nobody has looked for them.
+    `whole` says which: a cursor from before a reset is answered with everything, which replaces the page's content. The
+    sender's dead letters are always complete; None if they were never read.
     """
     recorded, letters = pagerduty.snapshot(), pagerduty.dead_letters
     requests = recorded.requests
@@ -145,7 +145,7 @@ def _digest(page: str, element: str) -> str:
 
 
 def _seen(since: str, epoch: str, recorded: int) -> int:
-    """Return the number of requests that a page has seen; 0 where its cursor is invalid, or of another run."""
+    """Return the number of requests that a page has; 0 if its cursor is invalid or of another run."""
     began, _, count = since.rpartition("-")
     return int(count) if began == epoch and count.isdecimal() and int(count) <= recorded else 0
 
@@ -261,5 +261,5 @@ def _shown(value: object, depth: int = 0) -> object:
 
 
 def _service(masked: str) -> str:
-    """Name the service of a routing key by the digest in its mask, without the key's first characters."""
+    """Return a service's name made of the digest in its masked routing key."""
     return masked.rpartition("…")[2]

@@ -1,6 +1,6 @@
-"""PagerDuty as a sender meets it: events in, answers out, incidents in between.
+"""PagerDuty as a sender sees it: events in, answers out, incidents in between.
 
-It knows no socket and no clock of its own; what an answer does to the connection is said, and done elsewhere.
+It uses no socket and no clock of its own; an answer says what happens to the connection, and `server` does it.
 """
 
 from collections import defaultdict, deque
@@ -91,9 +91,9 @@ class Request:
     action: str | None
     dedup_key: str | None
     status: int | None
-    """None: not answered."""
+    """None if it was not answered."""
     accepted: bool
-    """The event was accepted, whatever the sender was told."""
+    """Whether the event was accepted, whatever the answer was."""
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     fault: FaultKind | None
@@ -101,10 +101,10 @@ class Request:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What the sender could not deliver and keeps; the simulator shows it and knows nothing of it.
+    """A dead letter of the sender, which the simulator only shows.
 
     Attributes:
-        at: when it was put aside.
+        at: when it was dead-lettered.
         kind: of its error.
         name: of the alert, or what it is instead.
     """
@@ -171,7 +171,7 @@ class PagerDuty:
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...] | None:
-        """The sender's dead letters; None where nobody has looked for them."""
+        """The sender's dead letters; None if they were never read."""
         with self._lock:
             return self._dead_letters
 

@@ -1,4 +1,4 @@
-"""What the Events API v2 accepts, as JSON Schemas, and the words in which it refuses the rest.
+"""What the Events API v2 accepts, as JSON Schemas, and its error messages for the rest.
 
 An error names the property and the rule, never the value: a value may be a routing key.
 """

@@ -1,4 +1,4 @@
-"""The simulator over HTTP, on the loopback interface only: it performs what the core's answers ask for."""
+"""The simulator over HTTP, on the loopback interface only: it carries out what the core's answers say."""
 
 import json
 import socket

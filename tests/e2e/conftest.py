@@ -36,14 +36,14 @@ class Deployed:
         self.emulator.client("sns").publish(TopicArn=self.outputs["AlertTopicArn"], Message=text, **more)
 
     def invoke(self, event: Any) -> Any:
-        """Invoke the function directly and give its answer."""
+        """Invoke the function directly and return its answer."""
         answer = self.emulator.client("lambda").invoke(
             FunctionName=self.outputs["PublisherFunctionArn"], Payload=json.dumps(event).encode()
         )
         return json.loads(answer["Payload"].read())
 
     def incident(self, dedup_key: str, state: str) -> Incident:
-        """Wait for an incident to be in a state, and give it."""
+        """Wait for an incident to be in a state, and return it."""
 
         def look() -> Incident | None:
             found = [i for i in self.pagerduty.incidents if i.dedup_key == dedup_key and i.state == state]
@@ -56,7 +56,7 @@ class Deployed:
         return [request for request in self.pagerduty.requests if request.dedup_key == dedup_key]
 
     def dead_letter(self, containing: str) -> dict[str, Any]:
-        """Wait for a dead letter with this text in its body, and give the message, off the queue."""
+        """Wait for a dead letter with this text in its body, take it off the queue and return it."""
         sqs = self.emulator.client("sqs")
         url = self.outputs["DeadLetterQueueUrl"]
 

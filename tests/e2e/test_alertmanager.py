@@ -52,34 +52,34 @@ UNESCAPED = """{{ define "unescaped.texts" }}{ {{- range $i, $pair := .SortedPai
 "startsAt": "{{ .StartsAt }}","endsAt": "{{ .EndsAt }}","generatorURL": "{{ .GeneratorURL }}",
 "fingerprint": "{{ .Fingerprint }}"}{{ end }}],"groupLabels": {{ template "unescaped.texts" .GroupLabels }}}{{ end }}"""
 """Writes values into quotes as they are, like the template that Amazon documents."""
-ROADS = ["documented", "unescaped", "default"]
+PATHS = ["documented", "unescaped", "default"]
 HOSTILE = 'He said "stop", then\nwrote {"status": "error"} to C:\\temp\\new'
 
 
 def configuration(stack: Deployed) -> str:
-    """Make a receiver for each template; an alert with the label `road` = `all` goes to every one."""
+    """Make a receiver for each template; an alert with the label `path` = `all` goes to every one."""
     messages = {
         "documented": '{{ template "pagerduty.message" . }}',
         "unescaped": '{{ template "unescaped.message" . }}',
     }
     receivers = [
         {
-            "name": road,
+            "name": path,
             "sns_configs": [
                 {
                     "api_url": stack.emulator.endpoint,
                     "sigv4": {"region": REGION, "access_key": "test", "secret_key": "test"},
                     "topic_arn": stack.outputs["AlertTopicArn"],
-                    **({"message": messages[road]} if road in messages else {}),
+                    **({"message": messages[path]} if path in messages else {}),
                 }
             ],
         }
-        for road in ROADS
+        for path in PATHS
     ]
-    routes = [{"receiver": road, "matchers": [f'road=~"all|{road}"'], "continue": True} for road in ROADS]
+    routes = [{"receiver": path, "matchers": [f'path=~"all|{path}"'], "continue": True} for path in PATHS]
     times = {"group_by": ["alertname"], "group_wait": "1s", "group_interval": "1s"}
     return json.dumps(
-        {"templates": ["*.tmpl"], "route": {"receiver": ROADS[0], "routes": routes, **times}, "receivers": receivers}
+        {"templates": ["*.tmpl"], "route": {"receiver": PATHS[0], "routes": routes, **times}, "receivers": receivers}
     )
 
 
@@ -150,9 +150,9 @@ def alertmanager(stack: Deployed, tmp_path: Path) -> Iterator[Alertmanager]:
         process.wait(10)
 
 
-def named(road: str, **labels: str) -> dict[str, str]:
+def named(path: str, **labels: str) -> dict[str, str]:
     """Make labels that no other test uses."""
-    return {"alertname": f"Lamp{uuid4().hex[:8]}", "road": road, "severity": "critical", **labels}
+    return {"alertname": f"Lamp{uuid4().hex[:8]}", "path": path, "severity": "critical", **labels}
 
 
 def alert(labels: dict[str, str], *, started: timedelta = timedelta(0), ended: bool = False) -> dict[str, Any]:
@@ -168,10 +168,10 @@ def alert(labels: dict[str, str], *, started: timedelta = timedelta(0), ended: b
 
 
 @needs_alertmanager
-@pytest.mark.parametrize("road", ROADS)
-def test_a_group_pages_and_resolves_one_by_one(stack: Deployed, alertmanager: Alertmanager, road: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_a_group_pages_and_resolves_one_by_one(stack: Deployed, alertmanager: Alertmanager, path: str) -> None:
     """Two alerts in one notification are two incidents under Prometheus's fingerprints; each ends by itself."""
-    first = named(road, instance="lamp-7", note='Größe "XL"\n')
+    first = named(path, instance="lamp-7", note='Größe "XL"\n')
     second = {**first, "instance": "lamp-8", "severity": "warning"}
     alertmanager.post(alert(first), alert(second))
     keys = [alertmanager.fingerprint(labels) for labels in (first, second)]
@@ -207,10 +207,10 @@ def test_every_template_gives_one_dedup_key(stack: Deployed, alertmanager: Alert
 
 
 @needs_alertmanager
-@pytest.mark.parametrize("road", ROADS)
-def test_an_alert_that_was_lost_from_sight_pages_again(stack: Deployed, alertmanager: Alertmanager, road: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_an_alert_that_was_lost_from_sight_pages_again(stack: Deployed, alertmanager: Alertmanager, path: str) -> None:
     """It was resolved for want of news; what comes back began before that, and still is a new incident."""
-    labels, started = named(road), timedelta(hours=3)
+    labels, started = named(path), timedelta(hours=3)
     alertmanager.post(alert(labels, started=started))
     key = alertmanager.fingerprint(labels)
     first = stack.incident(key, "triggered")

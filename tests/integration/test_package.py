@@ -125,7 +125,7 @@ def modules() -> list[Path]:
 
 
 def run(environment: Mapping[str, str], *events: Any) -> dict[str, Any]:
-    """Start the function on nothing but its package and the standard library, and invoke it; give what it told."""
+    """Invoke the function with only its package and the standard library; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", FUNCTION, PACKAGE, json.dumps(events)],
         env=dict(environment),

@@ -1,4 +1,4 @@
-"""What the tests of the handler make alerts of: one to vary, and any that Hypothesis can think of."""
+"""Alerts for tests: one to vary, messages that contain alerts, and Hypothesis strategies."""
 
 import json
 import traceback
@@ -21,7 +21,7 @@ from handler.pagerduty.severity import Severity
 EVENTS = Path(__file__).parents[2] / "events"
 NOON = datetime(2026, 11, 30, 12, 0)
 ARRIVED_AT = NOON.replace(tzinfo=UTC)
-"""Later than all that the samples tell of: no time inside a message counts for later than its arrival."""
+"""Later than every time in the samples: no time inside a message counts for later than its arrival."""
 AN_ALERT = Alert(
     fingerprint="checkout-error-rate",
     name="CheckoutErrorRate",
@@ -29,7 +29,7 @@ AN_ALERT = Alert(
     observed_at=datetime(2026, 11, 23, 3, 40, 1, tzinfo=UTC),
     origin="native",
 )
-"""With all that is required and nothing else: vary it with `dataclasses.replace`."""
+"""Only the required fields; vary it with `dataclasses.replace`."""
 
 
 def parse(event: Any) -> sources.Parsed:
@@ -105,7 +105,7 @@ labels = st.dictionaries(label_names | text, text | urls | st.just("true"), max_
 
 @st.composite
 def alerts(draw: st.DrawFn) -> Alert:
-    """Any alert that a source may give: its severity is the classification's, else its own, else the label's."""
+    """Any alert that a source may return: its severity is the classification's, else its own, else the label's."""
     its_labels = draw(labels)
     word = draw(words) or its_labels.get("severity", "")
     classified = draw(st.dictionaries(text.filter(lambda name: name != "severity"), json_values, max_size=3))

@@ -1,4 +1,4 @@
-"""The truth about a run of a fleet, from what PagerDuty saw and what the alerts did: the order of publishing."""
+"""Judges a run of a fleet: compares what PagerDuty received with the alerts' histories, in order of publishing."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Taken:
 
 
 class Audit:
-    """What came of a run."""
+    """The result of a run."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -37,7 +37,7 @@ class Audit:
 
     @cached_property
     def accepted(self) -> list[Taken]:
-        """What PagerDuty took in."""
+        """The requests that PagerDuty accepted."""
         return [taken for taken in self.requests if taken.request.accepted]
 
     @cached_property
@@ -47,7 +47,7 @@ class Audit:
 
     @property
     def refused(self) -> int:
-        """How many 429 there were."""
+        """The number of answers with status 429."""
         return sum(taken.request.status == 429 for taken in self.requests)
 
     @property
@@ -101,7 +101,7 @@ class Audit:
         return found
 
     def accepted_of(self, history: History) -> list[Taken]:
-        """Return what PagerDuty took in of one alert."""
+        """Return the requests for one alert that PagerDuty accepted."""
         return self._accepted_of[history.fingerprint]
 
     @property
@@ -243,7 +243,7 @@ class Audit:
 
     @property
     def left_over(self) -> list[str]:
-        """Records that wait, or that somebody seems to be sending, when all is quiet."""
+        """Records that wait, or that have an owner, after everything has ended."""
         now = self.fleet.timeline.now * 1000
         items = self.fleet.dynamodb.tables[TABLE]
         return [
@@ -263,7 +263,7 @@ class Audit:
         return len(self.requests) / max(1, len(self.accepted))
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return a summary in one line."""
         fleet = self.fleet
         return (
             f"{len(fleet.histories)} alerts, {fleet.invocations} invocations, chains of {fleet.deepest}, "
@@ -281,7 +281,7 @@ def _leaves_open(change: Change) -> bool:
 
 
 def run(fleet: Fleet, seconds: float = 86400.0) -> Audit:
-    """Run a fleet, and return what came of it."""
+    """Run a fleet and return the result."""
     fleet.run(seconds)
     audit = Audit(fleet)
     print(audit)

@@ -29,11 +29,11 @@ CUSTOM = {
     },
     ("logs", "tail"): {"--follow", "--since", "--format", "--filter-pattern"},
 }
-"""Commands that are the CLI's own, with those of their options that are used here."""
+"""The CLI's own commands, with their options that are used here."""
 
 
 RENAMED = {("sns", "subscribe", "Endpoint"): "--notification-endpoint"}
-"""Options that the CLI names otherwise than the API."""
+"""Options with other names in the CLI than in the API."""
 
 
 def commands_of(text: str) -> list[list[str]]:

@@ -40,7 +40,7 @@ _OPTIONS = (
 
 
 class BrowserError(RuntimeError):
-    """The browser did not do what it was asked; the message says what it answered."""
+    """The browser refused a command; the message has its answer."""
 
 
 def find_chromium() -> str | None:
@@ -49,7 +49,7 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """A Chromium with a profile of its own, gone with the context."""
+    """A Chromium with its own profile, which the context deletes."""
 
     def __init__(self, path: str) -> None:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
@@ -71,7 +71,7 @@ class Browser:
         self.pages: dict[str, Page] = {}
 
     def command(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
-        """Send a command and give its answer; what happens meanwhile goes to the pages."""
+        """Send a command and return its answer; events that arrive meanwhile go to the pages."""
         self._last_id += 1
         wanted = self._last_id
         message = {"id": wanted, "method": method, "params": parameters, **({"sessionId": session} if session else {})}
@@ -150,7 +150,7 @@ class Page:
         return self._browser.command(method, self._session, **parameters)
 
     def notice(self, method: str, parameters: Any) -> None:
-        """Remember what happened in this tab."""
+        """Record an event of this tab."""
         match method:
             case "Network.requestWillBeSent":
                 self.requested.append(parameters["request"]["url"])
@@ -165,7 +165,7 @@ class Page:
                 self.complaints.append(f"dialog: {parameters['message']}")
 
     def emulate(self, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
-        """Be a screen of that size, of someone who prefers light or dark; motion is reduced, so that colours hold."""
+        """Emulate a screen of this size with a light or dark scheme, and reduced motion, so that colours are stable."""
         self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
@@ -183,14 +183,14 @@ class Page:
         self.wait_for(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url)})")
 
     def run(self, script: str) -> Any:
-        """Evaluate JavaScript, and give its value."""
+        """Evaluate JavaScript and return its value."""
         answer = self.command("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise BrowserError(f"{script}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 8.0) -> None:
-        """Wait until JavaScript evaluates to something that is true there: an element, a number but 0, a text."""
+        """Wait until JavaScript evaluates to a truthy value: an element, a number other than 0, a text."""
         deadline = time.monotonic() + seconds
         while not self.run(f"Boolean({script})"):
             if time.monotonic() > deadline:
@@ -198,7 +198,7 @@ class Page:
             time.sleep(0.03)
 
     def press(self, key: str) -> None:
-        """Press a key and let it go: a real one, that moves focus and activates what has it."""
+        """Press and release a key; it moves the focus and activates the focused element."""
         text = {"Enter": "\r", "Space": " "}.get(key, "")
         code = {"Enter": 13, "Tab": 9, "Space": 32}[key]
         name = " " if key == "Space" else key
@@ -207,7 +207,7 @@ class Page:
             self.command("Input.dispatchKeyEvent", type=kind, key=name, code=key, windowsVirtualKeyCode=code, **more)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Save what is to be seen, or the whole page."""
+        """Save a screenshot of the visible part, or of the whole page."""
         image = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(image["data"]))

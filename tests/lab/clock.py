@@ -1,4 +1,4 @@
-"""Time and randomness that only a test moves."""
+"""Time and randomness under a test's control."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ NOW = 1795405201.0
 
 @dataclass
 class Clock:
-    """Seconds that pass only when told to; `sleep` makes them pass and remembers for how long."""
+    """A clock that only tests and `sleep` advance; it records how long was slept."""
 
     now: float = NOW
     naps: list[float] = field(default_factory=list)
@@ -25,5 +25,5 @@ class Clock:
 
 
 def half() -> float:
-    """Return a random number from the middle."""
+    """Return 0.5, as a random number."""
     return 0.5

@@ -1,4 +1,4 @@
-"""What tests of the delivery have in common: messages with ids and times, and ways to fail at a chosen step."""
+"""Helpers for tests of deliveries: messages with ids and times, and failures at a chosen step."""
 
 import json
 from collections.abc import Callable, Collection
@@ -59,7 +59,7 @@ def drain_until_done(world: World, *, minutes: int = 30) -> None:
 
 @dataclass
 class Only(Failures):
-    """Failures of these operations alone."""
+    """Failures of only these operations."""
 
     operations: Collection[str] = ()
 
@@ -83,7 +83,7 @@ class Killer:
     undo: list[Callable[[], None]] = field(default_factory=list)
 
     def watch(self, world: World) -> None:
-        """Stand between the process and all that it calls."""
+        """Intercept every call of the process."""
         for owner, names in (
             (world.dynamodb, ("put_item", "update_item", "batch_get_item", "query", "scan", "get_item")),
             (world.sqs, ("send_message",)),
@@ -93,7 +93,7 @@ class Killer:
                 self._wrap(owner, name)
 
     def leave(self) -> None:
-        """Let everything through again."""
+        """Let all calls through again."""
         for undo in self.undo:
             undo()
 

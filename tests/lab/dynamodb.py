@@ -73,7 +73,7 @@ class Index:
         return twin
 
     def note(self, before: Entry | None, after: Entry | None) -> None:
-        """Take note of a write."""
+        """Record a write."""
         if before != after or self.lag.writes:
             self.pending.append(_Change(self.lag.now(), before, after))
 
@@ -128,7 +128,7 @@ class FakeDynamoDB:
         self.failures = Failures(error, after, times)
 
     def heal(self) -> None:
-        """Fail no more."""
+        """Stop failing."""
         self.failures = Failures()
 
     def lag_behind(self, *, writes: int = 0, seconds: float = 0.0, clock: Callable[[], float] = float) -> None:

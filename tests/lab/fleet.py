@@ -43,13 +43,13 @@ VISIBILITY_SECONDS = 360.0
 MAX_RECEIVES = 10
 ASYNC_RETRY_SECONDS = (60.0, 120.0)
 SCHEDULE_SECONDS = 60.0
-"""All as the template has them, or Lambda documents them."""
+"""Values of the template, or documented by Lambda."""
 WRITES_A_SECOND = 1000
 """Of one item, and of one partition of the index:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 AWS_ATTEMPTS = 3
 HANG_SECONDS = 14.0
-"""What a call costs that never answers: three attempts of four seconds, and pauses."""
+"""The duration of a call without an answer: three attempts of four seconds, and pauses."""
 DAY = 86400.0
 RETRY_QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:retry"
 
@@ -79,7 +79,7 @@ class Failing:
 
 @dataclass(frozen=True, kw_only=True)
 class Misfortune:
-    """All that goes wrong.
+    """Everything that goes wrong.
 
     Attributes:
         pagerduty: what the API does instead; the first that holds wins.
@@ -173,7 +173,7 @@ class _Execution:
         self.is_dead = False
 
     def pass_time(self, seconds: float) -> None:
-        """Wait, unless the process dies meanwhile."""
+        """Wait; raise if the process dies meanwhile."""
         self.fleet.timeline.sleep(seconds)
         if self.is_dead:
             raise Killed
@@ -450,7 +450,7 @@ class _Message:
 
 @dataclass(frozen=True)
 class Ending:
-    """What a delivery came to."""
+    """How a delivery ended."""
 
     at: float
     report: Report
@@ -527,7 +527,7 @@ class Fleet:
         return self.timeline.now - NOW
 
     def run(self, seconds: float = DAY) -> None:
-        """Let everything happen, for so long, or until nothing is left to do."""
+        """Run for this long, or until nothing is left to do."""
         for history in self.histories:
             for number, change in enumerate(history.changes):
                 event = history.event_of(number)
@@ -544,7 +544,7 @@ class Fleet:
         self.timeline.run(seconds)
 
     def _plan(self, at: float, act: Callable[[], None]) -> None:
-        """Plan what the run has to wait for."""
+        """Schedule the events of the run."""
         self._in_flight += 1
 
         def acts() -> None:
@@ -607,7 +607,7 @@ class Fleet:
     # --- Lambda ---
 
     def _start(self, work: Callable[[Environment], None], depth: int) -> None:
-        """Give work an execution environment, as soon as there may be one more."""
+        """Start work in an execution environment as soon as concurrency allows one."""
         if self._running >= self.max_concurrency:
             self._waiting.append((depth, work))
             return
@@ -666,7 +666,7 @@ class Fleet:
     # --- the retry queue ---
 
     def enqueue(self, body: str, delay_seconds: float, depth: int) -> None:
-        """Take a message in, which somebody gets after the delay."""
+        """Accept a message, which is delivered after the delay."""
         if '"drain"' in body and is_now(self.misfortune.wake_ups, self.seconds):
             return
         number = next(self._message_numbers)
@@ -720,16 +720,16 @@ class Fleet:
     # --- what is noted ---
 
     def fail_as_planned(self) -> None:
-        """Arm the faults of this instant."""
+        """Set the faults of this moment."""
         faults = [failing.fault for failing in self.misfortune.pagerduty if failing.window.holds(self.seconds)]
         self.pagerduty.set_faults(*faults[:1])
 
     def note(self, reports: Iterable[Report]) -> None:
-        """Remember how deliveries ended."""
+        """Record how deliveries ended."""
         self.endings += [Ending(self.seconds, report) for report in reports]
 
     def explain(self, error: Exception) -> PublishError:
-        """Remember an exception that nobody expected; no test accepts any."""
+        """Record an unexpected exception; every test fails on one."""
         self.unexpected.append(error)
         return QueueUnavailableError(f"unexpected: {error!r}")
 

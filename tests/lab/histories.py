@@ -1,4 +1,4 @@
-"""What alerts do in a run: when their states are published, on which path, and how often each message arrives."""
+"""The alerts of a run: when their states are published, on which path, and how often each message arrives."""
 
 import json
 import random
@@ -54,7 +54,7 @@ class History:
 
     @property
     def is_critical(self) -> bool:
-        """Whether it must not wait."""
+        """Whether it is critical."""
         return self.severity == "critical"
 
     def event_of(self, number: int) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class History:
         return at
 
     def tie(self, one: Change, other: Change) -> bool:
-        """Whether the times of two changes tell no order."""
+        """Whether the times of two changes are a tie."""
         has_whole_seconds = "eventbridge" in (one.by, other.by)
         return abs(one.at - other.at) < (TIE_OF_WHOLE_SECONDS + 1 if has_whole_seconds else TIE_SECONDS)
 

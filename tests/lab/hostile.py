@@ -1,4 +1,4 @@
-"""Hostile input: what Hypothesis makes of a sound document by damaging it, and what has to hold of all of it."""
+"""Hostile input: damages sound documents with Hypothesis, and asserts what must hold for all of them."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ INSIDE = "(JSON inside the text)"
 
 PIECES = ["[", '{"a":', '"', "\\", "\n", " ", ",", "=", ":", "- ", "a", "0", "é", "{{", '\\"', "a,b=c\n"]
 PIECES += ["Labels:\n - a = b\n", "Alerts Firing:\n", 'a="b",', "http://a ", "arn:aws:", "2026-11-23T"]
-"""What a text is cut and filled up with, and repeats to make a parser that starts over at each of them run away."""
+"""Fillers for cut texts: long repetitions, on which a parser with backtracking would need quadratic time."""
 
 type Path = tuple[str | int, ...]
 
@@ -65,7 +65,7 @@ values = json_values | st.sampled_from(
         [{}] * 2_000,
     ]
 )
-"""Any JSON value, and those that trip parsers."""
+"""Any JSON value, including those that are hard for parsers."""
 
 
 def paths_of(document: Any, path: Path = ()) -> Iterator[Path]:
@@ -163,7 +163,7 @@ def _within_text(text: str, change: Callable[[Any], Any]) -> str:
 
 
 def assert_safe(event: Any) -> None:
-    """Assert that all that an invocation holds ends in requests that PagerDuty accepts, or as a named reason."""
+    """Assert that everything in an invocation ends in a request that PagerDuty accepts, or with a named reason."""
     for record in split(event):
         for found in _outcomes(record):
             _assert_safe(found)

@@ -1,4 +1,4 @@
-"""The parts of the function, made for a test: one place in the tests makes them."""
+"""Makes the parts of the function for tests, in one place."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ DAY = 86400.0
 
 
 class UnexpectedError(PublishError):
-    """What the code did not expect; the log of `app` has the traceback, a test has the cause."""
+    """An unexpected exception; `app` logs its traceback, a test raises its cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What `app.wire` makes."""
+    """The parts that `app.wire` makes."""
 
     client: PagerDutyClient
     table: DedupTable

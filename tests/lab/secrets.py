@@ -18,7 +18,7 @@ def target_secret(name: str = "production", routing_key: str = ROUTING_KEY, **mo
 
 
 class FakeSecrets:
-    """Secrets by name, all of them tagged; counts how often they are read."""
+    """Secrets by name, all of them tagged; counts the reads."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.secrets = dict(secrets)

@@ -73,8 +73,8 @@ def listed[T](value: T | list[T]) -> list[T]:
 def deployed(parameters: Mapping[str, str] | None = None, *, region: str = "us-east-1") -> dict[str, Any]:
     """Return the template as a stack has it: conditions decided, every function replaced by its value.
 
-    What CloudFormation would name gets a name made of the stack's and the resource's. A function that is not known here
-    raises, so that nothing stays unresolved.
+    What CloudFormation would name gets a name made of the stack's and the resource's. An unknown function raises, so
+    that nothing stays unresolved.
     """
     return _Deployment(expand(), parameters or {}, region).template()
 

@@ -1,6 +1,6 @@
-"""Virtual time for many threads of work: one runs at a time, until it sleeps, and the next is decided by time alone.
+"""Virtual time for many threads: one runs at a time, until it sleeps; then the one that is due next runs.
 
-A run repeats itself from its seed, for nothing depends on the machine. Nothing really sleeps.
+A run with the same seed repeats exactly, because nothing depends on the machine. Nothing really sleeps.
 """
 
 import heapq
@@ -13,11 +13,11 @@ from tests.lab.clock import NOW
 
 
 class Killed(BaseException):
-    """The work is no more; no `except Exception` may catch it."""
+    """The work was killed; no `except Exception` catches it."""
 
 
 class _Worker:
-    """A thread that runs one piece of work after another, while it has the baton."""
+    """A thread that runs one piece of work after another, whenever it is its turn."""
 
     def __init__(self, timeline: "Timeline") -> None:
         self.timeline = timeline
@@ -46,7 +46,7 @@ class _Worker:
 
 
 class Timeline:
-    """Virtual time: what happens when, in order of time and then of being planned."""
+    """Virtual time: a schedule of actions, in order of time, then of planning."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = now
@@ -61,17 +61,17 @@ class Timeline:
         self._until = now
 
     def at(self, when: float, act: Callable[[], None]) -> None:
-        """Plan to act at a time."""
+        """Schedule an action."""
         heapq.heappush(self._planned, (max(when, self.now), next(self._numbers), act))
 
     def start(self, work: Callable[[], None]) -> None:
-        """Begin work that may sleep; returns when it first does. For what is planned, not for work."""
+        """Begin work that may sleep; return when it first does. Only scheduled actions may call this."""
         worker = self.idle.pop() if self.idle else _Worker(self)
         worker.work = work
         self._resume(worker)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass for the work that calls this, and others work meanwhile."""
+        """Let time pass for the work that calls this; others run meanwhile."""
         worker, wakes_at = self._running, self.now + max(0.0, seconds)
         assert worker, "only work can sleep"
         if wakes_at <= self._until and (not self._planned or wakes_at < self._planned[0][0]):
@@ -81,9 +81,9 @@ class Timeline:
         self._suspend(worker)
 
     def map[A, B](self, function: Callable[[A], B], things: Iterable[A]) -> list[B]:
-        """Call a function for all things at the same time, from work that waits for all of them.
+        """Call a function for all arguments at the same time, and wait for all calls.
 
-        The first exception is raised when all have ended; work of which one part was killed is killed.
+        The first exception is raised when all have ended; if one call was killed, the caller is killed too.
         """
         worker, each = self._running, list(things)
         assert worker, "only work can wait"
@@ -113,7 +113,7 @@ class Timeline:
         return [results[number] for number in range(len(each))]
 
     def run(self, seconds: float) -> None:
-        """Let everything happen for so long, or until nothing is planned any more."""
+        """Run for this long, or until nothing is scheduled."""
         self._until = self.now + seconds
         try:
             while self._planned and self._planned[0][0] <= self._until and not self.errors:
@@ -126,7 +126,7 @@ class Timeline:
 
     @property
     def is_over(self) -> bool:
-        """Nothing more can happen."""
+        """Whether nothing is scheduled."""
         return not self._planned
 
     def _suspend(self, worker: _Worker) -> None:

@@ -1,4 +1,4 @@
-"""The wire to PagerDuty without a socket."""
+"""The connection to the PagerDuty simulator, without a socket."""
 
 import io
 import json
@@ -13,7 +13,7 @@ BASE_URL = "https://events.pagerduty.com"
 
 
 class DirectPool(urllib3.PoolManager):
-    """A pool whose requests are calls of the simulator's core: no socket, and the clock does the waiting."""
+    """A pool that calls the simulator's core directly and waits on the test's clock."""
 
     def __init__(self, pagerduty: PagerDuty, clock: Clock, latency_seconds: float = 0.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A publisher with everything around it, and the factories that make its parts for tests."""
+"""A publisher with everything that it talks to, and factories for its parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class World:
         return report
 
     def drain(self, wake_up: WakeUp | None = None, *, seconds: float = INVOCATION_SECONDS) -> list[Report]:
-        """Send what waits, within an invocation that has just begun; the schedule's unless it is a wake-up's."""
+        """Send what waits within an invocation that has just begun: the schedule's, or a wake-up's if one is given."""
         drained = self.drainer.run(self.targets.read(), self.clock() + seconds, wake_up or WakeUp())
         self.problems += drained.errors
         return list(drained.reports)

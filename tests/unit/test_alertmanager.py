@@ -126,11 +126,11 @@ def test_the_fingerprint_is_the_one_of_prometheus(labels: dict[str, str], finger
 
 
 def test_every_template_gives_one_dedup_key() -> None:
-    """A road that has the fingerprint and roads that lack it meet in one incident."""
+    """Messages with and without the fingerprint meet in one incident."""
     webhook, text = message(), by_text(LABELS)
-    roads = [webhook, message(entry(fingerprint=None)), by_amp(entry()), by_amp(entry())[:-60], text]
+    paths = [webhook, message(entry(fingerprint=None)), by_amp(entry()), by_amp(entry())[:-60], text]
 
-    assert [alert.fingerprint for road in roads for alert in alerts_of(published(road))] == [FINGERPRINT] * 5
+    assert [alert.fingerprint for path in paths for alert in alerts_of(published(path))] == [FINGERPRINT] * 5
 
 
 def test_a_message_is_read_alike_by_every_road() -> None:
@@ -417,22 +417,22 @@ def test_what_is_no_fingerprint_is_computed(written: str) -> None:
 # --- messages that were cut ---
 
 
-def written(road: str, count: int) -> str:
-    """Write so many alerts as this road does."""
+def written(path: str, count: int) -> str:
+    """Return this many alerts in one of the formats."""
     alerts = [
         entry(labels={"alertname": "LampTooHot", "instance": f"lamp-{n}"}, fingerprint=None) for n in range(count)
     ]
-    if road == "text":
+    if path == "text":
         blocks = [by_text(alert["labels"]).partition("Labels:")[2].rstrip("\n") + "\n" for alert in alerts]
         return "Alerts Firing:\n" + "".join(f"Labels:{block}" for block in blocks)
     named = [{**alert, "fingerprint": fingerprint_of(alert["labels"])} for alert in alerts]
-    return by_amp(*named) if road == "amp" else json.dumps(message(*named))
+    return by_amp(*named) if path == "amp" else json.dumps(message(*named))
 
 
-@pytest.mark.parametrize("road", ["webhook", "amp", "text"])
-def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_told(road: str) -> None:
+@pytest.mark.parametrize("path", ["webhook", "amp", "text"])
+def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_told(path: str) -> None:
     """Wherever Alertmanager cut it, no alert changes its identity, and an operator hears that some are missing."""
-    text = written(road, 3)
+    text = written(path, 3)
     everyone = [alert.fingerprint for alert in alerts_of(published(text))]
     assert len(set(everyone)) == 3
     most = 0
@@ -448,10 +448,10 @@ def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_told(road: st
     assert most == 3
 
 
-@pytest.mark.parametrize(("road", "cut", "count"), [("webhook", 250, 3), ("amp", 700, 1), ("text", 60, 2)])
-def test_a_cut_that_no_attribute_tells_of_is_noticed(road: str, cut: int, count: int) -> None:
+@pytest.mark.parametrize(("path", "cut", "count"), [("webhook", 250, 3), ("amp", 700, 1), ("text", 60, 2)])
+def test_a_cut_that_no_attribute_tells_of_is_noticed(path: str, cut: int, count: int) -> None:
     """Raw delivery to a queue drops the message's attributes."""
-    event = {"eventSource": "aws:sqs", "body": written(road, 3)[:-cut]}
+    event = {"eventSource": "aws:sqs", "body": written(path, 3)[:-cut]}
 
     assert len(alerts_of(event)) == count
     (error,) = errors_of(event)

@@ -1,4 +1,4 @@
-"""EC2 Auto Scaling: a failure pages, the next success of the same kind in the same group ends it, by whatever road."""
+"""EC2 Auto Scaling: a failure pages, and the next success of the same kind in the group resolves it, on every path."""
 
 import json
 from dataclasses import replace

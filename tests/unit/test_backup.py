@@ -1,4 +1,4 @@
-"""AWS Backup: a job that did not end well pages, the resource's next good one ends it, by whatever road."""
+"""AWS Backup: a failed job pages, and the resource's next good one resolves it, on every path."""
 
 import json
 from typing import Any
@@ -101,7 +101,7 @@ def test_what_is_no_job_is_a_notice(detail_type: str) -> None:
 
 
 def test_each_kind_of_job_has_incidents_of_its_own() -> None:
-    """A good backup does not mend a copy that failed."""
+    """A good backup does not resolve a failed copy."""
     copy = parse_alert({**with_detail(FAILED, copyJobId="4d5e"), "detail-type": "Copy Job State Change"})
 
     assert copy.fingerprint == f"{TABLE}#copy-job"

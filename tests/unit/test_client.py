@@ -546,7 +546,7 @@ def test_retries_count_against_the_limit(server: SimulatorServer, pool: urllib3.
 
 @pytest.mark.parametrize("limit", [0, -1, 0.5, float("nan")])
 def test_a_limit_below_one_a_minute_is_refused(limit: float) -> None:
-    """It would let nothing through, for ever."""
+    """It would never let a request through."""
     with pytest.raises(ValueError, match="1 or more"):
         PagerDutyClient(requests_a_minute=limit)
 
@@ -725,7 +725,7 @@ def test_a_missing_routing_key_is_said_to_be_missing(client: PagerDutyClient, ke
 
 @pytest.mark.parametrize("length", [1, 31, 33])
 def test_a_routing_key_has_32_characters(client: PagerDutyClient, server: SimulatorServer, length: int) -> None:
-    """The message tells the length, and not the key."""
+    """The message has the key's length, and not the key."""
     with pytest.raises(MissingRoutingKeyError, match=f"of {length} characters"):
         client.resolve_event("k" * length, "db/cpu")
     assert server.pagerduty.requests == ()
@@ -740,7 +740,7 @@ def test_a_dedup_key_has_1_to_255_characters(client: PagerDutyClient, server: Si
 
 
 def test_a_field_beyond_the_limits_is_refused_by_name(client: PagerDutyClient) -> None:
-    """Used alone, the client tells its caller what is wrong."""
+    """Used alone, the client says what is wrong."""
     with pytest.raises(ValidationError, match="summary"):
         client.trigger_event(ROUTING_KEY, "k", summary="x" * 1025, source="db-1", severity="error")
 

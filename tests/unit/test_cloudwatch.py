@@ -1,4 +1,4 @@
-"""CloudWatch alarms: one alarm, one dedup key, by whatever road; what is muted or without data pages nobody."""
+"""CloudWatch alarms: one dedup key per alarm on every path; muted alarms, and those without data, page nobody."""
 
 import json
 from typing import Any
@@ -112,7 +112,7 @@ def test_an_alarm_and_its_end_share_the_fingerprint(name: str) -> None:
     ],
 )
 def test_an_absent_arn_is_built(topic: str, fields: dict[str, Any], arn: str) -> None:
-    """From the topic's region, as `Region` is a long name: the alarm's end by another road has to find it."""
+    """From the topic's region, as `Region` is a long name: the resolve on another path needs the same key."""
     assert by_sns(topic, **fields).fingerprint == arn
 
 
@@ -181,7 +181,7 @@ def test_a_contributor_is_an_incident_of_its_own_by_every_road() -> None:
 
 @pytest.mark.parametrize("reason", SUMS_UP)
 def test_an_alarm_whose_contributors_are_notified_of_does_not_page_for_itself(reason: str) -> None:
-    """They page, each once; by every road their parent comes beside them."""
+    """Each contributor pages once, although the parent's notification comes on every path too."""
     told = [Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, "stock-is-low")]
 
     state = {"value": "ALARM", "reason": reason}
@@ -192,7 +192,7 @@ def test_an_alarm_whose_contributors_are_notified_of_does_not_page_for_itself(re
 
 @pytest.mark.parametrize("reason", SUMS_UP)
 def test_a_contributor_pages_whatever_its_reason(reason: str) -> None:
-    """A log alarm gives the sum as the reason of each of them."""
+    """A log alarm has the summary as the reason of each contributor."""
     assert by_sns(NewStateReason=reason, AlarmContributorId="c-1").status is Status.FIRING
 
 
@@ -244,7 +244,7 @@ def test_an_alarms_tags_choose_severity_and_targets(tags: Any) -> None:
     ids=["muted", "suppressed"],
 )
 def test_a_muted_or_suppressed_alarm_is_not_paged_but_its_end_is_told(detail: dict[str, Any]) -> None:
-    """EventBridge tells of muted alarms too. An incident from before the muting still has to close."""
+    """EventBridge sends events of muted alarms too. An incident from before the muting must still close."""
     assert parse(change(**detail)) == [Ignored(SkipReason.SUPPRESSED, "stock-is-low")]
 
     detail = {**detail, "state": {**detail.get("state", {}), "value": "OK"}}

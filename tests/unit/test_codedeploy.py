@@ -1,4 +1,4 @@
-"""CodeDeploy: deployments, known by their group, as EventBridge and as the group's own triggers tell them."""
+"""CodeDeploy: deployments, identified by their group, from EventBridge and from the group's own triggers."""
 
 import json
 from typing import Any

@@ -91,7 +91,7 @@ def test_a_change_event_says_what_was_deployed_where_and_has_no_severity(name: s
     "name", ["codepipeline-eventbridge-failed", "codebuild-eventbridge-failed", "codedeploy-eventbridge-failed"]
 )
 def test_a_notification_rule_and_eventbridge_give_one_alert(name: str) -> None:
-    """A pipeline wired by both roads pages once, and is one change event."""
+    """A pipeline that is connected on both paths pages once, and is one change event."""
     event = sample(name)
 
     assert parse(as_rule(event)) == parse(event)
@@ -155,7 +155,7 @@ def test_a_state_that_is_missing_or_no_text_is_named(name: str, damage: Any) -> 
 )
 @pytest.mark.parametrize("detail", [{}, {"state": "FAILED"}, None, "text"])
 def test_parts_of_a_run_are_ignored_by_name(detail_type: str, detail: Any) -> None:
-    """Whatever they hold: what they are part of tells of its own end."""
+    """Parts of a deployment never page, whatever they contain: the deployment's own event does."""
     assert parse({"detail-type": detail_type, "detail": detail}) == [Ignored(SkipReason.NOTICE, detail_type)]
 
 

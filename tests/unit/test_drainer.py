@@ -129,7 +129,7 @@ def test_no_warning_of_one_target_goes_before_a_critical_of_another() -> None:
 
 
 def test_a_re_send_keeps_the_place_of_what_waits() -> None:
-    """However often the source tells it, the first that waited goes first."""
+    """However often the source repeats it, the first that waited goes first."""
     world = made_waiting()
     for name in ("a", "b", "c"):
         world.clock.advance(0.1)
@@ -407,7 +407,7 @@ def test_a_dead_drainer_holds_nothing_for_longer_than_half_a_minute() -> None:
 
 
 def arrive_at_leave(world: World, arrive: Callable[[], object]) -> None:
-    """Let something arrive just before a drainer gives its lease back."""
+    """Let something arrive just before a drainer returns its lease."""
     original = world.dynamodb.update_item
 
     def update_item(**request: Any) -> Any:

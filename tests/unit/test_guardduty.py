@@ -1,4 +1,4 @@
-"""GuardDuty: one finding, one dedup key; the number tells the severity, archiving ends it."""
+"""GuardDuty: one dedup key per finding; the number is the severity, and archiving resolves it."""
 
 import json
 from datetime import UTC, datetime

@@ -309,7 +309,7 @@ def test_a_dead_drainer_is_replaced_by_a_wake_up(limiter: RateLimiter) -> None:
 
 
 def test_a_drainer_leaves(limiter: RateLimiter) -> None:
-    """Whoever begins to wait afterwards wakes the next; one whose lease was lost takes nothing from its successor."""
+    """What begins to wait afterwards wakes the next; a drainer that lost its lease takes nothing from its successor."""
     limiter.lead(KEY, "a", NOW)
     limiter.leave(KEY, "b", NOW + 1)
     assert not limiter.wake(KEY, NOW + 1)
@@ -395,7 +395,7 @@ def test_a_pause_is_never_shortened(limiter: RateLimiter) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_closed_key_has_one_permit_an_interval(dynamodb: Watched, known: bool) -> None:
-    """The first when the interval is over, for whoever asks first, and marked as a probe."""
+    """After the interval the first to ask gets the permit, marked as a probe."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
     if known:
         assert gets(mine, NOW - 1)

@@ -1,4 +1,4 @@
-"""Matchers: the syntax and the meaning that Alertmanager gives them."""
+"""Matchers: the same syntax and meaning as in Alertmanager."""
 
 import pytest
 

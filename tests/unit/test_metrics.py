@@ -61,7 +61,7 @@ type Emitted = dict[tuple[str, str], list[float]]
 
 
 def emitted(output: str) -> Emitted:
-    """Read every blob, holding each to the format; give the values by metric and label."""
+    """Check the format of every blob; return the values by metric and label."""
     found: Emitted = defaultdict(list)
     for line in output.splitlines():
         blob: dict[str, Any] = json.loads(line)

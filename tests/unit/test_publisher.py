@@ -71,11 +71,11 @@ def drain(world: World, *, at_most: int = 200) -> list[Any]:
     raise AssertionError(f"still waiting: {results[-3:]}")
 
 
-# --- The happy road ---
+# --- The happy path ---
 
 
 def test_an_alert_becomes_an_incident(world: World) -> None:
-    """The report tells all about it; nothing is left on a queue."""
+    """The report has all details; nothing is left on a queue."""
     report = world.publish_one(sns(native()))
     assert report.result == Accepted(dedup_key="f-1", at=NOW)
     assert (report.target, report.known, len(report.attempts), report.lost) == ("production", False, 1, None)
@@ -296,7 +296,7 @@ def test_a_new_routing_key_is_found_when_pagerduty_refuses_the_old_one(world: Wo
 
 
 def test_a_routing_key_that_is_simply_wrong_is_no_dead_letter(world: World) -> None:
-    """What it was for waits, with one probe a minute, and goes out when the secret is mended."""
+    """Its deliveries wait, with one probe a minute, and go out when the secret is fixed."""
     world.publish(native("warm-up"))
     world.pagerduty.set_known_keys([OTHER_KEY])
     report = world.publish_one(native())
@@ -397,7 +397,7 @@ def test_a_record_that_can_neither_be_read_nor_kept_is_reported_as_lost(world: W
 
 
 def test_a_damaged_alert_is_a_dead_letter_that_names_the_field(world: World) -> None:
-    """As it came; mended by hand it can be put back."""
+    """As it came: a person can fix it and put it back."""
     raw = sns({"alert": {"status": "firing"}})
     report = world.publish_one(raw)
     assert isinstance(report.result, Rejected)

@@ -97,7 +97,7 @@ def test_a_deferred_delivery_comes_back_as_what_it_was(sqs: FakeSQS, queues: Que
 
 @pytest.mark.parametrize("alert", [full_alert(), small_alert()], ids=["full", "small"])
 def test_a_dead_letter_comes_back_as_a_fresh_delivery(sqs: FakeSQS, queues: Queues, alert: Alert) -> None:
-    """The failures of before are forgotten: a redrive means that something was mended."""
+    """Earlier failures are forgotten: a redrive means that something was fixed."""
     queues.dead_letter(alert, "production", ERROR, attempts=7)
     [message] = sqs.dead_letters
     assert read_back(message, queues) == ([alert], Progress(target="production"))
@@ -192,7 +192,7 @@ def test_a_record_that_could_not_be_read_is_dead_lettered_as_it_came(sqs: FakeSQ
 
 
 def test_a_dead_lettered_record_comes_back_as_that_record(sqs: FakeSQS, queues: Queues) -> None:
-    """A redrive gives it another chance, as it came."""
+    """A redrive publishes it again, as it came."""
     record = {"EventSource": "aws:sns", "Sns": {"TopicArn": "arn", "Message": json.dumps(NATIVE)}}
     queues.dead_letter_record(record, InvalidAlertError("whatever"))
     [alert], progress = read_back(sqs.dead_letters[0], queues)

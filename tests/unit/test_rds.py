@@ -1,4 +1,4 @@
-"""RDS: an event opens a problem or ends those that it mends, known by its id, by whatever road; the rest is ignored."""
+"""RDS: an event opens a problem, or ends those that it solves, on every path; the rest is ignored."""
 
 import json
 from typing import Any

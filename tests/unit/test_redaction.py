@@ -69,7 +69,7 @@ def test_what_is_no_routing_key_is_left_alone(message: Any) -> None:
 
 
 def test_messages_with_different_keys_stay_different() -> None:
-    """A label of that name may be all that tells two alerts apart."""
+    """A label of that name may be all that distinguishes two alerts."""
     assert redacted({"service_key": KEY}) != redacted({"service_key": KEY[::-1]})
 
 

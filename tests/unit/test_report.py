@@ -107,7 +107,7 @@ def test_what_was_ignored_has_a_name() -> None:
 
 
 def test_what_was_no_alert_has_an_error_alone() -> None:
-    """There is no alert to tell of."""
+    """There is no alert to name."""
     report = Report(result=Rejected(error=NotAnAlertError("not an alert: an empty message")))
     error = {"type": "not_an_alert", "message": "not an alert: an empty message"}
     assert report.fields() == {"outcome": "rejected", "errors": [error]}

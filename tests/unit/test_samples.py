@@ -126,7 +126,7 @@ def test_a_sample_that_pages_nobody_says_why(name: str, expected: Ignored) -> No
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_sample_is_read_alike_out_of_a_dead_letter(name: str) -> None:
-    """A redrive brings back what could not be read, once the fault is mended."""
+    """A redrive brings back what could not be read, once the fault is fixed."""
     for record in split(sample(name)):
         letter = {"eventSource": "aws:sqs", "body": json.dumps({"record": record, "error": "no target"})}
 

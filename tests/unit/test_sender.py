@@ -475,7 +475,7 @@ def come_back(world: World) -> list[Report]:
 
 
 def test_a_trigger_is_sent_though_the_table_is_out(world: World) -> None:
-    """Its copy is on the queue before PagerDuty has it, and tells the record later; PagerDuty folds the repeat."""
+    """Its copy is on the queue before PagerDuty has it, and updates the record later; PagerDuty folds the repeat."""
     break_table(world)
     copies: list[int] = []
     original = world.pagerduty.handle
@@ -588,7 +588,7 @@ def test_an_execution_keeps_the_limit_by_itself_without_the_table() -> None:
 
 
 def test_a_queue_that_fails_as_well_stops_no_page(world: World) -> None:
-    """No copy can be kept: it is sent nevertheless."""
+    """No copy can be kept: it is sent anyway."""
     break_table(world)
     world.sqs.fail("ServiceUnavailable")
     assert is_accepted(world.publish_one(message(severity="critical")))

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_package_says_the_project_s_version() -> None:
-    """The log and the health check tell it."""
+    """The log and the health check show it."""
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 

@@ -1,7 +1,7 @@
 """Runs the real publisher and drainer through every interleaving of a few deliveries of one alert.
 
 `model` replays one delivery call by call, `search` visits every state that several of them can reach, `report` says
-what was seen and how a violation comes about.
+what was explored, and the shortest path to a violation.
 """
 
 from tests.lab.explore.model import Bounds, Outcome, Setting

@@ -43,7 +43,7 @@ _RANK = {Status.FIRING: 0, Status.ACKNOWLEDGED: 1, Status.RESOLVED: 2}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where the deliveries happen.
+    """The targets and labels of an exploration.
 
     Attributes:
         secrets: of each target, by its name.
@@ -103,7 +103,7 @@ class Seen:
 
 
 class Outcome(StrEnum):
-    """What becomes of one step."""
+    """How one step ends."""
 
     DONE = "done"
     REFUSED = "is answered 500"
@@ -117,7 +117,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much may go wrong, all in all.
+    """How much may go wrong in total.
 
     Attributes:
         crashes: how many invocations die, drainers among them.
@@ -142,7 +142,7 @@ class Bounds:
 
 
 class Kind(StrEnum):
-    """What is called."""
+    """The operation that is called."""
 
     TABLE = "table"
     PAGERDUTY = "pagerduty"
@@ -261,7 +261,7 @@ class Waiting(NamedTuple):
 
 @dataclass(eq=False)
 class Run:
-    """An invocation that has got so far: the same work, start and answers are always the same object.
+    """An invocation at one of its steps; equal work, start and answers are always the same object.
 
     Attributes:
         work: a message, or what waits in a record.
@@ -326,7 +326,7 @@ class Replayer:
         )
 
     def begin(self, work: Message | Waiting, owner: str, at: float, item: Item | None = None) -> Run:
-        """Return an invocation that has made no step yet."""
+        """Return an invocation before its first step."""
         key = (work, owner, at)
         run = self._begun.get(key)
         if run is None:

@@ -1,4 +1,4 @@
-"""What an exploration has seen, and how a violation comes about."""
+"""What was explored, and the shortest path to a violation."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class Violation(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What an exploration has seen, and that nothing of it was wrong.
+    """The extent of an exploration without a violation.
 
     Attributes:
         states: how many different ones.
