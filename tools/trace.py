@@ -18,6 +18,7 @@ from handler.alert import Status
 from handler.delivery.record import Order, Record
 from handler.delivery.table import INDEX, SHARDS, load
 from handler.errors import QueueUnavailableError
+from handler.identity import key_of, target_of
 from handler.queues import Queues
 from tools.redrive import DeadLetter, read_letter
 from tools.stack import (
@@ -135,8 +136,8 @@ class Kept:
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Kept":
         """Read an item of the table."""
-        target, _, key = item["id"]["S"].partition("#")
-        return cls(target, key, load(item))
+        identity = item["id"]["S"]
+        return cls(target_of(identity), key_of(identity), load(item))
 
     @property
     def waiting_since(self) -> float | None:

@@ -172,7 +172,7 @@ class Known:
     def of(cls, item: Mapping[str, Any], now: datetime) -> "Known | None":
         """Read an item of the table; an expired one, or one that is not a record, counts as absent."""
         target, separator, dedup_key = item["id"]["S"].partition("#")
-        if not separator or "status" not in item or "observed_at" not in item:
+        if not target or not separator or "status" not in item or "observed_at" not in item:
             return None
         expires_at = item.get("expires_at", {}).get("N")
         if expires_at is not None and int(expires_at) <= now.timestamp():

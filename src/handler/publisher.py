@@ -12,7 +12,7 @@ from handler.delivery.drainer import MapConcurrently
 from handler.delivery.record import Observation, never_opened
 from handler.delivery.record import Record as DeliveryRecord
 from handler.delivery.sender import Delivery, Sender
-from handler.delivery.table import DedupTable, identities
+from handler.delivery.table import DedupTable
 from handler.envelope import Record, unwrap, without_dead_letters
 from handler.errors import (
     InvalidAlertError,
@@ -23,6 +23,7 @@ from handler.errors import (
     TableMissingError,
     TableUnavailableError,
 )
+from handler.identity import identities_of, target_of
 from handler.mapping import action_of, dedup_key_of
 from handler.messages import Progress
 from handler.outcome import DeferReason, Deferred, Rejected, Result
@@ -177,8 +178,8 @@ class Publisher:
         by_name = {target.name: target for target in known.targets}
         key = dedup_key_of(alert)
         now = round(self.clock() * 1000)
-        records = self.table.read(identities(by_name, key), now)
-        found = {identity.partition("#")[0]: record for identity, record in records.items()}
+        records = self.table.read(identities_of(by_name, key), now)
+        found = {target_of(identity): record for identity, record in records.items()}
         open_at = {name for name, record in found.items() if _may_be_open(record)}
         # the trigger may not be claimed at all of its targets yet
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}

@@ -21,7 +21,6 @@ from handler.delivery.table import (
     DedupTable,
     Place,
     dump,
-    identities,
     load,
     shard_of,
 )
@@ -192,12 +191,6 @@ def test_shards_are_used_alike() -> None:
         counts[shard_of(f"production#{number}")] += 1
     assert min(counts) > 800
     assert max(counts) < 1200
-
-
-def test_an_identity_holds_the_target_and_the_key() -> None:
-    """A target's name has no number sign; a key may."""
-    assert identities(["a", "b"], "x#y") == ["a#x#y", "b#x#y"]
-    assert Place(Order.TRIGGER, 1, "a#x#y").target == "a"
 
 
 # --- records of the version before ------------------------------------------------------------------------------------
@@ -389,10 +382,13 @@ def test_a_record_that_has_to_be_there_is_read_first(table: DedupTable, dynamodb
     assert stored(dynamodb)["tries"] == 1
 
 
-def test_a_key_that_looks_like_a_change_event_s_is_kept_as_an_alert(table: DedupTable, dynamodb: Watched) -> None:
-    """The word may be anywhere in a key."""
-    put(table, FIRING, "production#my#change#k")
-    assert stored(dynamodb, "production#my#change#k")["expires_at"] >= NOW // 1000 + 30 * 86_400
+@pytest.mark.parametrize("key", ["my#change#k", "change#k#1", "#production#k#1", "#"])
+def test_a_key_that_looks_like_a_change_event_s_is_kept_as_an_alert(
+    table: DedupTable, dynamodb: Watched, key: str
+) -> None:
+    """Whatever is in a key."""
+    put(table, FIRING, f"production#{key}")
+    assert stored(dynamodb, f"production#{key}")["expires_at"] >= NOW // 1000 + 30 * 86_400
 
 
 def test_contention_is_bounded(table: DedupTable, dynamodb: Watched) -> None:
@@ -420,8 +416,8 @@ def test_a_record_expires_after_its_life(table: DedupTable, dynamodb: Watched) -
     assert stored(dynamodb)["expires_at"] == NOW // 1000 + 15 * 86_400 + 1
     put(table, WAITING)
     assert "expires_at" not in stored(dynamodb)
-    put(table, RESOLVED, "production#change#k#1")
-    assert stored(dynamodb, "production#change#k#1")["expires_at"] == NOW // 1000 + 86_400
+    put(table, RESOLVED, "#production#k#1")
+    assert stored(dynamodb, "#production#k#1")["expires_at"] == NOW // 1000 + 86_400
 
 
 def test_the_largest_body_fits(table: DedupTable, dynamodb: Watched) -> None:

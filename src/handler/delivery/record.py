@@ -59,8 +59,7 @@ class Observation:
     """One state of one alert for one target.
 
     Attributes:
-        identity: the record's key, `<target>#<dedup key>`; of a change event
-            `<target>#change#<dedup key>#<time>`, one for each occurrence.
+        identity: the record's key: see `handler.identity`.
         at: when the state was published.
         message_id: of the message it came in; empty where there was none.
         urgency: of the severity, 0 for info to 3 for critical; counts for firing alone.

@@ -39,6 +39,7 @@ from handler.errors import (
     TableThrottledError,
     TableUnavailableError,
 )
+from handler.identity import identity_of, identity_of_change
 from handler.mapping import action_of, dedup_key_of, event_of
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Result, Skipped
 from handler.pagerduty.client import Answer, Attempt, PagerDutyClient
@@ -118,10 +119,11 @@ class Delivery:
         key = dedup_key_of(alert)
         if alert.is_change:
             occurred = round(alert.starts_at.timestamp() * 1000) if alert.starts_at else at
-            identity = f"{target.name}#change#{key}#{occurred}"
-            return Observation(identity=identity, status=Status.FIRING, at=at, is_change=True)
+            return Observation(
+                identity=identity_of_change(target.name, key, occurred), status=Status.FIRING, at=at, is_change=True
+            )
         return Observation(
-            identity=f"{target.name}#{key}",
+            identity=identity_of(target.name, key),
             status=alert.status,
             at=at,
             message_id=alert.message_id,

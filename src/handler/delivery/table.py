@@ -3,7 +3,7 @@
 Decides nothing itself: `claims` decides, and `record` says how a record changes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from handler.alert import Status
 from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE, Table, attribute, number
 from handler.delivery.record import Keeping, Order, Record, Waiting
 from handler.errors import TableContendedError
+from handler.identity import is_of_change, target_of
 
 INDEX = "waiting"
 SHARDS = 16
@@ -41,7 +42,7 @@ class Place(NamedTuple):
     @property
     def target(self) -> str:
         """The target's name."""
-        return self.identity.partition("#")[0]
+        return target_of(self.identity)
 
 
 class Change(NamedTuple):
@@ -178,7 +179,7 @@ class DedupTable:
 
     def _stamp(self, identity: str, new: Record, live: Record | None, now: int) -> Record:
         """Return a record with its number and its time to live."""
-        expires_at = self._keeping.expires_at(new, now, is_change=identity.partition("#")[2].startswith("change#"))
+        expires_at = self._keeping.expires_at(new, now, is_change=is_of_change(identity))
         # a number that no earlier record of this identity had
         seconds = None if expires_at is None else -(-expires_at // 1000) * 1000
         return replace(new, rev=live.rev + 1 if live else now, expires_at=seconds)
@@ -221,7 +222,6 @@ def shard_of(identity: str) -> int:
 
 def dump(identity: str, record: Record) -> dict[str, Any]:
     """Return the attributes of a record's item, without the key; what is empty is left out."""
-    target = identity.partition("#")[0]
     waiting = record.waiting
     values: dict[str, Any] = {
         "rev": record.rev,
@@ -240,7 +240,7 @@ def dump(identity: str, record: Record) -> dict[str, Any]:
         "acknowledge": record.acknowledge,
         "again": record.again or None,
         "routed_to": record.routed_to or None,
-        "waiting": f"{target}#{shard_of(identity)}" if waiting else None,
+        "waiting": f"{target_of(identity)}#{shard_of(identity)}" if waiting else None,
         "waiting_order": f"{waiting.order:d}#{waiting.due:013d}" if waiting else None,
         "waiting_since": record.waiting_since,
         "body": record.body,
@@ -303,8 +303,3 @@ def _text_of(at: int) -> str:
 
 def _milliseconds_of(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
-
-
-def identities(targets: Iterable[str], key: str) -> list[str]:
-    """Return the identities of one alert at these targets."""
-    return [f"{target}#{key}" for target in targets]

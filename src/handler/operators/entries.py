@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from handler.alert import Alert, Status
+from handler.identity import key_of, target_of
 from handler.mapping import event_of
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity
@@ -89,7 +90,7 @@ def bounded(entry: Entry) -> Entry:
 
 def entry_of_waiting(identity: str, known: Known, now: float) -> Entry:
     """Return a critical alert that waits as a line of a report; its key alone where its record cannot be read."""
-    target, _, key = identity.partition("#")
+    target, key = target_of(identity), key_of(identity)
     since = now if known.since is None else known.since
     common: dict[str, Any] = {"target": target, "since": since, "severity": Severity.CRITICAL}
     if known.alert is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handler.alert import Alert
+from handler.identity import target_of
 from handler.mapping import dedup_key_of
 from handler.operators.entries import (
     LATE_AFTER_SECONDS,
@@ -220,7 +221,7 @@ class Operators:
                 Entry(
                     kind=Kind.RECOVERED,
                     name=each.name,
-                    target=each.id.partition("#")[0],
+                    target=target_of(each.id),
                     note=endings[each] or "not accepted as far as is known: see make trace",
                 )
             )
