@@ -12,13 +12,13 @@ from handler.alert import Status
 from handler.delivery.record import Order, Record, Waiting
 from handler.delivery.sender import (
     FAILED_ATTEMPTS,
-    LONGEST_THROTTLED_SECONDS,
     PROBE_SECONDS,
     THROTTLED_SECONDS,
     Delivery,
     can_be_drained,
 )
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
+from handler.pagerduty.client import MAX_RETRY_AFTER_SECONDS
 from handler.report import Report
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.deliveries import Only, drain_until_done, message, run_killed, waiting
@@ -317,7 +317,7 @@ def test_a_repeat_is_not_drained_before_its_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "seconds"), [("7", 7), ("3600", LONGEST_THROTTLED_SECONDS), (None, THROTTLED_SECONDS)]
+    ("retry_after", "seconds"), [("7", 7), ("3600", MAX_RETRY_AFTER_SECONDS), (None, THROTTLED_SECONDS)]
 )
 def test_a_429_holds_the_key_back(world: World, retry_after: str | None, seconds: float) -> None:
     """All targets with that key, for at most 300 s; then everything goes out."""

@@ -57,8 +57,6 @@ from handler.targets.target import Target
 
 THROTTLED_SECONDS = 30.0
 """What PagerDuty advises to wait after a 429 that names no time."""
-LONGEST_THROTTLED_SECONDS = 300.0
-"""The longest `Retry-After` that counts."""
 PAUSE_MS = 5_000
 """How long a failed delivery pauses; after a second failure in a row it pauses longer."""
 LONG_PAUSE_MS = 20_000
@@ -460,7 +458,7 @@ class Sender:
             reason = DeferReason.CIRCUIT_OPEN if error.refusal is Refusal.CLOSED else DeferReason.RATE_LIMIT
             return self._let_wait(sending, trace, reason, None, error.retry_after_seconds, wake=not error.is_drained)
         if isinstance(error, PagerDutyApiError) and error.status_code == 429:
-            seconds = min(error.retry_after_seconds or THROTTLED_SECONDS, LONGEST_THROTTLED_SECONDS)
+            seconds = error.retry_after_seconds or THROTTLED_SECONDS
             self._quietly(trace, lambda: self._limiter.push_back(key, now, seconds))
             return self._let_wait(sending, trace, DeferReason.RATE_LIMIT, error, seconds)
         if blames_routing_key(error):
