@@ -221,6 +221,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         sender=sender,
         table=table,
         limiter=limiter,
+        tell=lambda reports: tell_at_once(reports),
         reject=publisher.reject,
         reject_record=publisher.reject_record,
         explain=explain,
@@ -349,8 +350,7 @@ def drain(wake_up: WakeUp, deadline: float, places: Sequence[Place] | None = Non
         return {"drained": 0}
     for problem in drained.errors:
         report_problem(problem)
-    tell(drained.reports)
-    return {"drained": len(drained.reports)}
+    return {"drained": drained.count}
 
 
 def check_health(function_arn: str, deadline: float) -> dict[str, Any]:
@@ -386,3 +386,9 @@ def tell(reports: Iterable[Report]) -> None:
         log(report.outcome, extra=report.fields())
         if isinstance(report.result, Deferred):
             deferred.append(report)
+
+
+def tell_at_once(reports: Sequence[Report]) -> None:
+    """Log and count what a drainer sent, and write the metrics too: it may be killed before it ends."""
+    tell(reports)
+    metrics.flush()

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from handler.alert import Ignored
@@ -78,15 +79,17 @@ type _Labels = tuple[tuple[Dimension, str], ...]
 
 
 class MetricsRecorder:
-    """Collects the metrics of an invocation and writes them at its end. Not thread-safe."""
+    """Collects metrics until they are written. Safe to use from several threads."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._values: dict[_Labels, dict[Metric, list[float]]] = defaultdict(lambda: defaultdict(list))
 
     def add(self, metric: Metric, value: float, **labels: str) -> None:
         """Add one value; the labels' names are those of `Dimension`."""
         key = tuple((Dimension(name), label) for name, label in sorted(labels.items()))
-        self._values[key][metric].append(round(value, 1) if metric in IN_MILLISECONDS else value)
+        with self._lock:
+            self._values[key][metric].append(round(value, 1) if metric in IN_MILLISECONDS else value)
 
     def add_if(self, metric: Metric, is_so: bool) -> None:
         """Count one if something is so."""
@@ -148,7 +151,8 @@ class MetricsRecorder:
 
     def flush(self) -> None:
         """Write all metrics to standard output, and clear them."""
-        values, self._values = self._values, defaultdict(lambda: defaultdict(list))
+        with self._lock:
+            values, self._values = self._values, defaultdict(lambda: defaultdict(list))
         if values:
             now = round(time.time() * 1000)
             sys.stdout.writelines(f"{json.dumps(line, separators=(',', ':'))}\n" for line in _lines(values, now))

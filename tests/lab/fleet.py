@@ -380,6 +380,7 @@ class Environment:
             requests_a_minute=fleet.requests_a_minute,
             new_owner=fleet.new_owner,
             random=fleet.random,
+            tell=fleet.note,
             explain=fleet.explain,
             map_concurrently=self._map,
         )
@@ -415,7 +416,6 @@ class Environment:
             self.fleet.problems.append(error)
             return
         self.fleet.problems += drained.errors
-        self.fleet.note(drained.reports)
 
 
 # --- The fleet --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Makes the parts of the function for tests, in one place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
@@ -20,6 +20,7 @@ from handler.errors import PublishError
 from handler.pagerduty.client import PagerDutyClient
 from handler.publisher import Publisher
 from handler.queues import Queues
+from handler.report import Report
 from handler.targets.secrets import SecretsByPrefix, Targets
 from tests.lab.clock import Clock, half
 from tests.lab.dynamodb import TABLE
@@ -74,6 +75,7 @@ def make_parts(
     new_owner: Callable[[], str] | None = None,
     random: Callable[[], float] = half,
     report: Callable[[PublishError], None] = lambda problem: None,
+    tell: Callable[[Sequence[Report]], None] = lambda reports: None,
     explain: Callable[[Exception], PublishError] | None = None,
     map_concurrently: MapConcurrently = map,
     limiter: Any = None,
@@ -121,6 +123,7 @@ def make_parts(
         sender=sender,
         table=table,
         limiter=limiter,
+        tell=tell,
         reject=publisher.reject,
         reject_record=publisher.reject_record,
         explain=explain or _explain,

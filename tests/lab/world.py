@@ -67,6 +67,7 @@ class World:
     drainer: Drainer
     targets: Targets
     problems: list[PublishError]
+    told: list[Report]
 
     def publish(self, record: Any) -> list[Report]:
         """Publish one record within an invocation that has just begun."""
@@ -79,9 +80,10 @@ class World:
 
     def drain(self, wake_up: WakeUp | None = None, *, seconds: float = INVOCATION_SECONDS) -> list[Report]:
         """Send what waits within an invocation that has just begun: the schedule's, or a wake-up's if one is given."""
+        self.told.clear()
         drained = self.drainer.run(self.targets.read(), self.clock() + seconds, wake_up or WakeUp())
         self.problems += drained.errors
-        return list(drained.reports)
+        return list(self.told)
 
     def take_retry(self, wait: bool = True) -> dict[str, Any]:
         """Take the oldest message off the retry queue, when its delay is over, as Lambda would get it."""
@@ -121,6 +123,7 @@ def make_world(
     dynamodb, sqs = FakeDynamoDB(), FakeSQS()
     fake_secrets = FakeSecrets({"pagerduty/production": target_secret()} if secrets is None else secrets)
     problems: list[PublishError] = []
+    told: list[Report] = []
     parts = make_parts(
         pool=DirectPool(pagerduty, clock),
         dynamodb=dynamodb,
@@ -132,6 +135,7 @@ def make_world(
         repeat_after_seconds=repeat_after_seconds,
         give_up_after_seconds=give_up_after_seconds,
         report=problems.append,
+        tell=told.extend,
         **client_settings,
     )
     return World(
@@ -147,6 +151,7 @@ def make_world(
         drainer=parts.drainer,
         targets=parts.targets,
         problems=problems,
+        told=told,
     )
 
 

@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from types import ModuleType
 from typing import Any
@@ -90,7 +90,8 @@ def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     check = HealthCheck(
         world.targets, client, world.table, world.limiter, world.clock, world.publisher.queues.count_dead_letters
     )
-    monkeypatch.setattr(app, "parts", app.Parts(world.publisher, world.drainer, check, app.parts.rounds))
+    drainer = replace(world.drainer, tell=app.tell_at_once)
+    monkeypatch.setattr(app, "parts", app.Parts(world.publisher, drainer, check, app.parts.rounds))
 
 
 @pytest.fixture
@@ -426,6 +427,28 @@ def test_a_drainer_without_table_or_secrets_is_reported_and_does_not_fail(
     (world.dynamodb if service == "dynamodb" else world.secrets).fail("InternalServerError")
     assert function.invoke(asks()) in ({"drained": 0}, {"batchItemFailures": []})
     assert [line["level"] for line in function.lines] == ["ERROR"]
+
+
+def test_a_drainer_that_is_killed_has_told_what_it_sent(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log line and metrics are written after each batch; nothing else would ever write them."""
+    world = function.world
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after="1"))
+    function.invoke(sns(native()))
+    world.clock.advance(2)
+    told: list[str] = []
+
+    def die(_: float) -> None:
+        told.append(function.read())
+        raise SystemExit
+
+    app_parts = function.app.parts
+    dying = replace(app_parts, drainer=replace(app_parts.drainer, sleep=die))
+    monkeypatch.setattr(function.app, "parts", dying)
+    with pytest.raises(SystemExit):
+        function.invoke({"drain": True})
+    function.output = told[0]
+    assert [line["outcome"] for line in function.lines] == ["accepted"]
+    assert any("EventsPublished" in line for line in function.metrics)
 
 
 def test_only_this_stacks_queue_can_wake_a_drainer(function: Function) -> None:

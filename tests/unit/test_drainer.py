@@ -691,6 +691,28 @@ def test_what_cannot_be_dead_lettered_stays() -> None:
     assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]
 
 
+def test_a_dead_letter_is_reported_though_the_table_fails_after_it() -> None:
+    """It stays in the index, and ends once more: two dead letters are better than none."""
+    world = made_waiting()
+    world.publish_one(message("bad"))
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=None, dedup_key="bad", body={"message": "no"}))
+    original = world.sqs.send_message
+
+    def send_message(**call: Any) -> Any:
+        if call["QueueUrl"] == DEAD_LETTER_URL:
+            world.dynamodb.failures = Only("InternalServerError", operations=("BatchGetItem",))
+        return original(**call)
+
+    world.sqs.send_message = send_message  # type: ignore[method-assign]
+    drain_at(world, 31)
+    [rejected] = [report for report in world.told if report.outcome == "rejected"]
+    assert [str(error.reason) for error in rejected.all_errors] == ["table_unavailable", "bad_request"]
+    world.sqs.send_message = original  # type: ignore[method-assign]
+    world.dynamodb.heal()
+    drain_until_done(world)
+    assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad", "bad"]
+
+
 def test_something_newer_does_not_go_with_a_dead_letter() -> None:
     """It came while the dead letter was put on the queue."""
     world = make_world()

@@ -76,6 +76,7 @@ class MapConcurrently(Protocol):
         ...
 
 
+type Tell = Callable[[Sequence[Report]], None]
 type Reject = Callable[[Report], Report]
 type RejectRecord = Callable[[object, PublishError], Report]
 
@@ -85,13 +86,13 @@ class Drained:
     """What a drainer did.
 
     Attributes:
-        reports: one for each delivery.
+        count: of the deliveries.
         errors: what went wrong beside them.
         left: the name of a target for which something still waits at the end of the drainer's time; empty if nothing
             does.
     """
 
-    reports: Sequence[Report] = ()
+    count: int = 0
     errors: Sequence[PublishError] = ()
     left: str = ""
 
@@ -101,6 +102,7 @@ class Drainer:
     """Drains what waits.
 
     Attributes:
+        tell: logs and counts deliveries as they end, for a drainer may be killed before it does.
         reject: puts a report's alert on the dead-letter queue; the report it returns says where that failed.
         reject_record: does the same with what cannot be read as an alert.
         explain: logs an unexpected exception, and returns it as an error.
@@ -113,6 +115,7 @@ class Drainer:
     sender: Sender
     table: DedupTable
     limiter: RateLimiter
+    tell: Tell
     reject: Reject
     reject_record: RejectRecord
     explain: Callable[[Exception], PublishError]
@@ -143,17 +146,17 @@ class Drainer:
         if places is None:
             places = list(self.table.all_waiting())
         keys, others = self._waiting_targets(targets, places)
-        reports: list[Report] = []
+        count = 0
         errors: list[PublishError] = []
         for drained in self.map_keys(lambda group: self.drain(group, deadline, takes_over=True), keys.values()):
             self._hand_over(drained, wake_up)
-            reports += drained.reports
+            count += drained.count
             errors += drained.errors
         try:
-            reports += self._end_without_key(others, targets)
+            count += self._end_without_key(others, targets)
         except (TableUnavailableError, TableMissingError) as error:
             errors.append(error)
-        return Drained(reports=reports, errors=errors)
+        return Drained(count=count, errors=errors)
 
     def _hand_over(self, drained: Drained, wake_up: WakeUp) -> Drained:
         """Wake the next drainer if something is left; after too many handovers in a row the schedule does."""
@@ -196,7 +199,7 @@ class Drainer:
                 finally:
                     self._patiently(run, lambda: self.limiter.leave(key, me, self.clock()))
                 if run.is_replaced or left or self.clock() > run.deadline - RUN_SECONDS:
-                    return Drained(reports=run.reports, errors=run.errors, left=left)
+                    return Drained(count=run.count, errors=run.errors, left=left)
                 # arrivals that saw this lease have not woken a drainer
                 self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)
                 self._patiently(run, lambda: self._look(key, run))
@@ -204,8 +207,8 @@ class Drainer:
                     break
         except (TableUnavailableError, TableMissingError) as error:
             run.errors.append(error)
-            return Drained(reports=run.reports, errors=run.errors, left=targets[0].name if error.retryable else "")
-        return Drained(reports=run.reports, errors=run.errors)
+            return Drained(count=run.count, errors=run.errors, left=targets[0].name if error.retryable else "")
+        return Drained(count=run.count, errors=run.errors)
 
     def _leads(self, key: SecretStr, me: str, run: "_Run", *, takes_over: bool) -> bool:
         return bool(self._patiently(run, lambda: self.limiter.lead(key, me, self.clock(), takes_over=takes_over)))
@@ -220,13 +223,13 @@ class Drainer:
                     return None
                 self.sleep(LOOK_SECONDS)
 
-    def _end_without_key(self, places: Sequence[Place], targets: TargetSet) -> list[Report]:
+    def _end_without_key(self, places: Sequence[Place], targets: TargetSet) -> int:
         """End deliveries that wait for a target that does not page, or that was deleted.
 
         The first is skipped; the second becomes a dead letter after a quarter of an hour.
         """
         now = round(self.clock() * 1000)
-        reports: list[Report] = []
+        count = 0
         for start in range(0, len(places), MAX_KEYS):
             chosen = places[start : start + MAX_KEYS]
             records = self.table.read([place.identity for place in chosen], now)
@@ -235,12 +238,16 @@ class Drainer:
                 if record is None or not can_be_drained(record, now):
                     continue
                 if target is not None:
-                    self.sender.finish(place.identity, record)
-                    reports.append(Report(result=Skipped(reason=SkipReason.NO_PAGE), target=place.target))
+                    report = Report(result=Skipped(reason=SkipReason.NO_PAGE), target=place.target)
+                    report = self._finish(place.identity, record, report)
                 elif now - place.due > UNKNOWN_TARGET_SECONDS * 1000:
                     what = f"no target is named {place.target!r} any more: restore its secret, then redrive"
-                    reports.append(self._reject(place.identity, record, place.target, NoTargetError(what)))
-        return reports
+                    report = self._reject(place.identity, record, place.target, NoTargetError(what))
+                else:
+                    continue
+                self.tell([report])
+                count += 1
+        return count
 
     def _drain(self, key: SecretStr, me: str, run: "_Run") -> str:
         """Return the name of a target for which something is left when time is up, or may be."""
@@ -260,8 +267,10 @@ class Drainer:
                 return ""
             batch = self._next(key, run)
             if batch:
-                reports = self.map_concurrently(lambda taken: self._deliver(taken, run), batch)
-                run.reports += [report for report in reports if report]
+                ended = self.map_concurrently(lambda taken: self._deliver(taken, run), batch)
+                reports = [report for report in ended if report]
+                self.tell(reports)
+                run.count += len(reports)
             else:
                 self.sleep(self._pause_seconds(run))
 
@@ -381,9 +390,7 @@ class Drainer:
             deadline = min(run.deadline, self.clock() + LEASE_SECONDS)
             report = self.sender.deliver_waiting(identity, record, target, taken.permit, deadline)
             if report and isinstance(report.result, Rejected):
-                report = self.reject(report)
-                if not report.lost:
-                    self.sender.finish(identity, record)
+                report = self._finish(identity, record, self.reject(report))
         except Exception as error:  # noqa: BLE001 - its lease is its pause, and its tries are counted
             run.errors.append(self.explain(error))
             return None
@@ -403,8 +410,16 @@ class Drainer:
         else:
             rejected = Report(result=Rejected(error=error), alert=alert, action=action_of(alert), target=target)
             report = self.reject(rejected)
-        if not report.lost:
+        return self._finish(identity, record, report)
+
+    def _finish(self, identity: str, record: Record, report: Report) -> Report:
+        """Take what has ended out of the index; where that fails, it ends once more another time."""
+        if report.lost:
+            return report
+        try:
             self.sender.finish(identity, record)
+        except (TableUnavailableError, TableMissingError) as error:
+            return replace(report, errors=(*report.errors, error))
         return report
 
 
@@ -423,7 +438,7 @@ class _Run:
 
     targets: Sequence[Target]
     deadline: float
-    reports: list[Report] = field(default_factory=list)
+    count: int = 0
     errors: list[PublishError] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     hidden: dict[str, float] = field(default_factory=dict)
