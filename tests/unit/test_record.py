@@ -413,3 +413,24 @@ def test_a_trigger_sent_without_the_record_while_its_end_is_sent_is_ended_again(
     record = settle(marked, seen(RESOLVED), NOW, body=BODY)
     assert (record.status, record.open, record.again) == (RESOLVED, True, False)
     assert (record.waiting, record.body, record.delivered_at) == (Waiting(Order.FOLLOWING, NOW), BODY, None)
+
+
+def test_a_trigger_sent_without_the_record_while_a_drainer_sends_its_end_is_ended_again() -> None:
+    """What waits stays in the index while a drainer sends it, and yet has to go out once more."""
+    waits = settle(claimed(delivered(), seen(RESOLVED)), seen(RESOLVED), NOW, body=BODY)
+    waits = reassert(waits, NOW, body=BODY)
+    draining = claim_waiting(waits, owner="drainer", lease_until=NOW + 1000)
+    marked = reassert(draining, NOW + 10, body=BODY)
+    assert marked.again
+    record = settle(marked, seen(RESOLVED), NOW + 20, body=BODY)
+    assert is_in_index(record)
+    assert (record.open, record.again, record.delivered_at) == (True, False, None)
+    assert not claim_waiting(marked, owner="next", lease_until=NOW + 2000).again
+
+
+def test_what_ended_before_its_first_request_is_sent_where_a_request_was_made_without_the_record() -> None:
+    """Its sender gives up and asked nobody, but a copy of its trigger was accepted meanwhile."""
+    mine = wait(claimed(), seen(RESOLVED, at=T + 5000), Order.FOLLOWING, BODY, NOW)
+    record = release(reassert(mine, NOW, body=BODY), was_open=False, attempted=False, now=NOW)
+    assert is_in_index(record)
+    assert record.open

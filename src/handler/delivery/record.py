@@ -221,7 +221,7 @@ def _note_summary(old: Record | None, new: Record, now: int) -> Record:
 def claim_waiting(record: Record, *, owner: str, lease_until: int) -> Record:
     """Make a drainer the sender of what waits. It stays in the index until it is settled."""
     is_open = record.open or record.status is Status.FIRING
-    return replace(record, owner=owner, lease_until=lease_until, open=is_open, tries=record.tries + 1)
+    return replace(record, owner=owner, lease_until=lease_until, open=is_open, again=False, tries=record.tries + 1)
 
 
 def wait(
@@ -291,8 +291,8 @@ def settle(record: Record, sent: Observation, now: int, *, body: bytes) -> Recor
 
 def reassert(record: Record, now: int, *, body: bytes) -> Record:
     """Let the newest state be sent once more, because a trigger was accepted after it without the record."""
-    if record.is_leased(now) and not record.waiting:
-        return replace(record, again=True)
+    if record.owner and record.is_leased(now):
+        return replace(record, again=True)  # its sender may have asked PagerDuty before the trigger was accepted
     return _wait_again(replace(record, open=True, triggered=True), now, body)
 
 
@@ -329,7 +329,7 @@ def release(
         record,
         owner=None,
         lease_until=pause_until,
-        open=was_open or attempted,
+        open=was_open or attempted or record.again,
         tries=0,
         failing_since=failing_since if failed else record.failing_since,
     )
