@@ -548,6 +548,28 @@ def test_a_secret_that_was_never_read_is_a_problem(world: World) -> None:
     assert "not readable by this function's role" in str(world.problems[0])
 
 
+def test_a_secret_that_was_never_read_is_asked_for_again_soon(world: World) -> None:
+    """Once at once, then every fifteen seconds: until then its alerts go to whoever takes the rest."""
+    world.secrets.secrets["pagerduty/b"] = ""
+    assert [world.names for _ in range(10)] == [["a"]] * 10
+    assert world.secrets.reads == 2
+    world.secrets.secrets["pagerduty/b"] = secret(name="b")
+    world.now += RETRY_SECONDS
+    assert [world.names for _ in range(10)] == [["a", "b"]] * 10
+    assert world.secrets.reads == 3
+
+
+def test_a_rotated_key_that_is_known_costs_no_read(world: World) -> None:
+    """The deliveries of a batch hear of it one after the other; the first reads the secrets for all."""
+    [old] = world.targets.read().targets
+    world.secrets.secrets["pagerduty/a"] = secret(name="a", headers={"routing_key": "9" * 32})
+    for _ in range(10):
+        rotated = world.targets.rotated(old)
+        assert rotated
+        assert rotated.routing_key.get_secret_value() == "9" * 32
+    assert world.secrets.reads == 2
+
+
 def test_a_target_without_a_key_takes_nothing_out_of_a_text(world: World) -> None:
     world.secrets.secrets["pagerduty/none"] = NOISE
     assert world.names == ["a", "noise"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TAG = "publishing-target"
 MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
-"""How long the last known targets serve before a failing Secrets Manager, or one that lacks a name, is asked again."""
+"""How long the last known targets serve before a Secrets Manager is asked again that failed, or left one out."""
 _ARN_SUFFIX_CHARACTERS = len("-AbCdEf")
 
 
@@ -105,7 +105,10 @@ class Targets:
             return self._read(anew=True)
 
     def rotated(self, target: Target) -> Target | None:
-        """Read the secrets again, once, and return the target if its routing key has changed."""
+        """Return the target if its routing key has changed; read the secrets again unless that is known already."""
+        known = self._set.named(target.name)
+        if known and known.routing_key != target.routing_key:
+            return known
         try:
             read_again = self.read(anew=True).named(target.name)
         except PublishError:
@@ -125,6 +128,8 @@ class Targets:
             return self._set
         try:
             secrets = self._source.read(self._prefix)
+            if self._lacks_any(secrets):
+                secrets = self._source.read(self._prefix)
         except (BotoCoreError, ClientError) as error:
             unavailable = TargetsUnavailableError(
                 f"Secrets Manager: secrets under {self._prefix} could not be read: {error}"
@@ -134,9 +139,13 @@ class Targets:
             self._report(unavailable)
             self._fresh_until = self._retry_at = now + RETRY_SECONDS
             return replace(self._set, problems=(*self._set.problems, unavailable))
-        self._fresh_until = now + MAX_AGE_SECONDS
+        self._fresh_until = now + (RETRY_SECONDS if self._lacks_any(secrets) else MAX_AGE_SECONDS)
         self._replace(secrets)
         return self._set
+
+    def _lacks_any(self, secrets: Mapping[str, str]) -> bool:
+        """Whether a secret could not be read and never was: its alerts would go to whoever takes the rest."""
+        return any(not text and not self._texts.get(name) for name, text in secrets.items())
 
     def _replace(self, secrets: Mapping[str, str]) -> None:
         """Take over what was read; a secret that could not be read this time keeps its last known text."""
