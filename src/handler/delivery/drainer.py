@@ -53,8 +53,8 @@ RUN_SECONDS = 8.0
 """The end of an invocation in which no attempt begins, so that those under way can finish."""
 UNKNOWN_TARGET_SECONDS = 900.0
 """How long a delivery waits for a deleted target before it is dead-lettered."""
-SUSPECT_TRIES = 2
-"""A delivery that was claimed this often without an answer goes last, and alone."""
+SUSPECT_TRIES = 1
+"""A delivery that was claimed this often without an answer may kill its sender: it goes last, and alone."""
 HIDDEN_SECONDS = 5.0
 """How long the index may still show a settled delivery."""
 LEASE_SECONDS = 30.0
@@ -355,7 +355,7 @@ class Drainer:
                 run.hide(place, max(now + NAP_SECONDS, record.lease_until / 1000))
             else:
                 found.append((place, record))
-        return sorted(found, key=lambda pair: pair[1].tries >= SUSPECT_TRIES)
+        return sorted(found, key=lambda pair: pair[1].tries)
 
     def _take(self, key: SecretStr, run: "_Run", count: int) -> Permit | None:
         """Take so many permits, or hold until there may be some."""
