@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from local.simulator.incidents import mask
 from local.simulator.pagerduty import Request
 from tests.lab.dynamodb import TABLE, plain
 from tests.lab.fleet import Fleet, Sent
@@ -151,6 +152,18 @@ class Audit:
         """The state of the latest incident of each dedup key."""
         return {incident.dedup_key: str(incident.state) for incident in self.fleet.pagerduty.incidents}
 
+    @cached_property
+    def _states(self) -> Mapping[str, Mapping[str, str | None]]:
+        """The state of the latest incident of each dedup key, by routing key; revoked ones do not count."""
+        found: dict[str, dict[str, str | None]] = {}
+        revoked = {mask(key) for key in self.fleet.revoked}
+        for incident in self.fleet.pagerduty.incidents:
+            if incident.routing_key not in revoked:
+                found.setdefault(incident.dedup_key, {})[incident.routing_key] = str(incident.state)
+        for incident in self.fleet.pagerduty.incidents:
+            found.setdefault(incident.dedup_key, {incident.routing_key: str(incident.state)})
+        return found
+
     @property
     def wrong_at_the_end(self) -> list[str]:
         """Alerts whose incident is not in the state of what was published last; ties may end either way."""
@@ -162,11 +175,12 @@ class Audit:
             right = self._right_at_the_end(history)
             if history.fingerprint in by_hand:
                 right |= {False}
-            state = self.states.get(history.fingerprint)
-            is_open = state is not None and state != "resolved"
-            if is_open not in right:
-                newest = history.changes[-1]
-                wrong.append(f"{history.fingerprint}: {newest.status} at {newest.at}, at PagerDuty {state}")
+            states = self._states.get(history.fingerprint, {"": None})
+            for state in states.values():
+                is_open = state is not None and state != "resolved"
+                if is_open not in right:
+                    newest = history.changes[-1]
+                    wrong.append(f"{history.fingerprint}: {newest.status} at {newest.at}, at PagerDuty {state}")
         return wrong
 
     def _right_at_the_end(self, history: History) -> set[bool]:
@@ -280,6 +294,44 @@ def _leaves_open(change: Change) -> bool:
     return change.status != "resolved"
 
 
+LONGEST_CHAIN = 15
+"""Lambda stops a chain of Lambda and SQS after about 16 invocations."""
+
+
+def assert_right(audit: Audit, *, dead_letters: int = 0) -> None:
+    """Hold what has to hold whatever goes wrong."""
+    fleet = audit.fleet
+    assert fleet.unexpected == []
+    assert fleet.is_quiet
+    assert audit.left_over == []
+    assert audit.lost == []
+    assert audit.disorder == []
+    assert audit.repeated_changes == []
+    assert len(fleet.dead_letters) == dead_letters
+    assert audit.peak <= fleet.limit.requests
+    assert fleet.deepest <= LONGEST_CHAIN
+
+
+def assert_calm(audit: Audit, *, criticals: float = 2.0) -> None:
+    """Hold what has to hold besides where nothing fails."""
+    assert_right(audit)
+    assert audit.refused == 0
+    assert audit.requests_per_accepted == 1
+    assert audit.stale == []
+    assert audit.left_open == 0
+    assert audit.critical_latency < criticals
+
+
+def assert_never_lost_and_never_wrong(audit: Audit) -> None:
+    """Hold the promises for whatever is not among the dead letters."""
+    fleet = audit.fleet
+    assert fleet.unexpected == []
+    assert fleet.is_quiet
+    assert audit.left_over == []
+    assert audit.lost == []
+    assert audit.repeated_changes == [] or fleet.deaths
+
+
 def run(fleet: Fleet, seconds: float = 86400.0) -> Audit:
     """Run a fleet and return the result."""
     fleet.run(seconds)
@@ -288,4 +340,4 @@ def run(fleet: Fleet, seconds: float = 86400.0) -> Audit:
     return audit
 
 
-__all__ = ["Audit", "Taken", "run"]
+__all__ = ["Audit", "Taken", "assert_calm", "assert_never_lost_and_never_wrong", "assert_right", "run"]

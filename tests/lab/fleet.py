@@ -20,8 +20,9 @@ from botocore.exceptions import ReadTimeoutError
 
 from handler.errors import PublishError, QueueUnavailableError
 from handler.messages import WakeUp
+from handler.pagerduty.connections import seconds_for_address
 from handler.report import Report
-from local.simulator.faults import Fault
+from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty, RateLimit
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import INDEX_HASH, TABLE, FakeDynamoDB, item_bytes
@@ -34,8 +35,9 @@ from tests.lab.timeline import Killed, Timeline
 from tests.lab.wire import DirectPool
 
 FUNCTION_TIMEOUT_SECONDS = 60.0
+CONCURRENT_DELIVERIES = 30
 MARGIN_SECONDS = 3.0
-"""As `handler.app` keeps it."""
+"""Both as `handler.app` has them."""
 BATCH_SIZE = 10
 MAX_POLLERS = 10
 POLL_SECONDS = 0.02
@@ -77,12 +79,24 @@ class Failing:
     fault: Fault
 
 
+@dataclass(frozen=True)
+class Dead:
+    """The first addresses of PagerDuty's host do not answer in a window: so many, of so many."""
+
+    window: Window
+    dead: int
+    of: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Misfortune:
     """Everything that goes wrong.
 
     Attributes:
         pagerduty: what the API does instead; the first that holds wins.
+        dead_addresses: when some or all addresses of its host are dead.
+        killers: fingerprints of alerts that kill every process which sends them.
+        hangers: fingerprints of alerts with which every process hangs until Lambda ends it.
         table: when DynamoDB fails every call.
         table_hangs: when it answers none, and each call costs its timeouts.
         item_throttles: when every write of these items, named by how their ids begin, is throttled.
@@ -97,10 +111,15 @@ class Misfortune:
         index_lag: how many seconds the index is behind the table.
         persons: (seconds, dedup key): somebody resolves an incident in PagerDuty.
         ttl_seconds: how often DynamoDB deletes what has expired; 0 for never.
-        rotations: (seconds, secrets): the secrets as they are from then on, by the targets' names.
+        rotations: (seconds, secrets): the secrets as they are from then on, by the targets' names. A routing key that a
+            target had before is refused from then on.
+        refused_keys: routing keys that PagerDuty does not know.
     """
 
     pagerduty: Sequence[Failing] = ()
+    dead_addresses: Sequence[Dead] = ()
+    killers: Container[str] = ()
+    hangers: Container[str] = ()
     table: Sequence[Window] = ()
     table_hangs: Sequence[Window] = ()
     item_throttles: Mapping[str, Sequence[Window]] = field(default_factory=dict)
@@ -116,6 +135,7 @@ class Misfortune:
     persons: Sequence[tuple[float, str]] = ()
     ttl_seconds: float = 0.0
     rotations: Sequence[tuple[float, Mapping[str, str]]] = ()
+    refused_keys: Container[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +149,11 @@ class Latencies:
     cold_start: float = 0.0
     delivery: float = 0.03
     """From SNS or SQS to the function."""
+
+
+def failing(begins: float, ends: float, kind: FaultKind, **fault: object) -> Failing:
+    """Let all requests fail for a while."""
+    return Failing(Window(begins, ends), Fault(kind, count=None, **fault))  # type: ignore[arg-type]
 
 
 def is_now(windows: Iterable[Window], at: float) -> bool:
@@ -174,7 +199,8 @@ class _Execution:
 
     def pass_time(self, seconds: float) -> None:
         """Wait; raise if the process dies meanwhile."""
-        self.fleet.timeline.sleep(seconds)
+        left = self.began_at + FUNCTION_TIMEOUT_SECONDS - self.fleet.timeline.now
+        self.fleet.timeline.sleep(min(seconds, max(0.0, left) + 0.001))
         if self.is_dead:
             raise Killed
         if self.fleet.timeline.now > self.began_at + FUNCTION_TIMEOUT_SECONDS:
@@ -316,7 +342,7 @@ class _Secrets:
                 if name not in hidden
             ],
             "Errors": [
-                {"SecretId": f"arn:aws:secretsmanager:us-east-1:000000000000:secret:pagerduty/{name}"}
+                {"SecretId": f"arn:aws:secretsmanager:us-east-1:000000000000:secret:pagerduty/{name}-AbCdEf"}
                 for name in sorted(hidden)
             ],
         }
@@ -343,9 +369,11 @@ class _Pool(DirectPool):
     def __init__(self, environment: "Environment") -> None:
         super().__init__(environment.fleet.pagerduty, environment.clock)
         self.environment = environment
+        self.is_connected = False
 
     def request(self, *arguments: Any, **more: Any) -> urllib3.BaseHTTPResponse:
         fleet, execution = self.environment.fleet, self.environment.execution
+        more["timeout"] = urllib3.Timeout(total=self._connect(float(more["timeout"].total)))
         execution.call(fleet.latencies.pagerduty)
         fleet.fail_as_planned()
         event = json.loads(more["body"])
@@ -353,14 +381,36 @@ class _Pool(DirectPool):
         action = event.get("event_action", "change")
         key = event.get("dedup_key") or (found[0] if found else "")
         number = found[1] if found else None
-        if found is None and action == "change":
-            number = None
+        if key in fleet.misfortune.killers:
+            execution.die()
+        if key in fleet.misfortune.hangers:
+            execution.pass_time(DAY)
         fleet.sent.append(Sent(fleet.seconds, action, key, number, event["routing_key"]))
         self.latency_seconds = 0.0
         try:
             return super().request(*arguments, **more)
         finally:
             execution.call(fleet.latencies.pagerduty)
+
+    def _connect(self, seconds: float) -> float:
+        """Connect as `connections` does, unless a connection was kept; return what is left of the attempt's time."""
+        fleet, execution = self.environment.fleet, self.environment.execution
+        dead = next((dead for dead in fleet.misfortune.dead_addresses if dead.window.holds(fleet.seconds)), None)
+        is_kept, self.is_connected = self.is_connected, True
+        if dead is None or (is_kept and dead.dead < dead.of):
+            return seconds
+        self.is_connected = dead.dead < dead.of
+        if is_kept:
+            execution.pass_time(seconds)
+            raise urllib3.exceptions.ReadTimeoutError(self, "", "no answer on a kept connection")  # type: ignore[arg-type]
+        left = seconds
+        for number in range(dead.dead):
+            tried = seconds_for_address(left, dead.of - number - 1)
+            execution.pass_time(tried)
+            left -= tried
+        if not self.is_connected:
+            raise urllib3.exceptions.ConnectTimeoutError(None, "no address answers")
+        return left
 
 
 class Environment:
@@ -391,11 +441,11 @@ class Environment:
         return self.execution.began_at + self.clock.skew_seconds + FUNCTION_TIMEOUT_SECONDS - MARGIN_SECONDS
 
     def _map[A, B](self, function: Callable[[A], B], things: Iterable[A]) -> list[B]:
-        """Call a function on several threads, at most ten at a time."""
+        """Call a function on several threads, at most thirty at a time, as `app.CONCURRENT_DELIVERIES` has it."""
         each = list(things)
         found: list[B] = []
-        for start in range(0, len(each), 10):
-            found += self.fleet.timeline.map(function, each[start : start + 10])
+        for start in range(0, len(each), CONCURRENT_DELIVERIES):
+            found += self.fleet.timeline.map(function, each[start : start + CONCURRENT_DELIVERIES])
         return found
 
     def publish(self, raw: Any) -> bool:
@@ -512,6 +562,8 @@ class Fleet:
         self.problems: list[PublishError] = []
         self.unexpected: list[Exception] = []
         self.dead_letters: list[Any] = []
+        self.revoked: set[str] = set()
+        self._know_keys(_keys(self.secrets).values())
         self._capacity: dict[tuple[str, str], tuple[int, int]] = {}
         self._environments: list[Environment] = []
         self._running = 0
@@ -589,7 +641,13 @@ class Fleet:
         self.pagerduty.resolve_by_hand(key)
 
     def _rotate(self, secrets: Mapping[str, str]) -> None:
+        before, after = _keys(self.secrets), _keys(secrets)
+        self.revoked |= {before[name] for name in before.keys() & after.keys() if before[name] != after[name]}
+        self._know_keys({*before.values(), *after.values()} - self.revoked)
         self.secrets = dict(secrets)
+
+    def _know_keys(self, keys: Iterable[str]) -> None:
+        self.pagerduty.set_known_keys([key for key in keys if key not in self.misfortune.refused_keys])
 
     def take_capacity(self, partitions: Sequence[tuple[str, str, int]]) -> bool:
         """Return whether these partitions can take these writes in this second."""
@@ -734,8 +792,13 @@ class Fleet:
         return QueueUnavailableError(f"unexpected: {error!r}")
 
 
+def _keys(secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the routing keys by the names of their targets."""
+    return {name: json.loads(text)["headers"]["routing_key"] for name, text in secrets.items()}
+
+
 def _has_expired(item: Mapping[str, Any], now: float) -> bool:
     return "expires_at" in item and int(item["expires_at"]["N"]) <= now
 
 
-__all__ = ["ROUTING_KEY", "Failing", "Fleet", "Latencies", "Misfortune", "Window"]
+__all__ = ["ROUTING_KEY", "Dead", "Failing", "Fleet", "Latencies", "Misfortune", "Window", "failing"]

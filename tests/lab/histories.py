@@ -63,14 +63,16 @@ class History:
         is_end = change.status == "resolved" and self.labels_of_resolve is not None
         own = self.labels_of_resolve if is_end else self.labels
         labels = {**(own or {}), "severity": change.severity or self.severity}
+        annotations = {"summary": change.summary or f"{self.fingerprint} fires", "number": str(number)}
         if self.is_change_event:
             labels["change_event"] = "true"
+            annotations["of"] = self.fingerprint  # a change event has no dedup key
         alert = {
             "fingerprint": self.fingerprint,
             "alert_name": "Storm",
             "status": change.status,
             "labels": labels,
-            "annotations": {"summary": change.summary or f"{self.fingerprint} fires", "number": str(number)},
+            "annotations": annotations,
             "starts_at": _text(self._starts_at(number) + self.skew_seconds),
         }
         message_id = f"{self.fingerprint}-{number}"
@@ -123,6 +125,8 @@ def number_of(document: Any) -> tuple[str, int] | None:
     match document:
         case {"fingerprint": str(fingerprint), "annotations": {"number": str(number)}}:
             return fingerprint, int(number)
+        case {"payload": {"custom_details": {"annotations": {"number": str(number), "of": str(fingerprint)}}}}:
+            return fingerprint, int(number)
         case {"dedup_key": str(key), "payload": {"custom_details": {"annotations": {"number": str(number)}}}}:
             return key, int(number)
         case dict():
@@ -167,6 +171,11 @@ def storm(
         )
         for number in numbers
     ]
+
+
+def firing(name: str, ats: Sequence[float], severity: str = "warning") -> list[History]:
+    """Return alerts that fire at these seconds, and go on firing."""
+    return [History(f"{name}-{number}", [Change(at, "firing")], severity) for number, at in enumerate(ats)]
 
 
 def steady(alerts: int, every: float, resolved_after: float | None = None, *, critical: int = 5) -> list[History]:

@@ -94,9 +94,9 @@ class _Bounded(HTTPConnection):
             raise NewConnectionError(self, f"{self.host} is not a host name") from error
         failure: OSError = OSError("the host has no address")
         for number, address in enumerate(addresses):
-            others = min(len(addresses) - number - 1, RESERVED_ADDRESSES - 1)
+            seconds = seconds_for_address(self.seconds_left(), len(addresses) - number - 1)
             try:
-                sock = self._connect_to(address, min(CONNECT_SECONDS, self.seconds_left() / (others + 2)))
+                sock = self._connect_to(address, seconds)
             except OSError as error:
                 failure = error
             else:
@@ -206,6 +206,11 @@ class _Reader(io.RawIOBase):
         if not self.closed:
             self._raw.close()
         super().close()
+
+
+def seconds_for_address(seconds_left: float, others: int) -> float:
+    """Return how long one address is tried, so that as much is left to the `others` after it, and to the answer."""
+    return min(CONNECT_SECONDS, seconds_left / (min(others, RESERVED_ADDRESSES - 1) + 2))
 
 
 def _resolve(host: str, port: int, seconds: float) -> Sequence[_Address]:
