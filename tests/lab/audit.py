@@ -142,9 +142,10 @@ class Audit:
         for history in self.fleet.histories:
             if history.is_change_event and history.fingerprint not in self.dead:
                 numbers = {taken.sent.number for taken in self.accepted_of(history)}
-                missing = set(range(len(history.changes))) - numbers
+                sent_at = {change.at for number, change in enumerate(history.changes) if number in numbers}
+                missing = {change.at for change in history.changes} - sent_at
                 if missing:
-                    wrong.append(f"{history.fingerprint}: occurrences {sorted(missing)} were never sent")
+                    wrong.append(f"{history.fingerprint}: occurrences at {sorted(missing)} were never sent")
         return wrong
 
     @cached_property

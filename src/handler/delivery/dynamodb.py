@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 KEY = "id"
 TTL_ATTRIBUTE = "expires_at"
 """Epoch seconds; named as the table's TimeToLiveSpecification in the template."""
-OUT_SECONDS = 10.0
-"""How long the table counts as out after a call that hung."""
+OUT_SECONDS = 60.0
+"""How long the table counts as out after a call that hung: as long as an invocation, so that none pays twice."""
 
 _NEEDS_A_PERSON = {
     "ResourceNotFoundException": "does not exist",
