@@ -181,11 +181,13 @@ class _Tape:
     def __init__(self) -> None:
         self.clock = Clock()
         self.owner = ""
+        self.has_woken = False
         self._left: Iterator[Answered] = iter(())
         self._next: Answered | None = None
 
     def load(self, started_at: float, owner: str, answers: Sequence[Answered]) -> None:
         self.clock.now, self.owner = started_at, owner
+        self.has_woken = False
         self._left = iter(answers)
         self._next = next(self._left, None)
 
@@ -236,12 +238,13 @@ class _Permits:
     def reopen(self, routing_key: SecretStr, now: float) -> None: ...
 
     def wake(self, routing_key: SecretStr, now: float) -> bool:
+        self._tape.has_woken = True
         return False
 
 
 def no_permit() -> NoPermitError:
     """Return the refusal of a permit."""
-    return NoPermitError(Refusal.LIMIT, 2.0, is_drained=True)
+    return NoPermitError(Refusal.LIMIT, 2.0, is_drained=False)
 
 
 class Message(NamedTuple):
@@ -266,6 +269,7 @@ class Run:
     Attributes:
         work: a message, or what waits in a record.
         next: the call that it stopped at, or what it came to.
+        has_woken: whether it woke a drainer.
         queued: where its last message went.
     """
 
@@ -275,6 +279,7 @@ class Run:
     started_at: float
     answers: tuple[Answered, ...]
     next: Step | list[Report]
+    has_woken: bool = False
     queued: tuple[str, ...] = ()
     after: dict[Any, "Run"] = field(default_factory=dict)
 
@@ -356,7 +361,7 @@ class Replayer:
             waits_for = call(started_at + INVOCATION_SECONDS)
         except _Pause as pause:
             waits_for = pause.step
-        return Run(next(self._numbers), work, owner, started_at, answers, waits_for)
+        return Run(next(self._numbers), work, owner, started_at, answers, waits_for, self._tape.has_woken)
 
     def _publishing(self, message: Message) -> Callable[[float], list[Report]]:
         publisher = self._parts().publisher

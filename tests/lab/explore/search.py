@@ -150,10 +150,18 @@ class Explorer:
         names: of the observations whose messages arrive.
         bounds: how much may go wrong.
         before: the name of an observation that was delivered a day ago, whose record has expired and is still there.
+        waiting: the name of an observation that got no permit a moment ago, and waits in its record.
         setting: targets and labels.
     """
 
-    def __init__(self, names: Sequence[str], bounds: Bounds, before: str = "", setting: Setting | None = None) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        bounds: Bounds,
+        before: str = "",
+        setting: Setting | None = None,
+        waiting: str = "",
+    ) -> None:
         self._bounds = bounds
         self._setting = setting or Setting()
         self._replayer = Replayer(self._setting, bounds.max_retries)
@@ -162,12 +170,14 @@ class Explorer:
         self._answers: dict[Any, tuple[Table, Any, Any]] = {}
         self._queued: dict[Run, tuple[Any, str]] = {}
         self._received: dict[Any, tuple[Account, Answer]] = {}
-        self._seen = sorted(map(Seen.of, names))
+        self._seen = sorted(map(Seen.of, [*names, waiting] if waiting else names))
         messages = start_of(names, self._setting)
         accounts = tuple(self._account(target, (), (), ()) for target in self._setting.targets)
         self._start = State(NOW, self._table({}), accounts, (), messages, Spent())
         if before:
             self._start = self._start_after(before)
+        if waiting:
+            self._start = self._start_with(waiting)
         self._came_from: dict[State, Cause[State] | None] = {self._start: None}
 
     def _start_after(self, name: str) -> State:
@@ -179,6 +189,19 @@ class Explorer:
         items = {key: {**item, "expires_at": {"N": str(round(NOW))}} for key, item in state.table.items.items()}
         accounts = tuple(self._account(a.target, a.history, a.incidents, ()) for a in state.accounts)
         return self._start._replace(table=self._table(items), accounts=accounts)
+
+    def _start_with(self, name: str) -> State:
+        """Return the start at which an observation waits that got no permit."""
+        bounds = Bounds(faults=1, outcomes=(Outcome.NO_PERMIT,), drainers=0)
+        earlier = Explorer([name], bounds, setting=self._setting)
+        found = deque([earlier._start])
+        while found:
+            state = found.popleft()
+            moves = [earlier._set_back(move).state for move in earlier._moves(state)]
+            if not moves and state.spent.faults:
+                return self._start._replace(table=self._table(state.table.items))
+            found.extend(moves)
+        raise AssertionError(f"{name} never waits")
 
     def explore(self) -> Explored:
         """Visit every state; raise Violation at the first that is wrong, which is one nearest to the start."""
@@ -438,6 +461,16 @@ class Explorer:
                 raise Violation(f"{run.name} is lost: {report.lost}")
             if not self._is_true(state, run, report):
                 raise Violation(f"{run.name} ends {_told(report)}, which is not true")
+            if not self._is_woken(state, run, report):
+                raise Violation(f"{run.name} ends {_told(report)}, and woke no drainer")
+
+    def _is_woken(self, state: State, run: Run, report: Report) -> bool:
+        """Whoever lets a delivery wait wakes a drainer; what follows a trigger goes with whoever sends that."""
+        if not isinstance(run.work, Message) or not isinstance(report.result, Deferred) or run.is_failing:
+            return True
+        record = state.table.records.get(f"{report.target}#{FINGERPRINT}", {})
+        is_new = report.result.is_kept and "waiting" in record and "acknowledge" not in record
+        return run.has_woken or not is_new
 
     def _is_true(self, state: State, run: Run, report: Report) -> bool:
         if not isinstance(run.work, Message) or not report.target:
