@@ -465,12 +465,13 @@ class Explorer:
                 raise Violation(f"{run.name} ends {_told(report)}, and woke no drainer")
 
     def _is_woken(self, state: State, run: Run, report: Report) -> bool:
-        """Whoever lets a delivery wait wakes a drainer; what follows a trigger goes with whoever sends that."""
+        """Whoever lets a delivery wait wakes a drainer; an acknowledge may go with whoever sends its trigger."""
         if not isinstance(run.work, Message) or not isinstance(report.result, Deferred) or run.is_failing:
             return True
+        if run.work.seen.status is Status.ACKNOWLEDGED:
+            return True
         record = state.table.records.get(f"{report.target}#{FINGERPRINT}", {})
-        is_new = report.result.is_kept and "waiting" in record and "acknowledge" not in record
-        return run.has_woken or not is_new
+        return run.has_woken or not report.result.is_kept or "waiting" not in record
 
     def _is_true(self, state: State, run: Run, report: Report) -> bool:
         if not isinstance(run.work, Message) or not report.target:
