@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.lab.dynamodb import TABLE
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.world import World, make_world
 
+EVENTS = Path(__file__).parents[2] / "events"
 HOUR = 3600.0
 DAY = DAY_MS / 1000
 THROTTLED = "ProvisionedThroughputExceededException"
@@ -495,3 +497,47 @@ def test_a_second_copy_of_a_trigger_while_the_table_fails(world: World) -> None:
             world.publish(retry)
     drain_until_done(world)
     assert {state for _, state in states(world)} == {"resolved"}
+
+
+@pytest.mark.parametrize(
+    ("match", "opened_by", "ended_by"),
+    [
+        ('severity=~"critical|error"', "securityhub-eventbridge-failed.json", "securityhub-eventbridge-passed.json"),
+        ('namespace="AWS/RDS"', "cloudwatch-eventbridge-alarm.json", "cloudwatch-eventbridge-deleted.json"),
+    ],
+)
+def test_ends_that_aws_words_otherwise(match: str, opened_by: str, ended_by: str) -> None:
+    """A passed control is INFORMATIONAL, a deleted alarm has no namespace: both end where they began."""
+    world = make_world(
+        {
+            "pagerduty/a": target_secret("oncall", ROUTING_KEY, match=[match]),
+            "pagerduty/b": target_secret("office-hours", OTHER_KEY),
+        }
+    )
+    for name in (opened_by, ended_by):
+        world.publish(json.loads((EVENTS / name).read_text()))
+        drain_until_done(world)
+    assert states(world) == [(ROUTING_KEY[:4], "resolved")]
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "Ж", "警", "🔥"])
+def test_the_largest_alert_of_eventbridge_waits_wherever_it_has_to(world: World, letter: str) -> None:
+    """1 MiB of any script: in its record while PagerDuty fails, on the queue while the table does."""
+    event = on_eventbridge("firing", 1, 0)
+    count = (1024 * 1024 - 2000) // len(json.dumps(letter, ensure_ascii=False).encode()[1:-1])
+    event["detail"]["alert"]["annotations"] = {"description": letter * count}
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+    assert isinstance(world.publish_one(event).result, Deferred)
+    assert waiting(world) == ["production#f-1"]
+    world.dynamodb.fail("InternalServerError")
+    late = {**event, "id": "e-2", "detail": {"alert": {**event["detail"]["alert"], "fingerprint": "f-2"}}}
+    assert world.publish_one(late).lost is None
+    world.dynamodb.heal()
+    world.pagerduty.set_faults()
+    while world.sqs.retries:
+        retry = world.take_retry()
+        if '"drain"' not in retry["body"]:
+            world.publish(retry)
+    drain_until_done(world)
+    assert world.states == {"f-1": "triggered", "f-2": "triggered"}
+    assert world.sqs.dead_letters == []
