@@ -20,8 +20,14 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[2]
 HANDLER = Path("src/handler")
 TIMEOUT_SECONDS = 300
-MODULES = ("claims", "record", "table", "rate", "limiter", "sender", "drainer", "publisher")
-PROOFS = ["tests/proofs/test_interleavings.py", "tests/proofs/test_fleet.py", "-k", "not three and not nothing_is_lost"]
+MODULES = ("claims", "record", "table", "rate", "limiter", "sender", "drainer", "publisher", "identity", "stories", "patience")
+PROOFS = [
+    "tests/proofs/test_interleavings.py",
+    "tests/proofs/test_storms.py",
+    "tests/proofs/test_outages.py",
+    "-k",
+    "not three",
+]
 """Three deliveries and the random fleets take longer, and find little in these mutants that two deliveries do not."""
 PROVES_ALL = "--proofs" in sys.argv
 """Whether the proofs also run on mutants that the unit tests have noticed."""
@@ -155,10 +161,23 @@ MUTANTS = [
     mutant(
         "drain: the claim leaves the index",
         "record",
-        "open=is_open, tries=record.tries + 1)",
-        "open=is_open, waiting=None)",
+        "open=is_open, again=False, tries=record.tries + 1)",
+        "open=is_open, again=False, waiting=None)",
     ),
-    mutant("drain: claims are not counted", "record", "open=is_open, tries=record.tries + 1)", "open=is_open)"),
+    mutant("drain: claims are not counted", "record", "again=False, tries=record.tries + 1)", "again=False)"),
+    mutant("drain: what is sent again is sent a third time", "record", "open=is_open, again=False,", "open=is_open,"),
+    mutant(
+        "reassert: what a drainer is sending waits already",
+        "record",
+        "    if record.owner and record.is_leased(now):",
+        "    if record.owner and record.is_leased(now) and not record.waiting:",
+    ),
+    mutant(
+        "release: forgets what was sent without the record",
+        "record",
+        "open=was_open or attempted or record.again,",
+        "open=was_open or attempted,",
+    ),
     mutant(
         "wait: a newer state loses the place",
         "record",
@@ -177,8 +196,8 @@ MUTANTS = [
         "    if record.status is not sent.status:\n        return new  # something newer waits already\n",
         "",
     ),
-    mutant("release: forgets the attempts", "record", "open=was_open or attempted,", "open=was_open,"),
-    mutant("release: forgets what was before", "record", "open=was_open or attempted,", "open=attempted,"),
+    mutant("release: forgets the attempts", "record", "open=was_open or attempted or", "open=was_open or"),
+    mutant("release: forgets what was before", "record", "open=was_open or attempted or", "open=attempted or"),
     mutant(
         "release: what ended before its first request waits",
         "record",
@@ -254,6 +273,22 @@ MUTANTS = [
         "drainer",
         "return [*by_order[Order.CRITICAL], *turns, *by_order[Order.REPEAT]]",
         "return [*by_order[Order.REPEAT], *turns, *by_order[Order.CRITICAL]]",
+    ),
+    mutant(
+        "drain: what may kill goes with others",
+        "drainer",
+        "            if (is_suspect and chosen) or not",
+        "            if not",
+    ),
+    mutant("drain: told at the end", "drainer", "                self.tell(reports)\n", "                pass\n"),
+    mutant(
+        "table: an invocation pays twice for a table that hangs", "dynamodb", "OUT_SECONDS = 60.0", "OUT_SECONDS = 0.0"
+    ),
+    mutant(
+        "identity: a change event is like an alert",
+        "identity",
+        'return f"{_SEPARATOR}{target}{_SEPARATOR}{key}{_SEPARATOR}{occurred}"',
+        'return f"{target}{_SEPARATOR}change{_SEPARATOR}{key}{_SEPARATOR}{occurred}"',
     ),
     mutant("drain: triggers and resolves do not alternate", "drainer", "    if run.alternates:\n", "    if False:\n"),
     mutant("drain: a record that kills is tried for ever", "drainer", "if record.tries >= MAX_TRIES:", "if False:"),
