@@ -20,7 +20,19 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[2]
 HANDLER = Path("src/handler")
 TIMEOUT_SECONDS = 300
-MODULES = ("claims", "record", "table", "rate", "limiter", "sender", "drainer", "publisher", "identity", "stories", "patience")
+MODULES = (
+    "claims",
+    "record",
+    "table",
+    "rate",
+    "limiter",
+    "sender",
+    "drainer",
+    "publisher",
+    "identity",
+    "stories",
+    "patience",
+)
 PROOFS = [
     "tests/proofs/test_interleavings.py",
     "tests/proofs/test_storms.py",

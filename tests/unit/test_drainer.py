@@ -635,6 +635,24 @@ def test_a_record_that_kills_the_process_is_dead_lettered(severity: str) -> None
     assert waiting(world) == []
 
 
+def test_what_may_kill_its_sender_goes_alone() -> None:
+    """After one death without an answer, what came since is not sent with it, whichever of a batch ends first."""
+    world = made_waiting()
+    world.drainer = replace(world.drainer, map_concurrently=lambda call, things: list(map(call, reversed([*things]))))
+    world.publish_one(message("killer"))
+    kill_for(world, "killer")
+    world.clock.advance(31)
+    with pytest.raises(Killed):
+        world.drain()
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after=30))
+    for number in range(5):
+        world.publish_one(message(f"f-{number}", severity="critical" if number == 0 else "error"))
+    world.clock.advance(31)
+    with pytest.raises(Killed):
+        world.drain()
+    assert {f"f-{number}" for number in range(5)} <= set(sent(world))
+
+
 class InternalError(PublishError):
     """What the test explains an unexpected exception as."""
 
