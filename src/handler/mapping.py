@@ -145,7 +145,8 @@ def _details(alert: Alert) -> dict[str, Any]:
 
 def _named_urls(alert: Alert, names: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the URLs in annotations or labels with these names, and the text for each."""
-    return [(alert.annotations.get(key) or alert.labels.get(key) or "", text) for key, text in names.items()]
+    found = ((alert.annotations.get(key) or alert.labels.get(key), text) for key, text in names.items())
+    return [(url, text) for url, text in found if url]
 
 
 def _links(alert: Alert) -> list[EventLink]:
