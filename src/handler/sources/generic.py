@@ -31,8 +31,23 @@ ORIGIN = "generic"
 MAX_NAME_CHARACTERS = 255
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
 """Fields that identify the subject of several messages. An `id` may be the message's own, or a constant."""
-_GOOD_WORDS = ("ok", "resolved", "recover", "cleared", "closed")
-_GOOD_HEADING = r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed)\b\W{0,3}(?:\Z|[:\]\u2013-])"
+_GOOD_WORDS = (
+    "ok",
+    "resolved",
+    "recover",
+    "cleared",
+    "closed",
+    "restored",
+    "solved",
+    "fixed",
+    "success",
+    "up",
+    "passed",
+)
+_GOOD_HEADING = (
+    r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed|restored|solved|fixed|success|up|passed)"
+    r"\b\W{0,3}(?:\Z|[:\]\u2013-])"
+)
 _BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke", "down", "critical", "crash", "timed out")
 _NO_TEXT = "A message without text"
 

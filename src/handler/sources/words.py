@@ -22,17 +22,28 @@ def _words(text: str) -> frozenset[str]:
 
 GOOD = _words(
     "OK SUCCESS SUCCEEDED SUCCESSFUL SUCCEED COMPLETE COMPLETED COMPLIANT CLOSED RESOLVED RECOVERED RECOVERY AVAILABLE"
-    " HEALTHY PASSED NORMAL CLEARED FIXED"
+    " HEALTHY PASS PASSED NORMAL CLEARED FIXED SOLVED RESTORED UP ONLINE OPERATIONAL READY DONE FINISHED INSERVICE"
+    " IN_SERVICE IN_SYNC"
 )
-PROGRESS = _words("RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED")
+PROGRESS = _words(
+    "RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED INITIATED"
+    " INITIALIZING CREATING UPDATING PREPARING PROVISIONING LAUNCHING EXECUTING PROCESSING BUILDING DEPLOYING"
+)
 _BETWEEN_WORDS = str.maketrans("_-", "  ")
-ENDED = _words("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED")
+ENDED = _words("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED SOLVED RESTORED")
 """The good states that say that something bad is over."""
 _STATES = _words(
     "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
-    " jobstatus jobstate result outcome compliancetype alarmstate health healthstatus executionstatus buildstatus"
-    " deploymentstatus taskstatus runstatus incidentstatus eventstatus"
+    " result outcome compliancetype alarmstate health healthstatus incidentstatus eventstatus readinessstatus"
 )
+_ENDS_OF_STATES = tuple(
+    f"{what}{word}"
+    for what in ("job", "execution", "build", "deployment", "task", "run", "import", "export")
+    for word in ("status", "state")
+)
+"""How names of states end, such as `TransformJobStatus`."""
+_FORMER = ("old", "previous", "prior", "last")
+"""Prefixes of names of earlier states."""
 _ANSWERS = _words("success succeeded successful ok passed healthy resolved recovered")
 """Field names whose value `true` or `false` is the state."""
 _ERRORS = _words("error errors errormessage exception")
@@ -45,12 +56,16 @@ _SEVERITY_HEADING = (
 )
 _HEADLINES = (
     *("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "rulename", "name"),
-    *("message", "msg", "description", "text", "errormessage", "error", "reason", "body", "detail", "details"),
+    *("message", "msg", "description", "text", "errormessage", "error", "reason", "failuremessage", "failurereason"),
+    *("statusmessage", "body", "detail", "details"),
 )
 """Fields that usually say what a message is about, best first; names are compared without case and punctuation."""
 _NAMES = ("alertname", "alarmname", "name", "rulename")
 """Headlines that say what it is about, but not what is wrong."""
-_REASONS = ("message", "description", "reason", "errormessage", "error", "statusreason", "cause", "text", "details")
+_REASONS = (
+    *("message", "description", "reason", "errormessage", "error", "failuremessage", "failurereason"),
+    *("statusmessage", "statusreason", "cause", "text", "details"),
+)
 _PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
 _INSIDE = (
     "detail",
@@ -101,8 +116,12 @@ def states_of(payload: Any) -> set[str]:
     return own | of_parts if own else set()
 
 
+def _is_state(name: str) -> bool:
+    return name in _STATES or (name.endswith(_ENDS_OF_STATES) and not name.startswith(_FORMER))
+
+
 def _state_in(name: str, value: Any) -> str:
-    if name in _STATES and isinstance(value, str):
+    if isinstance(value, str) and _is_state(name):
         return state_word(value)
     if name in _ANSWERS and isinstance(value, bool):
         return "SUCCESS" if value else "FAILED"
@@ -198,7 +217,7 @@ def _state_of(payload: Mapping[Any, Any]) -> str:
     """Return the state that an object names, as written, with the reason beside it, if any."""
     for depth in (payload, *(value for value in payload.values() if isinstance(value, dict))):
         fields = {_plain(name): value for name, value in depth.items() if isinstance(value, str) and value.strip()}
-        state = next((value for name, value in fields.items() if name in _STATES), "")
+        state = next((value for name, value in fields.items() if _is_state(name)), "")
         if state:
             reason = next((fields[name] for name in _REASONS if name in fields), "") if depth is not payload else ""
             return first_line(f"{state}: {reason}" if reason else state)
@@ -307,8 +326,12 @@ def _all(payload: Any) -> list[tuple[str, Any, bool]]:
             if not isinstance(value, dict):
                 continue
             found.extend((_plain(name), inner, is_own) for name, inner in value.items())
-            objects = [(name, inner) for name, inner in value.items() if isinstance(inner, dict | list) and inner]
-            inside.extend((inner, is_own and (len(objects) == 1 or _plain(name) in _INSIDE)) for name, inner in objects)
+            objects = [
+                (_plain(name), inner) for name, inner in value.items() if isinstance(inner, dict | list) and inner
+            ]
+            objects = [(name, inner) for name, inner in objects if not name.startswith(_FORMER)]
+            is_it = [is_own and (len(objects) == 1 or name in _INSIDE or name in _STATES) for name, _ in objects]
+            inside.extend(zip((inner for _, inner in objects), is_it, strict=True))
         level = inside[:_MAX_OBJECTS]
     return found
 
