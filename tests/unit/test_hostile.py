@@ -105,6 +105,12 @@ def test_no_text_makes_a_regular_expression_run_away(name: str) -> None:
             parsed(invocation)
 
 
+def test_a_message_of_many_objects_is_read_in_time() -> None:
+    """What a library does inside one line is bounded by processor time, too."""
+    with processor_time_at_most(4):
+        parsed(with_payload("generic-sns-monitor", {f"lamp-{number}": {"celsius": number} for number in range(40_000)}))
+
+
 def growing_values(name: str) -> Iterator[Grow]:
     """Let each text of a payload become one of the PIECES, and each list its own entries, many times over."""
     payload = payload_of(name)

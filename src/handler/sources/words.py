@@ -199,7 +199,7 @@ def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
         reason = next((line for line in reasons if line not in lines[0] and lines[0] not in line), "")
         return f"{first}: {reason}" if reason else first
     objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
-    for name in sorted(objects, key=lambda name: (name not in _INSIDE, list(objects).index(name)))[:_MAX_FACTS]:
+    for name in sorted(objects, key=lambda name: name not in _INSIDE)[:_MAX_FACTS]:
         if _has_headline(objects[name], depth + 1) and (inner := _headline(objects[name], depth + 1)):
             return inner
     return facts(payload)
