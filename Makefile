@@ -23,9 +23,12 @@ run_sam := PATH="$(CURDIR)/$(SAM)/bin:$$PATH" sam
 # the routing key reaches recipes by the environment alone: what stands in a recipe is visible to every user of the machine
 deploy_to = PATH="$(CURDIR)/$(SAM)/bin:$$PATH" $(PYTHON) -m tools.deploy --environment $(ENVIRONMENT) --architecture $(ARCHITECTURE)
 
-# what operators run against a deployed stack
+# what operators run against a deployed stack; what they name reaches the shell by the environment, whatever is in it
 tool = PYTHONPATH=src $(VENV)/bin/python -m tools
-in_stack = $(if $(STACK),--stack "$(STACK)")
+in_stack = $(if $(STACK),--stack="$$STACK")
+# some systems have a variable NAME: it counts where no KEY is given, or where it stands on the command line
+named = $(if $(KEY),$(filter command,$(origin NAME)),yes)
+export STACK TARGET SEVERITY KEY NAME SINCE TARGETS EXPECT ALARMS
 
 .DEFAULT_GOAL := help
 .PHONY: help run test unit lint format build package invoke deploy deployable python bench proofs mutants redrive page trace route doctor scan lock clean
@@ -91,22 +94,22 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 	@$(VENV)/bin/python tests/proofs/mutants.py
 
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
-	@$(VENV)/bin/python -m tools.redrive $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
+	@$(VENV)/bin/python -m tools.redrive $(in_stack) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
 page: $(VENV)/.installed ## send a test page through a deployed stack, and resolve it: TARGET=name [SEVERITY=...] [STACK=...]
 	@$(if $(TARGET),,$(error name a target: make page TARGET=... [SEVERITY=critical]))
-	@$(tool).page $(in_stack) --target "$(TARGET)" $(if $(SEVERITY),--severity "$(SEVERITY)")
+	@$(tool).page $(in_stack) --target="$$TARGET" $(if $(SEVERITY),--severity="$$SEVERITY")
 
 trace: $(VENV)/.installed ## what became of an alert: KEY=dedup-key or NAME=alert [SINCE=1h] [STACK=...]
 	@$(if $(KEY)$(NAME),,$(error name an alert: make trace KEY=dedup-key or NAME=alert-name [SINCE=1h]))
-	@$(tool).trace $(in_stack) $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)") $(if $(SINCE),--since "$(SINCE)")
+	@$(tool).trace $(in_stack) $(if $(KEY),--key="$$KEY") $(if $(and $(NAME),$(named)),--name="$$NAME") $(if $(SINCE),--since="$$SINCE")
 
 route: $(VENV)/.installed ## who would get an event; nothing is sent: EVENT=file [TARGETS=file] [EXPECT=routes.yaml] [STACK=...]
 	@$(if $(EVENT)$(EXPECT),,$(error name an event: make route EVENT=$(firstword $(wildcard events/*.json)), or EXPECT=routes.yaml))
-	@$(tool).route $(in_stack) $(if $(TARGETS),--targets "$(TARGETS)") $(if $(EXPECT),--expect "$(EXPECT)") $(EVENT)
+	@$(tool).route $(in_stack) $(if $(TARGETS),--targets="$$TARGETS") $(if $(EXPECT),--expect="$$EXPECT") $(EVENT)
 
 doctor: $(VENV)/.installed ## find what would keep an alarm from paging, each with the command that repairs it [STACK=...] [ALARMS=beginning-of-names]
-	@$(tool).doctor $(in_stack) $(if $(ALARMS),--alarms "$(ALARMS)")
+	@$(tool).doctor $(in_stack) $(if $(ALARMS),--alarms="$$ALARMS")
 
 scan: $(SCAN)/.installed ## look for misconfigurations of the template, secrets in the whole history, known vulnerabilities of the packages
 	$(SCAN)/bin/checkov --config-file .checkov.yaml

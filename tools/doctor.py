@@ -97,7 +97,8 @@ class Facts:
     """What was read of the account.
 
     Attributes:
-        alarms: all of the account and region.
+        prefix: how the names of the alarms begin that are looked at.
+        alarms: all of the account and region that begin so.
         tags: by ARN, of the alarms that name the stack.
         topics: subscriptions by topic; None for one that does not exist.
         own_alarms: names of the alarms that watch the stack itself.
@@ -108,6 +109,7 @@ class Facts:
     """
 
     stack: Stack
+    prefix: str = ""
     alarms: list[Mapping[str, Any]] = field(default_factory=list)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     topics: dict[str, list[Subscription] | None] = field(default_factory=dict)
@@ -489,7 +491,7 @@ def rewire(alarm: Mapping[str, Any], topic: str, *, action: str = "AlarmActions"
 
 def gather(connect: Connect, stack: Stack, prefix: str = "") -> Facts:
     """Read the account, page by page; of its alarms those whose names begin with the prefix."""
-    facts = Facts(stack)
+    facts = Facts(stack, prefix)
 
     def attempt(what: str, read: Callable[[], None]) -> None:
         try:
@@ -502,7 +504,7 @@ def gather(connect: Connect, stack: Stack, prefix: str = "") -> Facts:
     attempt("the stack's rules", lambda: _read_rules(connect, facts, rules))
     attempt("targets", lambda: _read_targets(connect, facts))
     attempt("other publishers", lambda: _read_siblings(connect, facts))
-    attempt("alarms", lambda: _read_alarms(connect, facts, prefix))
+    attempt("alarms", lambda: _read_alarms(connect, facts))
     attempt("topics", lambda: _read_topics(connect, facts))
     attempt("tags of alarms", lambda: _read_tags(connect, facts))
     attempt("dead letters", lambda: _read_dead_letters(connect, facts))
@@ -569,9 +571,9 @@ def _read_siblings(connect: Connect, facts: Facts) -> None:
                 facts.siblings[outputs["OperatorTopicArn"]] = stack["StackName"]
 
 
-def _read_alarms(connect: Connect, facts: Facts, prefix: str) -> None:
+def _read_alarms(connect: Connect, facts: Facts) -> None:
     describe = connect("cloudwatch").describe_alarms
-    which = {"AlarmNamePrefix": prefix} if prefix else {}
+    which = {"AlarmNamePrefix": facts.prefix} if facts.prefix else {}
     for page in _pages(describe, AlarmTypes=ALARM_TYPES, MaxRecords=ALARMS_A_PAGE, **which):
         for kind in ALARM_TYPES:
             facts.alarms += page.get(f"{kind}s", [])
@@ -649,6 +651,8 @@ def notes(facts: Facts) -> Iterator[str]:
             "nobody subscribes to the operators' topic: aws sns subscribe --topic-arn "
             f"{facts.operator_topic} --protocol email --notification-endpoint you@example.com"
         )
+    if facts.prefix and not facts.alarms:
+        yield f"no alarm's name begins with {facts.prefix}"
     if facts.others:
         yield f"{len(facts.others)} alarms lead to others, and not to this stack: {_some(_names(facts.others))}"
     for name in sorted(facts.siblings.values()):

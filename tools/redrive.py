@@ -318,7 +318,7 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str], connect: Callable[[str], Any] = _connect, say: Callable[[str], None] = _say) -> int:
-    """Redrive a stack's dead-letter queue; return the exit status."""
+    """Redrive a stack's dead-letter queue; return the exit status: 1 where a message could not be moved."""
     parser = argparse.ArgumentParser("redrive", description="send what is in the dead-letter queue through again")
     parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
     parser.add_argument("--error-type", default="", help=f"take these only; `{NO_ERROR_TYPE}`: those that have none")
@@ -363,4 +363,4 @@ if __name__ == "__main__":
         sys.exit(130)
     except RedriveError as error:
         print(error, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2)

@@ -39,6 +39,7 @@ from tools.stack import (
     find_stack,
     one_line,
     read_targets,
+    read_text,
     run,
     say,
 )
@@ -161,20 +162,19 @@ def _fields(fields: Mapping[str, str]) -> str:
 
 def read_event(path: Path) -> Any:
     """Read an event; raise ToolError if the file is missing or not JSON."""
+    return _read_json(path, "an event is the JSON with which AWS invokes the function, or a bare alert")
+
+
+def _read_json(path: Path, expected: str) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ToolError(f"{path}: no such file: name an event, EVENT=...") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ToolError(f"{path}: not a JSON event: {error}") from error
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ToolError(f"{path}: not JSON: {one_line(str(error))}; {expected}") from None
 
 
 def read_target_file(path: Path, base_url: str = "") -> TargetSet:
     """Read a JSON list of targets' secrets, each as an object or as text; raise ToolError for one that is no target."""
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ToolError(f"{path}: not a JSON list of secrets: {error}") from error
+    listed = _read_json(path, "TARGETS is a JSON list of the secrets' texts")
     if not isinstance(listed, list):
         raise ToolError(f"{path}: must be a JSON list of the secrets' texts")
     texts = [each if isinstance(each, str) else json.dumps(each) for each in listed]
@@ -187,9 +187,9 @@ def read_target_file(path: Path, base_url: str = "") -> TargetSet:
 def read_expectations(path: Path) -> dict[str, list[dict[str, str]]]:
     """Read the map of expected routes; raise ToolError naming the invalid entry."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ToolError(f"{path}: not a YAML map: {error}") from error
+        content = yaml.safe_load(read_text(path))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ToolError(f"{path}: not YAML: {one_line(str(error), 200)}") from None
     if not isinstance(content, dict):
         raise ToolError(f"{path}: must be a map from event file to a list of routes")
     expectations = {}
@@ -201,6 +201,14 @@ def read_expectations(path: Path) -> dict[str, list[dict[str, str]]]:
                 raise ToolError(f"{path}: {event}: {', '.join(unknown)}: a route has {', '.join(FIELDS)}")
         expectations[str(event)] = [{name: str(value) for name, value in route.items()} for route in routes]
     return expectations
+
+
+def _find(name: str, expectations: Path) -> Path:
+    """Return the event file that a map of expected routes names."""
+    for path in (expectations.parent / name, Path(name)):
+        if path.exists():
+            return path
+    raise ToolError(f"{expectations}: {name}: no such file, neither beside it nor here")
 
 
 def router_of(given: argparse.Namespace, connect: Connect) -> Router:
@@ -227,13 +235,13 @@ def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -
     for problem in router.targets.problems:
         say(f"note: {problem}")
     for name in given.events:
+        event = read_event(Path(name))
         say(name)
-        for route in router.routes(read_event(Path(name))):
+        for route in router.routes(event):
             say(show(route))
     wrong = 0
     for name, expected in expectations.items():
-        beside = Path(given.expect).parent / name
-        event = read_event(beside if beside.exists() else Path(name))
+        event = read_event(_find(name, Path(given.expect)))
         found = differences(expected, router.routes(event))
         wrong += bool(found)
         say(f"{'CHANGED' if found else 'as expected':<12} {name}")

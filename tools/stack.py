@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -115,6 +116,18 @@ def read_targets(connect: Connect, stack: Stack) -> TargetSet:
     return parse_targets(provider.read(stack.target_prefix), stack.base_url)
 
 
+def read_text(path: Path) -> str:
+    """Read a file; raise ToolError where it cannot be read, or is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ToolError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ToolError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ToolError(f"{path}: not a text in UTF-8") from None
+
+
 def seconds_of(text: str) -> int:
     """Read a duration such as `30m`, `1h`, `2d`; raise ToolError if it is not one."""
     found = _DURATION.fullmatch(text.strip())
@@ -154,7 +167,10 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
         BotoCoreError,
         ValueError,
     ) as error:  # no credentials, region, profile or answer; an endpoint that is no URL
-        print(f"{error}: set what the AWS CLI would need", file=sys.stderr)
+        said = one_line(str(error), 300).rstrip(".")
+        print(
+            f"{said}: credentials, region and endpoint come from the environment, as for the AWS CLI", file=sys.stderr
+        )
     sys.exit(USAGE)
 
 

@@ -220,4 +220,4 @@ def test_what_is_missing_is_said_in_one_line(
     stack: Deployed, arguments: list[str], variables: dict[str, str], error: str
 ) -> None:
     ran = redrive(stack, *arguments, **variables)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"{error}\n")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"{error}\n")

@@ -159,13 +159,13 @@ def test_an_expectation_that_says_little_takes_no_other_s_place() -> None:
 @pytest.mark.parametrize(
     ("file", "content", "arguments", "said"),
     [
-        ("e.json", "", [], "not a JSON event"),
-        ("e.json", "{", [], "not a JSON event"),
+        ("e.json", "", [], "not JSON"),
+        ("e.json", "{", [], "not JSON"),
         ("routes.yaml", "[1]", ["--expect"], "must be a map from event file to a list of routes"),
         ("routes.yaml", "e.json: {target: a}", ["--expect"], "e.json: must be a list of routes"),
         ("routes.yaml", "e.json: [{goal: a}]", ["--expect"], f"goal: a route has {', '.join(FIELDS)}"),
-        ("routes.yaml", "e.json: [", ["--expect"], "not a YAML map"),
-        ("routes.yaml", "missing.json: []", ["--expect"], "missing.json: no such file"),
+        ("routes.yaml", "e.json: [", ["--expect"], "not YAML"),
+        ("routes.yaml", "missing.json: []", ["--expect"], "missing.json: no such file, neither beside it nor here"),
         ("t.json", "{}", ["--targets"], "must be a JSON list of the secrets' texts"),
         ("t.json", f'[{{"name": "a", "type": "pagerduty", "headers": {{"routing_key": "{KEY}x"}}}}]', ["--targets"],
          "33 characters"),
@@ -179,6 +179,17 @@ def test_what_is_wrong_is_named(
         run(*arguments, path, *([str(EVENTS / "native-direct.json")] if arguments == ["--targets"] else []))
     assert said in str(raised.value)
     assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("option", ["", "--targets", "--expect"])
+def test_a_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, option: str) -> None:
+    """Missing, a folder, or no text."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for path, said in ((tmp_path / "gone", "no such file"), (tmp_path, "directory"), (tmp_path / "binary", "UTF-8")):
+        with pytest.raises(ToolError) as raised:
+            run(*([option] if option else []), str(path), *([str(EVENTS / "native-direct.json")] if option else []))
+        assert str(raised.value).startswith(f"{path}: ")
+        assert said in str(raised.value)
 
 
 def test_without_an_event_there_is_nothing_to_do(run: Run) -> None:
