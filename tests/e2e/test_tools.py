@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -170,88 +169,6 @@ def test_a_changed_route_exits_1(stack: Deployed, tmp_path: Path) -> None:
     status, text = run(stack, "route", "--expect", str(expected))
     assert status == 1
     assert "expected  target=payments" in text
-
-
-# --- doctor -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def alarms(stack: Deployed) -> Iterator[Any]:
-    """Makes alarms, which are gone after the test."""
-    cloudwatch = stack.emulator.client("cloudwatch")
-    topic = stack.outputs["AlertTopicArn"]
-    made: list[str] = []
-
-    def make(**more: Any) -> str:
-        name = f"alarm-{uuid4().hex[:8]}"
-        made.append(name)
-        settings: dict[str, Any] = {
-            "AlarmActions": [topic],
-            "OKActions": [topic],
-            "Namespace": "Shop",
-            "MetricName": "Latency",
-            "Statistic": "Average",
-            "Period": 60,
-            "EvaluationPeriods": 1,
-            "Threshold": 0.5,
-            "ComparisonOperator": "GreaterThanThreshold",
-        }
-        cloudwatch.put_metric_alarm(AlarmName=name, **{**settings, **more})
-        return name
-
-    yield make
-    if made:
-        cloudwatch.delete_alarms(AlarmNames=made)
-
-
-def test_nothing_is_wrong_with_a_sound_stack(stack: Deployed, alarms: Any) -> None:
-    alarms()
-    status, text = run(stack, "doctor")
-    assert status == 0, text
-    assert "; 0 findings." in text
-
-
-@pytest.mark.parametrize(
-    ("settings", "what"),
-    [
-        ({"AlarmActions": []}, "1 alarms have no ALARM action that leads to this stack"),
-        ({"OKActions": []}, "1 alarms have no OK action"),
-        ({"ActionsEnabled": False}, "1 alarms have their actions disabled"),
-        ({"AlarmActions": ["arn:aws:sns:eu-west-1:000000000000:x"]}, "names a topic of another region"),
-        ({"AlarmActions": ["arn:aws:sns:us-east-1:000000000000:gone"]}, "name a topic that does not exist"),
-        ({"Tags": [{"Key": "severity", "Value": "catastrophic"}]}, "has the tag severity=catastrophic"),
-    ],
-    ids=["no action", "no OK action", "disabled", "region", "topic", "tag"],
-)
-def test_a_fault_of_an_alarm_is_found(stack: Deployed, alarms: Any, settings: dict[str, Any], what: str) -> None:
-    name = alarms(**settings)
-    status, text = run(stack, "doctor")
-    assert status == 1
-    assert what in text
-    assert name in text
-    assert "   fix: aws cloudwatch " in text
-
-
-def test_faults_of_the_stack_are_found(stack: Deployed, key: str) -> None:
-    """A dead letter, a bad secret, a disabled rule: each with what fixes it."""
-    letter = json.dumps({**native(key), "error": "PagerDuty answered 400"})
-    stack.emulator.client("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=letter)
-    secrets, events = stack.emulator.client("secretsmanager"), stack.emulator.client("events")
-    secrets.create_secret(Name="pagerduty/bad", SecretString="{}", Tags=[{"Key": "publishing-target", "Value": "true"}])
-    rule = stack.emulator.client("cloudformation").describe_stack_resource(
-        StackName=STACK_NAME, LogicalResourceId="PublisherFunctionNativeAlert"
-    )["StackResourceDetail"]["PhysicalResourceId"]
-    events.disable_rule(Name=rule)
-    try:
-        status, text = run(stack, "doctor")
-    finally:
-        events.enable_rule(Name=rule)
-        secrets.delete_secret(SecretId="pagerduty/bad", ForceDeleteWithoutRecovery=True)
-    assert status == 1
-    assert "1 dead letters wait in the queue" in text
-    assert "secret pagerduty/bad: " in text
-    assert f"rule {rule} is disabled, although the stack enables it" in text
-    assert f"aws events enable-rule --name {rule}" in text
 
 
 # --- what is missing ----------------------------------------------------------------------------------------------
