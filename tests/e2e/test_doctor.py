@@ -244,15 +244,15 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found_with_what_mends_it(own: Deployed, fault: str) -> None:
-    """And is found no more when it is mended."""
-    plant, what, mend = FAULTS[fault]
+def test_a_planted_fault_is_found_with_what_fixes_it(own: Deployed, fault: str) -> None:
+    """And is found no more when it is fixed."""
+    plant, what, fix = FAULTS[fault]
     with plant(own):
         status, text = examine(own)
     assert status == 1
     found = text.splitlines()
     [number] = [index for index, line in enumerate(found) if what in line]
-    assert any(mend in line for line in found[number : number + 3] if line.startswith("   mend: "))
+    assert any(fix in line for line in found[number : number + 3] if line.startswith("   fix: "))
     status, text = examine(own)
     assert (status, "; 0 findings." in text) == (0, True), text
 
