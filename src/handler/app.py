@@ -99,6 +99,8 @@ def serialize(line: dict[str, Any]) -> str:
     return parts.publisher.targets.redact(json.dumps(kept, default=str, separators=(",", ":")))
 
 
+environment = os.environ
+settings = Settings.from_environment(environment)  # before the logger, which reads LOG_LEVEL too, and names no setting
 logger = Logger(service=SERVICE, json_serializer=serialize)
 for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would log secrets at DEBUG
     logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -258,9 +260,8 @@ def explain(error: Exception) -> PublishError:
     return InternalError(f"{type(error).__name__} while publishing: see the log")
 
 
-environment = os.environ
 FUNCTION_NAME = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
-parts = wire(Settings.from_environment(environment), FUNCTION_NAME)
+parts = wire(settings, FUNCTION_NAME)
 if preparation.is_of_use(environment):
     preparation.prepare(parts.preparations)
 

@@ -3,6 +3,8 @@
 import gc
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -378,6 +380,14 @@ def test_a_bad_setting_stops_the_import(monkeypatch: pytest.MonkeyPatch, name: s
     """And the error names it."""
     with pytest.raises(SettingsError, match=f"setting: {name}"):
         import_app(monkeypatch, {name: value})
+
+
+def test_a_bad_log_level_is_named_by_the_first_import_of_a_process() -> None:
+    """Powertools reads it too when it makes a logger, and names no setting."""
+    environment = {**os.environ, **ENVIRONMENT, "LOG_LEVEL": "LOUD", "PYTHONPATH": os.pathsep.join(sys.path)}
+    started = subprocess.run([sys.executable, "-c", "import handler.app"], env=environment, capture_output=True)
+    assert started.returncode == 1
+    assert b"SettingsError: setting: LOG_LEVEL" in started.stderr
 
 
 def test_the_import_asks_aws_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
