@@ -95,7 +95,9 @@ class Report:
             "target": self.target,
             "dedup_key": dedup_key_of(self.alert) if self.alert else None,
             "severity": str(self.severity) if self.severity else None,
-            "unknown_severity": self.alert.severity_word if self.alert and not self.alert.severity else None,
+            "unknown_severity": truncate(self.alert.severity_word, MAX_LOGGED_CHARACTERS)
+            if self.alert and not self.alert.severity
+            else None,
             "attempts": len(self.attempts),
             "status": self.attempts[-1].status if self.attempts else None,
             "api_ms": round(sum(attempt.milliseconds for attempt in self.attempts), 1),

@@ -118,6 +118,8 @@ def text_of(value: Any) -> str:
 LooseText = Annotated[str, BeforeValidator(text_of)]
 """A text that is shown or matched on: anything but a text, number or boolean reads as empty and stops no page."""
 
+MAX_SHOWN_CHARACTERS = 100
+"""Of a field's name in an error: it may be the message's own."""
 MAX_NAME_CHARACTERS = 1024
 """Of names and addresses that stand around a message."""
 
@@ -191,7 +193,10 @@ def parse_model[Model: BaseModel](
 def _explain(invalid: ValidationError, what: str) -> str:
     """Return which fields are invalid and why, without values, which may be secrets."""
     problems = invalid.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{what}: {'.'.join(str(part) for part in p['loc']) or 'value'}: {p['msg']}" for p in problems[:5])
+    places = [".".join(str(part)[:MAX_SHOWN_CHARACTERS] for part in problem["loc"]) for problem in problems[:5]]
+    return "; ".join(
+        f"{what}: {place or 'value'}: {problem['msg']}" for place, problem in zip(places, problems, strict=False)
+    )
 
 
 def parse_text(text: str) -> Any:

@@ -558,19 +558,44 @@ LONG = "x" * 100_000
         ({"externalURL": f"https://alertmanager.example/{LONG}"}, ""),
         ({"truncatedAlerts": [LONG]}, ""),
         ({}, LONG),
+        ({"commonLabels": {"severity": LONG}}, ""),
     ],
-    ids=["a label", "a label of the group", "labels", "an annotation", "names", "a URL", "anything", "an attribute"],
+    ids=[
+        *("a label", "a label of the group", "labels", "an annotation", "names", "a URL", "anything", "an attribute"),
+        "a severity",
+    ],
 )
 def test_what_the_alerts_of_a_message_share_does_not_multiply_it(shared: dict[str, Any], attribute: str) -> None:
     """Each has it, and a dead letter of its own: of one message of 130 KB more than a hundred megabytes."""
     world = make_world({"pagerduty/other": target_secret(match=["team=nobody"])})
     alerts = [{"labels": {"instance": str(number)}} for number in range(1000)]
     record = sns({"receiver": "ops", "alerts": alerts, **shared})
-    record["Sns"]["MessageAttributes"] = {"team": {"Type": "String", "Value": f"search{attribute}"}}
-    world.publish(record)
+    record["Sns"]["MessageAttributes"] = {
+        name: {"Type": "String", "Value": f"search{attribute}"} for name in ("team", "severity")
+    }
+    reports = world.publish(record)
+    assert sum(len(json.dumps(report.fields())) for report in reports) < 1_000_000
     assert len(world.sqs.dead_letters) == 1000
     assert sum(len(letter.body) for letter in world.sqs.dead_letters) < 40_000_000
     assert world.sqs.dead_letters[0].content["alert"]["labels"]["team"].startswith("search")
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        {"labels": {"severity": LONG}},
+        {"alert_name": LONG},
+        {"fingerprint": LONG},
+        {"status": LONG},
+        {"labels": {LONG: []}},
+        {"targets": [LONG]},
+    ],
+    ids=lambda alert: next(iter(alert)),
+)
+def test_a_log_line_is_short_whatever_the_message(world: World, alert: dict[str, Any]) -> None:
+    """CloudWatch Logs takes 256 KB a line, and bills each byte."""
+    fields = world.publish_one(sns(native(**alert))).fields()
+    assert len(json.dumps(fields)) < 2000
 
 
 def test_what_several_records_in_a_message_share_does_not_multiply_it(world: World) -> None:

@@ -121,7 +121,7 @@ def _finish(alert: Alert, record: Record, labels: Mapping[str, str], account_nam
         name=alert.name[:MAX_NAME_CHARACTERS],
         observed_at=min(alert.observed_at, record.latest) if record.latest else alert.observed_at,
         labels={**labels, **alert.labels},
-        severity_word=alert.severity_word or record.attributes.get("severity", ""),
+        severity_word=(alert.severity_word or labels.get("severity", ""))[:MAX_NAME_CHARACTERS],
         targets=targets,
         message_id=record.message_id,
     )
