@@ -121,7 +121,7 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 
 
 class Emulator:
-    """MiniStack in its own process group."""
+    """MiniStack with what `local/aws.py` adds to it, in its own process group."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pagerduty-publisher-"))
@@ -153,7 +153,7 @@ class Emulator:
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [MINISTACK, "-m", "ministack"],
+                [MINISTACK, "-P", ROOT / "local/aws.py"],  # -P: its neighbours are no modules for it
                 cwd=self._folder,
                 env=environment,
                 stdout=log,
