@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import urllib3
+import yaml
 
 from local.stack import (
     REGION,
@@ -52,7 +53,10 @@ UNESCAPED = """{{ define "unescaped.texts" }}{ {{- range $i, $pair := .SortedPai
 "startsAt": "{{ .StartsAt }}","endsAt": "{{ .EndsAt }}","generatorURL": "{{ .GeneratorURL }}",
 "fingerprint": "{{ .Fingerprint }}"}{{ end }}],"groupLabels": {{ template "unescaped.texts" .GroupLabels }}}{{ end }}"""
 """Writes values into quotes as they are, like the template that Amazon documents."""
+SUBJECT = yaml.safe_load(CONFIG)["receivers"][0]["sns_configs"][0]["subject"]
 PATHS = ["documented", "unescaped", "default"]
+NO_SUBJECT = "no subject"
+"""A receiver with Alertmanager's default subject, which joins all common labels."""
 HOSTILE = 'He said "stop", then\nwrote {"status": "error"} to C:\\temp\\new'
 
 
@@ -71,12 +75,14 @@ def configuration(stack: Deployed) -> str:
                     "sigv4": {"region": REGION, "access_key": "test", "secret_key": "test"},
                     "topic_arn": stack.outputs["AlertTopicArn"],
                     **({"message": messages[path]} if path in messages else {}),
+                    **({"subject": SUBJECT} if path != NO_SUBJECT else {}),
                 }
             ],
         }
-        for path in PATHS
+        for path in (*PATHS, NO_SUBJECT)
     ]
     routes = [{"receiver": path, "matchers": [f'path=~"all|{path}"'], "continue": True} for path in PATHS]
+    routes += [{"receiver": NO_SUBJECT, "matchers": [f'path="{NO_SUBJECT}"']}]
     times = {"group_by": ["alertname"], "group_wait": "1s", "group_interval": "1s"}
     return json.dumps(
         {"templates": ["*.tmpl"], "route": {"receiver": PATHS[0], "routes": routes, **times}, "receivers": receivers}
@@ -220,6 +226,20 @@ def test_an_alert_that_was_lost_from_sight_pages_again(stack: Deployed, alertman
     alertmanager.post(alert(labels, started=started))
 
     assert stack.incident(key, "triggered").number > first.number
+
+
+@needs_alertmanager
+def test_without_a_subject_of_ones_own_sns_refuses_the_message(stack: Deployed, alertmanager: Alertmanager) -> None:
+    """And Alertmanager gives up, which is why the documented configuration has one.
+
+    https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+    """
+    labels = named(
+        NO_SUBJECT, instance="lamp-7.eu-central-1.compute.internal:9100", namespace="lighting", pod="lamp-7f"
+    )
+    alertmanager.post(alert(labels))
+    await_until(lambda: alertmanager.notifications() == (1, 1), PATIENCE_SECONDS, "the message to be refused")
+    assert stack.requests(alertmanager.fingerprint(labels)) == []
 
 
 @needs_amtool
