@@ -112,7 +112,37 @@ def test_alarm_actions_run_on_changes_of_state_alone() -> None:
     alarms = of_type(deployed(), "AWS::CloudWatch::Alarm")
     (expression,) = (m["Expression"] for m in alarms["NewDeadLetterAlarm"]["Metrics"] if "Expression" in m)
     assert "DIFF(" in expression
-    assert alarms["NewDeadLetterAlarm"]["EvaluationPeriods"] == 1
+
+
+def test_metrics_that_are_late_need_more_than_one_period() -> None:
+    """FILL makes the newest minute quiet before its data is there, and an alarm on that minute alone is stuck.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+    """
+    filled = [alarm for alarm in _alarms() if any("FILL(" in each.get("Expression", "") for each in alarm["Metrics"])]
+    assert filled
+    for alarm in filled:
+        assert alarm["DatapointsToAlarm"] == 1
+        assert alarm["EvaluationPeriods"] >= 3
+
+
+def test_an_alarm_takes_ten_metrics_and_no_query_with_an_or() -> None:
+    """Ten is a hard limit, and Metrics Insights joins conditions by AND alone.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-querylanguage.html
+    """
+    for alarm in _alarms():
+        metrics = [each for each in alarm["Metrics"] if "MetricStat" in each]
+        assert 1 <= len(metrics) <= 10
+        assert not any("SELECT " in each.get("Expression", "") for each in alarm["Metrics"])
+        assert len({each["Id"] for each in alarm["Metrics"]}) == len(alarm["Metrics"])
+
+
+def _alarms() -> list[dict[str, Any]]:
+    """Return the alarms on expressions, with every rule switched on."""
+    switched_on = {name: "ENABLED" for name in deployed()["Parameters"] if name.endswith("Rule")}
+    return [each for each in of_type(deployed(switched_on), "AWS::CloudWatch::Alarm").values() if "Metrics" in each]
 
 
 def test_metrics_of_an_idle_queue_are_late() -> None:

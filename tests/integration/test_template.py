@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from handler.delivery.dynamodb import KEY, TTL_ATTRIBUTE
+from handler.errors import SettingsError
 from handler.settings import Settings
 from handler.targets.secrets import TAG
 from local.stack import ROOT
@@ -121,6 +122,20 @@ def test_what_is_empty_is_left_out() -> None:
     assert role["PermissionsBoundary"] == given["PermissionsBoundary"]
 
 
+@pytest.mark.parametrize("text", ["10s", "1.5s", "100ms", "24h", "1d12h", "10", "ten seconds", "5 m", "", "-5s", "5w"])
+def test_the_template_takes_the_durations_that_the_function_reads(template: dict[str, Any], text: str) -> None:
+    """So that a wrong one stops the deployment, and not the function."""
+    required = {"DEDUP_TABLE_NAME": "t", "RETRY_QUEUE_URL": "r", "DEAD_LETTER_QUEUE_URL": "d"}
+    for name in ("PagerDutyTimeout", "PagerDutyCacheTtl", "PagerDutyRepeatAfter"):
+        is_taken = bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], text))
+        try:
+            Settings.from_environment({**required, SETTINGS[name]: text})
+        except SettingsError:
+            assert not is_taken
+        else:
+            assert is_taken
+
+
 def test_subnets_without_security_groups_are_refused(template: dict[str, Any]) -> None:
     """Before anything is made, with a message that names both parameters."""
     (rule,) = template["Rules"].values()
@@ -142,6 +157,16 @@ def test_subnets_without_security_groups_are_refused(template: dict[str, Any]) -
         ("AccountNames", "", True),
         ("AccountNames", "123456789012=production,210987654321=staging", True),
         ("AccountNames", "production=123456789012", False),
+        ("OperatorEmail", "", True),
+        ("OperatorEmail", "operators@example.com", True),
+        ("OperatorEmail", "operators", False),
+        ("PagerDutyBaseUrl", "https://events.eu.pagerduty.com", True),
+        ("PagerDutyBaseUrl", "events.eu.pagerduty.com", False),
+        ("PagerDutyTimeout", "1.5s", True),
+        ("PagerDutyTimeout", "ten seconds", False),
+        ("PagerDutyTimeout", "10", False),
+        ("PagerDutyCacheTtl", "1d12h", True),
+        ("PagerDutyRepeatAfter", "5 m", False),
         ("HeartbeatUrl", "https://hc-ping.com/abc", True),
         ("HeartbeatUrl", "http://hc-ping.com/abc", False),
         ("HttpsProxy", "http://proxy.internal:3128", True),
