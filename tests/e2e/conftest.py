@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -62,7 +63,11 @@ class Deployed:
 
         def look() -> dict[str, Any] | None:
             messages: Sequence[dict[str, Any]] = sqs.receive_message(
-                QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10, VisibilityTimeout=0
+                QueueUrl=url,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=["All"],
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=0,
             ).get("Messages", [])
             for message in messages:
                 if containing in message["Body"]:
@@ -71,6 +76,20 @@ class Deployed:
             return None
 
         return await_until(look, PATIENCE_SECONDS, f"a dead letter with {containing!r}")
+
+    def dropped(self) -> float:
+        """Return how many invocations Lambda took for a loop and dropped; the stack's alarm watches this metric."""
+        now = datetime.now(UTC)
+        points = self.emulator.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName="RecursiveInvocationsDropped",
+            Dimensions=[{"Name": "FunctionName", "Value": self.outputs["PublisherFunctionArn"].rpartition(":")[2]}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(hours=1),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
 
     def forget(self, prefix: str) -> None:
         """Delete the table's items whose id begins like this."""

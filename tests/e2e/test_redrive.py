@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,17 +16,18 @@ from local.stack import (
     REGION,
     ROOT,
     STACK_NAME,
+    await_until,
     aws_environment,
 )
-from tests.e2e.conftest import Deployed
+from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
 
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
 RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/alerts"
 
 
-def native(key: str) -> Any:
+def native(key: str, status: str = "firing") -> Any:
     name = f"E2E {key.rpartition('/')[2]}"
-    alert = {"fingerprint": key, "alert_name": name, "status": "firing", "labels": {"severity": "critical"}}
+    alert = {"fingerprint": key, "alert_name": name, "status": status, "labels": {"severity": "critical"}}
     return {"alert": {**alert, "observed_at": datetime.now(UTC).isoformat()}}
 
 
@@ -115,6 +117,29 @@ def dead_letter(stack: Deployed, key: str) -> None:
     assert stack.invoke(native(key))["results"][0]["outcome"] == "rejected"
 
 
+@contextmanager
+def broken(stack: Deployed, **settings: str) -> Iterator[None]:
+    """Give the function settings with which it fails, for a while."""
+    functions, name = stack.emulator.client("lambda"), stack.outputs["PublisherFunctionArn"]
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, **settings}})
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+def publish(stack: Deployed, message: Any) -> None:
+    """Let SNS invoke the function."""
+    stack.publish(message)
+
+
+def put_event(stack: Deployed, message: Any) -> None:
+    """Let EventBridge invoke the function, by the rule for native alerts."""
+    entry = {"Source": "shop", "DetailType": "Alert", "Detail": json.dumps(message)}
+    assert stack.emulator.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+
 def redrive(stack: Deployed, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command as `make redrive` does, without those variables that are given as empty."""
     environment = {**aws_environment(stack.emulator.endpoint), **variables}
@@ -135,6 +160,23 @@ def waiting(stack: Deployed) -> tuple[str, str]:
         QueueUrl=stack.outputs["DeadLetterQueueUrl"], AttributeNames=names
     )
     return answer["Attributes"][names[0]], answer["Attributes"][names[1]]
+
+
+def lies_there(stack: Deployed, containing: str) -> bool:
+    """Whether a dead letter has this text in its body; all of them stay."""
+    messages = stack.emulator.client("sqs").receive_message(
+        QueueUrl=stack.outputs["DeadLetterQueueUrl"], MaxNumberOfMessages=10, VisibilityTimeout=0
+    )
+    return any(containing in message["Body"] for message in messages.get("Messages", []))
+
+
+def retries(stack: Deployed) -> int:
+    """Return how many messages the retry queue has, those held by somebody among them."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = stack.emulator.client("sqs").get_queue_attributes(
+        QueueUrl=stack.outputs["RetryQueueUrl"], AttributeNames=names
+    )
+    return sum(int(answer["Attributes"][name]) for name in names)
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +240,50 @@ def test_what_is_still_refused_comes_back_once(stack: Deployed, key: str) -> Non
     assert ran.stdout.endswith("1 sent to the retry queue\n")
     assert json.loads(stack.dead_letter(key)["Body"])["record"]
     assert waiting(stack) == ("0", "0")
+
+
+NOWHERE = f"http://127.0.0.1:9/{ACCOUNT}/nowhere"
+FAILURES = {
+    "the function cannot start": {"PAGERDUTY_TIMEOUT": "ten seconds"},
+    "table and queues are out": {
+        "DEDUP_TABLE_NAME": "nowhere",
+        "RETRY_QUEUE_URL": NOWHERE,
+        "DEAD_LETTER_QUEUE_URL": NOWHERE,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("invoke", "failure"), [(publish, "the function cannot start"), (put_event, "table and queues are out")]
+)
+def test_what_failed_three_times_is_kept_reported_and_goes_through(
+    stack: Deployed, key: str, invoke: Callable[[Deployed, Any], None], failure: str
+) -> None:
+    """By SNS and by EventBridge: Lambda puts it on the queue, the health check counts it, a redrive delivers it."""
+    stack.invoke(native(key))
+    with broken(stack, **FAILURES[failure]):
+        invoke(stack, native(key, "resolved"))
+        await_until(lambda: lies_there(stack, key), PATIENCE_SECONDS, "the third failure")
+    assert stack.incident(key, "triggered")
+    assert stack.invoke({"health_check": True})["dead_letters"] >= 1
+
+    ran = redrive(stack)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert f"  E2E {key.rpartition('/')[2]}  " in ran.stdout
+    stack.incident(key, "resolved")
+    assert not lies_there(stack, key)
+
+
+def test_what_a_schedule_asked_for_in_vain_goes_away(stack: Deployed) -> None:
+    """While the function cannot start, Lambda keeps a request a minute; sent through again, none comes back."""
+    functions, name = stack.emulator.client("lambda"), stack.outputs["PublisherFunctionArn"]
+    asked = '"drain": true'
+    with broken(stack, **FAILURES["the function cannot start"]):
+        functions.invoke(FunctionName=name, InvocationType="Event", Payload=f"{{{asked}}}".encode())
+        await_until(lambda: lies_there(stack, asked), PATIENCE_SECONDS, "the third failure")
+    assert redrive(stack).returncode == 0
+    await_until(lambda: not retries(stack), PATIENCE_SECONDS, "the retry queue to be empty")
+    assert not lies_there(stack, "drain")
 
 
 @pytest.mark.parametrize(
