@@ -135,6 +135,10 @@ https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
 """
 
 
+USES_OF_THE_KEY = ("kms:GenerateDataKey", "kms:Decrypt")
+"""What SNS needs of whoever publishes: https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html"""
+
+
 def encrypting(topic: str, **more: str) -> dict[str, str]:
     """Return the context in which SNS uses the topic's key for whoever publishes.
 
@@ -160,7 +164,7 @@ def of_services() -> Iterator[Delivery]:
                 context={**TLS, **context},
                 when_closed=closed,
             )
-            for action in ("kms:GenerateDataKey", "kms:Decrypt"):
+            for action in USES_OF_THE_KEY:
                 yield Delivery(
                     name=f"{service} of {account} encrypts",
                     to="TopicKey",
@@ -184,14 +188,15 @@ def of_services() -> Iterator[Delivery]:
             action="sns:Publish",
             context={**TLS, **member},
         )
-        yield Delivery(
-            name=f"{service} of a trusted organisation encrypts",
-            to="TopicKey",
-            principal=service,
-            action="kms:GenerateDataKey",
-            context=encrypting("ForeignTopic", **member),
-            when_closed=False,
-        )
+        for action in USES_OF_THE_KEY:
+            yield Delivery(
+                name=f"{service} of a trusted organisation encrypts",
+                to="TopicKey",
+                principal=service,
+                action=action,
+                context=encrypting("ForeignTopic", **member),
+                when_closed=False,
+            )
         strange = {"aws:SourceAccount": STRANGER, "aws:SourceOrgID": "o-zzzzzzzzzz"}
         for topic in ("AlertTopic", "ForeignTopic"):
             yield Delivery(
@@ -236,13 +241,14 @@ def of_principals() -> Iterator[Delivery]:
         context=here,
         own_policy=may("sns:Publish"),
     )
-    yield Delivery(
-        name="the key is used for it without a permission of its own",
-        to="TopicKey",
-        principal=role(ACCOUNT),
-        action="kms:GenerateDataKey",
-        context=encrypting("AlertTopic", **via, **{"kms:CallerAccount": ACCOUNT}),
-    )
+    for action in USES_OF_THE_KEY:
+        yield Delivery(
+            name="the key is used for it without a permission of its own",
+            to="TopicKey",
+            principal=role(ACCOUNT),
+            action=action,
+            context=encrypting("AlertTopic", **via, **{"kms:CallerAccount": ACCOUNT}),
+        )
     yield Delivery(
         name="not for anything but the stack's topics",
         to="TopicKey",
@@ -268,15 +274,16 @@ def of_principals() -> Iterator[Delivery]:
                 context=context,
                 own_policy=publish,
             )
-        yield Delivery(
-            name=f"the key for a trusted {who}",
-            to="TopicKey",
-            principal=role(account),
-            action="kms:GenerateDataKey",
-            context=encrypting("ForeignTopic", **via, **{"kms:CallerAccount": account}, **context),
-            own_policy=publish,
-            when_closed=False,
-        )
+        for action in USES_OF_THE_KEY:
+            yield Delivery(
+                name=f"the key for a trusted {who}",
+                to="TopicKey",
+                principal=role(account),
+                action=action,
+                context=encrypting("ForeignTopic", **via, **{"kms:CallerAccount": account}, **context),
+                own_policy=publish,
+                when_closed=False,
+            )
         yield Delivery(
             name=f"a trusted {who} to this account's topic",
             to="AlertTopic",
@@ -337,14 +344,15 @@ def of_plumbing() -> Iterator[Delivery]:
         context=TLS,
         when_closed=False,
     )
-    yield Delivery(
-        name="EventBridge and the key",
-        to="TopicKey",
-        principal="events.amazonaws.com",
-        action="kms:GenerateDataKey",
-        context=encrypting("AlertTopic"),
-        when_closed=False,
-    )
+    for action in USES_OF_THE_KEY:
+        yield Delivery(
+            name="EventBridge and the key",
+            to="TopicKey",
+            principal="events.amazonaws.com",
+            action=action,
+            context=encrypting("AlertTopic"),
+            when_closed=False,
+        )
     for account, allowed in ((ACCOUNT, True), (STRANGER, False)):
         rule = {"aws:SourceArn": arn("events", "rule/mine", account)}  # it gives Lambda no aws:SourceAccount
         topic = {"aws:SourceArn": arn("sns", "existing", account)}
@@ -438,16 +446,44 @@ def test_a_stack_with_its_defaults_lets_nobody_in_from_outside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resource", "sid"),
-    [(resource, statement["Sid"]) for resource, found in policies(EVERYTHING).items() for statement in found],
+    ("resource", "sid", "action"),
+    [
+        (resource, statement["Sid"], action)
+        for resource, found in policies(EVERYTHING).items()
+        for statement in found
+        for action in listed(statement["Action"])
+    ],
 )
-def test_every_statement_of_a_resource_policy_is_needed(resource: str, sid: str) -> None:
+def test_every_statement_of_a_resource_policy_is_needed_with_each_action(resource: str, sid: str, action: str) -> None:
     """Without it, a delivery that has to work does not, or one that must not does."""
     all_statements = policies(EVERYTHING)
-    without = {resource: [statement for statement in all_statements[resource] if statement["Sid"] != sid]}
+    kept = [
+        {
+            **statement,
+            "Action": [each for each in listed(statement["Action"]) if (statement["Sid"], each) != (sid, action)],
+        }
+        for statement in all_statements[resource]
+    ]
+    without = {resource: [statement for statement in kept if statement["Action"]]}
     affected = [each for each in DELIVERIES if each.to == resource]
     found = answers(EVERYTHING, {**all_statements, **without}, affected)
     assert [allowed for each, allowed in zip(affected, found, strict=True)] != [each.expected for each in affected]
+
+
+def test_no_resource_policy_allows_an_action_that_no_delivery_needs() -> None:
+    """But for the account's own administration of its key, as AWS writes it for a new one."""
+    granted = {
+        (resource, action.removesuffix("*"))
+        for resource, found in policies(EVERYTHING).items()
+        for statement in found
+        if statement["Effect"] == "Allow" and statement["Sid"] != "AdministeredByThisAccount"
+        for action in listed(statement["Action"])
+    }
+    assert granted == {(each.to, each.action) for each in DELIVERIES if each.expected and not each.own_policy} | {
+        (each.to, each.action) for each in DELIVERIES if each.expected and each.to.startswith("Foreign")
+    }
+    permissions = of_type(EVERYTHING, "AWS::Lambda::Permission").values()
+    assert {permission["Action"] for permission in permissions} == {"lambda:InvokeFunction"}
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "cn-north-1"])

@@ -93,14 +93,6 @@ def test_the_fingerprint_does_not_hang_on_attributes() -> None:
     assert native_with({"team": "payments"}, **alert).fingerprint == native_with({}, **alert).fingerprint
 
 
-@pytest.mark.parametrize("asked", ["health_check", "drain"])
-def test_what_a_schedule_asked_for_in_vain_is_ignored_when_it_is_sent_again(asked: str) -> None:
-    """Lambda keeps it where the function cannot start, one a minute; a redrive would bring it back for ever."""
-    (found,) = sources.parse(Record({asked: True}, datetime(2026, 11, 23, tzinfo=UTC)))
-    assert isinstance(found, Ignored)
-    assert found.reason is SkipReason.NOTICE
-
-
 def test_every_module_with_a_parse_is_in_a_table_and_the_last_resort_is_last() -> None:
     package = Path(sources.__file__).parent
     modules = {
