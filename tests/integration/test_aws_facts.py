@@ -6,12 +6,15 @@ A local run would not notice any of these being wrong. The page that states the 
 import json
 import re
 import subprocess
+from collections import Counter
 from typing import Any
 
 import pytest
 import yaml
 from botocore.handlers import BUILTIN_HANDLERS
 
+from handler.delivery.table import SHARDS, shard_of
+from handler.publisher import NO_TARGET_YET_SECONDS
 from handler.queues import MAX_DELAY_SECONDS
 from local.stack import ROOT, SAM
 from tests.lab.template import STACK, deployed, expand, listed, of_type
@@ -213,6 +216,25 @@ def test_ttl_deletes_late() -> None:
     (table,) = of_type(deployed(), "AWS::DynamoDB::Table").values()
     attribute = table["TimeToLiveSpecification"]["AttributeName"]
     assert any(attribute in path.read_text() for path in (ROOT / "src/handler/delivery").glob("*.py"))
+
+
+def test_a_partition_takes_a_thousand_writes_a_second() -> None:
+    """A hot key throttles, and a throttled index refuses the table's writes: a target's waiting deliveries are spread.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gsi-throttling.html
+    """
+    writes_of_a_storm = Counter(shard_of(f"pagerduty#storm/{number}") for number in range(3000))
+    assert len(writes_of_a_storm) == SHARDS >= 16
+    assert max(writes_of_a_storm.values()) < 1000
+
+
+def test_a_new_secret_is_listed_minutes_later() -> None:
+    """Up to five: an alert that finds no target at all waits three times as long before it is a dead letter.
+
+    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html
+    """
+    assert NO_TARGET_YET_SECONDS == 3 * 300
 
 
 def test_a_guided_deploy_cannot_leave_the_routing_key_empty() -> None:
