@@ -16,7 +16,18 @@ from handler.errors import TableUnavailableError
 from handler.operators.entries import LATE_AFTER_SECONDS, Entry, Kind, Known
 from handler.operators.message import MAX_SUBJECT, compose
 from handler.operators.reporter import Operators
-from handler.operators.state import MAX_ENTRIES, MAX_LETTERS, STATE_ID, Seen, State, after_sending, dump, load, step
+from handler.operators.state import (
+    LETTERS_ID,
+    MAX_ENTRIES,
+    MAX_LETTERS,
+    STATE_ID,
+    Seen,
+    State,
+    after_sending,
+    dump,
+    load,
+    step,
+)
 from handler.outcome import DeferReason, Deferred, SkipReason
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
@@ -25,6 +36,8 @@ from tests.lab.alerts import AN_ALERT, parse
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB
 from tests.lab.failures import client_error
+from tests.lab.secrets import target_secret
+from tests.lab.world import make_world, native
 
 KEY = "0123456789abcdef0123456789abcdef"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:operators"
@@ -509,3 +522,14 @@ def test_every_entry_is_counted_once_and_messages_are_a_minute_apart(sizes: list
             told -= 1
         now += pause
     assert told + state.counts.get(Kind.DEAD_LETTER, 0) == sum(sizes)
+
+
+def test_a_target_called_operators_harms_no_report() -> None:
+    """An alert with the fingerprint `state` would have had the id of what was reported."""
+    world = make_world({"pagerduty/operators": target_secret("operators")})
+    for own in (STATE_ID, LETTERS_ID):
+        for number, labels in enumerate([{}, {"change_event": "true"}]):
+            world.publish(native(own.rpartition("#")[2], labels=labels, minute=number))
+    assert {STATE_ID, LETTERS_ID}.isdisjoint(world.dynamodb.tables[TABLE])
+    assert not any(identity.startswith("##") for identity in world.dynamodb.tables[TABLE])
+    assert len(world.requests) == 4

@@ -18,8 +18,9 @@ MAX_LATE = 4000
 """Remembered as reported; beyond that more are counted and not remembered."""
 MAX_LETTERS = 4000
 """Dead letters that are told apart; while the queue holds more, they are counted."""
-STATE_ID = "operators#state"
-LETTERS_ID = "operators#letters"
+STATE_ID = "##operators#state"
+LETTERS_ID = "##operators#letters"
+"""No record of a delivery has such an id, whatever a target is called: those have its name before the second `#`."""
 _HASH_BYTES = 8
 
 
