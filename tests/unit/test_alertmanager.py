@@ -23,8 +23,10 @@ from handler.sources.alertmanager.fingerprint import fingerprint_of
 from handler.sources.registry import source_of
 from tests.lab.alerts import (
     json_values,
+    on_topic,
     parse,
     parse_alert,
+    parse_alerts,
     sample,
     shown,
 )
@@ -571,3 +573,31 @@ def test_an_alert_survives_the_queue(name: str) -> None:
     alert = parse_alert(sample(f"alertmanager-{name}"))
 
     assert parse_alert(json.loads(json.dumps(native.dump(alert)))).fingerprint == alert.fingerprint
+
+
+ENTRY = {"status": "firing", "labels": {"alertname": "TillIsSilent"}, "annotations": {"summary": "Nobody pays"}}
+
+
+def test_an_entry_alone_and_a_list_of_entries_are_read_like_the_webhooks() -> None:
+    (one,) = parse_alerts(on_topic({"receiver": "till", "alerts": [ENTRY]}))
+    (alone,) = parse_alerts(on_topic(ENTRY))
+    first, second = parse_alerts(on_topic([ENTRY, {**ENTRY, "status": "resolved"}]))
+
+    assert one.fingerprint == alone.fingerprint == first.fingerprint == second.fingerprint
+    assert (alone.status, first.status, second.status) == (Status.FIRING, Status.FIRING, Status.RESOLVED)
+    assert alone.annotations["summary"] == "Nobody pays"
+
+
+@pytest.mark.parametrize("message", [{**ENTRY, "status": "melted"}, {"labels": {"team": "shop"}}, {"labels": "none"}])
+def test_labels_alone_make_no_entry(message: Any) -> None:
+    (alert,) = parse_alerts(on_topic(message))
+    assert alert.origin == "generic"
+
+
+def test_a_template_that_was_not_filled_in_pages_under_its_subject() -> None:
+    record = on_topic('{{ template "till.text" . }}')
+    record["Sns"]["Subject"] = "[FIRING:1] TillIsSilent"
+    (alert,) = parse_alerts(record)
+
+    assert alert.status is Status.FIRING
+    assert "TillIsSilent" in alert.summary

@@ -51,8 +51,8 @@ def test_attributes_become_labels_to_match_on() -> None:
 
 
 def test_an_attribute_gives_the_severity_of_an_alert_that_names_none() -> None:
-    alert = native_with({"severity": "P1"}, labels={})
-    assert alert.severity is Severity.CRITICAL
+    for attributes in ({"severity": "P1"}, {"Severity": "critical"}, {"PRIORITY": "p1"}):
+        assert native_with(attributes, labels={}).severity is Severity.CRITICAL
 
 
 def test_what_the_alert_says_goes_before_the_attributes() -> None:

@@ -121,10 +121,16 @@ def _finish(alert: Alert, record: Record, labels: Mapping[str, str], account_nam
         name=alert.name[:MAX_NAME_CHARACTERS],
         observed_at=min(alert.observed_at, record.latest) if record.latest else alert.observed_at,
         labels={**labels, **alert.labels},
-        severity_word=(alert.severity_word or labels.get("severity", ""))[:MAX_NAME_CHARACTERS],
+        severity_word=(alert.severity_word or _severity_attribute(labels))[:MAX_NAME_CHARACTERS],
         targets=targets,
         message_id=record.message_id,
     )
+
+
+def _severity_attribute(attributes: Mapping[str, str]) -> str:
+    """Return the attribute `severity`, in any case; without one, `priority`."""
+    by_name = {name.lower(): text for name, text in attributes.items()}
+    return by_name.get("severity") or by_name.get("priority", "")
 
 
 def target_names(text: str) -> tuple[str, ...]:

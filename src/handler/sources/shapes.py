@@ -41,12 +41,17 @@ def is_native(record: Record) -> bool:
 
 
 def is_webhook(record: Record) -> bool:
-    """Return whether it is Alertmanager's webhook: a list `alerts` with its other keys, or entries like its own."""
+    """Return whether it is Alertmanager's webhook: a list `alerts` with its other keys, or entries like its own.
+
+    A relay may send the entries alone, as a list or one by one.
+    """
     match record.payload:
         case {"alerts": list(entries)} as payload if not record.event_source.startswith("aws."):
             return bool(_WEBHOOK_KEYS & payload.keys()) or any(
                 isinstance(entry, dict) and bool({"labels", "fingerprint"} & entry.keys()) for entry in entries
             )
+        case ({"labels": {"alertname": str()}} as entry) | [{"labels": {"alertname": str()}} as entry, *_]:
+            return str(entry.get("status", "firing")).lower() in ("firing", "resolved") and not record.detail_type
         case _:
             return False
 

@@ -107,10 +107,14 @@ def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
             return _of_state(payload, state, body, record)
         case {"state": str(state)} as payload if not isinstance(payload.get("alerts"), list):
             return _of_state(payload, state, payload.get("message"), record)
-        case str(written) if written.lstrip().startswith("{"):
+        case str(written) if written.lstrip().startswith("{") and '"alerts"' in written:
             return _of_webhook(*damaged.read(written), record)
         case str(written):
             return _of_text(written, record)
+        case [*entries]:
+            return _of_webhook({"alerts": entries}, True, record)
+        case {"labels": _} as entry if "alerts" not in entry:
+            return _of_webhook({"alerts": [entry]}, True, record)
         case payload:
             return _of_webhook(payload, True, record)
 
