@@ -297,7 +297,9 @@ def is_dead_letter(value: Any) -> bool:
 def _is_own(record: Record, payload: Mapping[str, Any], function_name: str) -> bool:
     """Return whether an on-failure record is this function's own."""
     failed = parse_model(Destination, payload, "on-failure record").function_name
-    return failed == function_name if failed and function_name else record.is_direct
+    if failed and function_name:
+        return failed == function_name
+    return record.is_direct and (not failed or failed.endswith("publisher"))  # `<stack>-publisher`, by the template
 
 
 def without_dead_letters(raw: Any) -> Any:

@@ -56,3 +56,11 @@ def test_a_lost_batch_of_another_stream_is_another_incident_that_no_success_ends
     assert len({first, second, success.fingerprint}) == 3
     assert success.status is Status.RESOLVED
     assert parse_alert(on_topic(failed())).fingerprint == success.fingerprint
+
+
+def test_a_record_in_a_queue_is_another_functions_where_its_name_is_none_of_ours() -> None:
+    """Also where the function does not know its own name, as in a direct run."""
+    record = failed(requestPayload={"alert": {"alert_name": "Old", "status": "firing"}}, responsePayload="no paper")
+    alert = parse_alert({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": json.dumps(record)}]})
+
+    assert alert.summary == "Lambda function till-journal failed: no paper"
