@@ -112,7 +112,7 @@ class NoTargetError(PublishError):
 
 
 class NoTargetsYetError(NoTargetError):
-    """No target exists yet: ListSecrets lags up to five minutes behind on a new stack."""
+    """The target may exist nevertheless: ListSecrets lags behind, and a secret can be unreadable for a while."""
 
 
 class InvalidTargetError(PublishError):

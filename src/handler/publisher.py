@@ -37,7 +37,7 @@ from handler.targets.target import Target, TargetSet
 MAX_ALERTS = 1000
 """Alerts of one message at a time; the rest goes through the retry queue."""
 NO_TARGET_YET_SECONDS = 900.0
-"""How long an alert waits while no target exists at all: ListSecrets lags up to five minutes behind CreateSecret."""
+"""How long an alert waits for a target that may exist: ListSecrets lags up to five minutes behind CreateSecret."""
 NO_TARGET_YET_DELAY_SECONDS = 60.0
 MAX_SHOWN_NAMES = 3
 MAX_SHOWN_ERRORS = 3
@@ -166,14 +166,24 @@ class Publisher:
         if progress.target:
             bound = known.named(progress.target)
             if not bound:
+                self._wait_for_secrets(known, progress)
                 return _Route(unknown=[progress.target])
             has_open = {bound.name} if alert.status is not Status.FIRING else set()
             return _Route(targets=[bound], open_at=frozenset(has_open))
         if alert.is_change or alert.status is Status.FIRING:
             return _Route(targets=known.taking(alert), unknown=_unknown(alert, known))
-        return self._route_following(alert, known)
+        return self._route_following(alert, known, progress)
 
-    def _route_following(self, alert: Alert, known: TargetSet) -> "_Route":
+    def _wait_for_secrets(self, known: TargetSet, progress: Progress) -> None:
+        """Raise NoTargetsYetError for a quarter of an hour while a secret that was never read may hold the target."""
+        if known.is_partial and self._may_still_wait(progress):
+            raise NoTargetsYetError("a secret could not be read, and may hold the target of this alert")
+
+    def _may_still_wait(self, progress: Progress) -> bool:
+        since = progress.waiting_since
+        return since is None or self.clock() - since.timestamp() < NO_TARGET_YET_SECONDS
+
+    def _route_following(self, alert: Alert, known: TargetSet, progress: Progress) -> "_Route":
         """Find where a resolve or acknowledge goes: wherever the incident may be open, else as the matchers say."""
         by_name = {target.name: target for target in known.targets}
         key = dedup_key_of(alert)
@@ -185,6 +195,7 @@ class Publisher:
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
         if known_open := sorted(open_at & by_name.keys()):
             return _Route(targets=[by_name[name] for name in known_open], open_at=frozenset(open_at), records=found)
+        self._wait_for_secrets(known, progress)
         try:
             matching = known.taking(alert)
         except NoTargetError:
@@ -241,8 +252,7 @@ class Publisher:
         result: Result = Rejected(error=error)
         since = progress.waiting_since.timestamp() if progress.waiting_since else None
         if isinstance(error, NoTargetError):
-            is_new = since is None or self.clock() - since < NO_TARGET_YET_SECONDS
-            if isinstance(error, NoTargetsYetError) and is_new:
+            if isinstance(error, NoTargetsYetError) and self._may_still_wait(progress):
                 result = Deferred(reason=reason, delay_seconds=NO_TARGET_YET_DELAY_SECONDS, error=error)
         elif error.retryable:
             result = self.sender.defer(error, reason, progress.failures, since)

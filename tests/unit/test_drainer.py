@@ -539,6 +539,23 @@ def test_what_waits_for_a_target_that_is_gone_is_dead_lettered_visibly() -> None
     assert waiting(world) == []
 
 
+def test_what_waits_for_a_target_that_was_not_read_waits_for_a_day() -> None:
+    """A new execution environment that cannot read one secret dead-letters nothing of it."""
+    world = made_waiting()
+    world.publish_one(message("x"))
+    text = world.secrets.secrets.pop("pagerduty/production")
+    world.targets.read(anew=True)
+    world.secrets.secrets["pagerduty/production"] = ""
+    world.targets.read(anew=True)
+    world.clock.advance(UNKNOWN_TARGET_SECONDS + 60)
+    assert (world.drain(), world.sqs.dead_letters) == ([], [])
+    world.secrets.secrets["pagerduty/production"] = text
+    world.targets.read(anew=True)
+    world.drain()
+    assert waiting(world) == []
+    assert sent(world)[-1] == "x"
+
+
 def test_what_waits_for_a_target_that_pages_nobody_any_more_is_skipped() -> None:
     """Its secret was made one of type none meanwhile."""
     world = made_waiting()

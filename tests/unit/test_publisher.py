@@ -487,6 +487,62 @@ def test_while_no_target_exists_at_all_an_alert_waits_for_a_quarter_of_an_hour()
     assert len(world.sqs.dead_letters) == 1
 
 
+def never_read(world: World, name: str) -> str:
+    """Make an execution environment of one that starts while this secret cannot be read; return the secret's text."""
+    text = world.secrets.secrets.pop(name)
+    world.targets.read(anew=True)
+    world.secrets.secrets[name] = ""
+    world.targets.read(anew=True)
+    return text
+
+
+def test_a_page_waits_for_a_target_whose_secret_was_never_read() -> None:
+    """For a quarter of an hour, as on a new stack; what another target takes is not held up."""
+    world = two_targets()
+    text = never_read(world, "pagerduty/payments")
+    assert isinstance(world.publish_one(native("a", labels={"team": "payments"})).result, Deferred)
+    assert isinstance(world.publish_one(native("b", labels={"team": "search"})).result, Accepted)
+    world.clock.advance(300)
+    world.secrets.secrets["pagerduty/payments"] = text
+    assert isinstance(drain(world)[-1], Accepted)
+    never_read(world, "pagerduty/payments")
+    world.publish(native("c", labels={"team": "payments"}))
+    assert isinstance(drain(world)[-1], Rejected)
+    assert len(world.sqs.dead_letters) == 1
+
+
+@pytest.mark.parametrize("labels", [{"team": "payments"}, {"team": "search"}, {}], ids=["its own", "another's", "none"])
+def test_a_resolve_waits_for_a_target_whose_secret_was_never_read(labels: dict[str, str]) -> None:
+    """Its incident is not known to be closed; afterwards the matchers decide."""
+    world = two_targets()
+    world.publish(native("a", labels={"team": "payments"}))
+    text = never_read(world, "pagerduty/payments")
+    assert isinstance(world.publish_one(native("a", "resolved", 5, labels=labels)).result, Deferred)
+    world.secrets.secrets["pagerduty/payments"] = text
+    world.clock.advance(60)
+    drain(world)
+    assert world.states == {"a": "resolved"}
+    never_read(world, "pagerduty/payments")
+    world.publish(native("b", "resolved", 5, labels={"team": "search"}))
+    results = drain(world)
+    assert isinstance(results[0], Deferred)
+    assert isinstance(results[-1], Accepted)
+
+
+def test_what_was_deferred_for_a_target_waits_while_its_secret_cannot_be_read() -> None:
+    """It is no dead letter because a new execution environment has not read the secret."""
+    world = two_targets()
+    world.dynamodb.fail("InternalServerError")
+    world.publish(native("a", labels={"team": "payments"}))
+    world.dynamodb.fail("InternalServerError", times=0)
+    text = never_read(world, "pagerduty/payments")
+    assert [type(report.result) for report in world.publish(world.take_retry())] == [Deferred]
+    world.secrets.secrets["pagerduty/payments"] = text
+    drain(world)
+    assert world.sqs.dead_letters == []
+    assert world.states == {"a": "triggered"}
+
+
 def test_a_resolve_reaches_every_target_where_the_incident_is_open() -> None:
     """Whatever its own labels and today's matchers say."""
     world = two_targets()

@@ -53,6 +53,8 @@ RUN_SECONDS = 8.0
 """The end of an invocation in which no attempt begins, so that those under way can finish."""
 UNKNOWN_TARGET_SECONDS = 900.0
 """How long a delivery waits for a deleted target before it is dead-lettered."""
+UNREAD_TARGET_SECONDS = 86_400.0
+"""The same while a secret that could not be read may hold the target."""
 SUSPECT_TRIES = 1
 """A delivery that was claimed this often without an answer may kill its sender: it goes last, and alone."""
 HIDDEN_SECONDS = 5.0
@@ -240,7 +242,7 @@ class Drainer:
                 if target is not None:
                     report = Report(result=Skipped(reason=SkipReason.NO_PAGE), target=place.target)
                     report = self._finish(place.identity, record, report)
-                elif now - place.due > UNKNOWN_TARGET_SECONDS * 1000:
+                elif now - place.due > (UNREAD_TARGET_SECONDS if targets.is_partial else UNKNOWN_TARGET_SECONDS) * 1000:
                     what = f"no target is named {place.target!r} any more: restore its secret, then redrive"
                     report = self._reject(place.identity, record, place.target, NoTargetError(what))
                 else:

@@ -128,7 +128,7 @@ class Targets:
             return self._set
         try:
             secrets = self._source.read(self._prefix)
-            if self._lacks_any(secrets):
+            if self._is_partial(secrets):
                 secrets = self._source.read(self._prefix)
         except (BotoCoreError, ClientError) as error:
             unavailable = TargetsUnavailableError(
@@ -139,24 +139,25 @@ class Targets:
             self._report(unavailable)
             self._fresh_until = self._retry_at = now + RETRY_SECONDS
             return replace(self._set, problems=(*self._set.problems, unavailable))
-        self._fresh_until = now + (RETRY_SECONDS if self._lacks_any(secrets) else MAX_AGE_SECONDS)
         self._replace(secrets)
+        self._fresh_until = now + (RETRY_SECONDS if self._set.is_partial else MAX_AGE_SECONDS)
         return self._set
 
-    def _lacks_any(self, secrets: Mapping[str, str]) -> bool:
+    def _is_partial(self, secrets: Mapping[str, str]) -> bool:
         """Whether a secret could not be read and never was: its alerts would go to whoever takes the rest."""
         return any(not text and not self._texts.get(name) for name, text in secrets.items())
 
     def _replace(self, secrets: Mapping[str, str]) -> None:
         """Take over what was read; a secret that could not be read this time keeps its last known text."""
         stale = {name: self._texts[name] for name, text in secrets.items() if not text and self._texts.get(name)}
+        is_partial = self._is_partial(secrets)
         self._texts = {**secrets, **stale}
         read = parse_targets(self._texts, self._base_url)
         unread = [
             InvalidTargetError(f"secret {name}: could not be read this time; its last known text is used")
             for name in sorted(stale)
         ]
-        self._set = replace(read, problems=(*read.problems, *unread))
+        self._set = replace(read, problems=(*read.problems, *unread), is_partial=is_partial)
         for problem in self._set.problems:
             self._report(problem)
 

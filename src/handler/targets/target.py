@@ -134,10 +134,16 @@ class Target(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TargetSet:
-    """All targets that were read at one time, and what is wrong with those that could not be."""
+    """All targets that were read at one time.
+
+    Attributes:
+        problems: what is wrong with secrets that are no targets.
+        is_partial: a secret could not be read and never was, so a target may be missing.
+    """
 
     targets: tuple[Target, ...] = ()
     problems: tuple[PublishError, ...] = ()
+    is_partial: bool = False
 
     def named(self, name: str) -> Target | None:
         """Return the target of this name, which may be disabled."""
@@ -154,7 +160,7 @@ class TargetSet:
         them: `skip_reason` says what becomes of the alert there.
 
         Raises:
-            NoTargetsYetError: there is no target at all.
+            NoTargetsYetError: there is no target at all, or the one that takes it may be in a secret that was not read.
             NoTargetError: the alert names none, and none takes it.
         """
         if alert.targets:
@@ -168,4 +174,5 @@ class TargetSet:
         if not self.targets:
             raise NoTargetsYetError(f"no target takes this alert: there is none{broken}")
         known = f"of {len(self.targets)}, none matches and none is without `match`"
-        raise NoTargetError(f"no target takes this alert: {known}{broken}")
+        error = NoTargetsYetError if self.is_partial else NoTargetError
+        raise error(f"no target takes this alert: {known}{broken}")
