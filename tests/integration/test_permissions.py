@@ -464,7 +464,7 @@ def test_every_statement_of_a_resource_policy_is_needed_with_each_action(resourc
         }
         for statement in all_statements[resource]
     ]
-    without = {resource: [statement for statement in kept if statement["Action"]]}
+    without: dict[str, list[Statement]] = {resource: [statement for statement in kept if statement["Action"]]}
     affected = [each for each in DELIVERIES if each.to == resource]
     found = answers(EVERYTHING, {**all_statements, **without}, affected)
     assert [allowed for each, allowed in zip(affected, found, strict=True)] != [each.expected for each in affected]
