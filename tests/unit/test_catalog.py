@@ -257,3 +257,26 @@ def test_the_documentation_has_the_catalog() -> None:
 
 def test_a_type_that_no_rule_of_the_stack_takes_is_marked() -> None:
     assert "your own rule" in catalog_table.table()
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("Environment health has transitioned from Ok to Severe. ELB is unhealthy.", Status.FIRING),
+        ("Environment health has transitioned to Degraded.", Status.FIRING),
+        ("Environment health has transitioned from No Data to Ok.", Status.RESOLVED),
+        ("Environment health has transitioned from Ok to No Data. None of the instances are sending data.", None),
+        ("Environment health has transitioned to Info.", None),
+    ],
+)
+def test_the_health_of_an_environment_is_read_from_the_message(message: str, status: Status | None) -> None:
+    """As https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/AWSHowTo.eventbridge.html lists the messages."""
+    (found,) = parse(with_detail(sample("elasticbeanstalk-eventbridge-severe"), Message=message))
+
+    assert (found.status if isinstance(found, Alert) else None) is status
+    assert status or isinstance(found, Ignored)
+
+
+def test_two_alarms_of_one_channel_are_two_incidents() -> None:
+    event = sample("medialive-eventbridge-set")
+    assert parse_alert(event).fingerprint != parse_alert(with_detail(event, alarm_id="51ff")).fingerprint

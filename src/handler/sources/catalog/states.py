@@ -7,7 +7,7 @@ from typing import Any
 from handler.sources.catalog.row import Fields
 
 _STACK_ID = r"(arn:[^/]{1,200}:stack/[^/]{1,200})"
-_TRANSITION = r"health has transitioned from (\w{1,20}) to (\w{1,20})"
+_TRANSITION = r"health has transitioned (?:from (?:No Data|\w{1,20}) )?to (No Data|\w{1,20})"
 _DMS_FINISHED = ("FINISHED", " NORMAL", "STOPPED_AFTER", "STOPPED_AT")
 
 
@@ -30,7 +30,7 @@ def beanstalk_state(fields: Fields) -> str:
     text = _at(fields, "Message")
     health = re.search(_TRANSITION, text[:1000])
     if health:
-        return health[2]
+        return health[1]
     lower = f"{text} {_at(fields, 'Status')}"[:1000].lower()
     if any(word in lower for word in ("fail", "error", "unsuccessful", "abort", "unable")):
         return "Failed"
