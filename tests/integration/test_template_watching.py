@@ -28,7 +28,7 @@ def watched(alarm: dict[str, Any]) -> set[tuple[str, str]]:
     }
 
 
-def test_operators_are_told_on_a_topic_of_their_own() -> None:
+def test_operators_are_notified_on_a_topic_of_their_own() -> None:
     """Every alarm goes there; the function is not subscribed to it, and no rule leads from it."""
     template = deployed({"OperatorEmail": "operators@example.com"})
     topic = template["Outputs"]["OperatorTopicArn"]

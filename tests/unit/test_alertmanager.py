@@ -135,7 +135,7 @@ def test_every_template_gives_one_dedup_key() -> None:
     assert [alert.fingerprint for path in paths for alert in alerts_of(published(path))] == [FINGERPRINT] * 5
 
 
-def test_a_message_is_read_alike_by_every_road() -> None:
+def test_a_message_is_read_alike_on_every_path() -> None:
     """By SNS, by a queue, by a bus, and handed to the function."""
     said = message()
     queue = {"eventSource": "aws:sqs", "body": json.dumps(said)}
@@ -225,7 +225,7 @@ def test_without_an_alertname_the_receiver_is_the_name() -> None:
         ({"status": None}, None, Status.FIRING),
     ],
 )
-def test_an_entry_without_a_status_is_told_by_its_end_and_by_its_group(
+def test_an_entry_without_a_status_is_decided_by_its_end_and_by_its_group(
     fields: dict[str, Any], group: Any, status: Status
 ) -> None:
     assert parse_alert(published(message(entry(**fields), status=group))).status is status
@@ -302,7 +302,7 @@ def test_a_group_without_readable_alerts_pages_for_the_group() -> None:
     assert "could not be read" in event_of(trigger, Severity.ERROR).body()["payload"]["summary"]
 
 
-def test_what_tells_neither_alert_nor_group_is_refused() -> None:
+def test_what_names_neither_alert_nor_group_is_refused() -> None:
     (error,) = errors_of(published({"alerts": [entry(labels={}, fingerprint="")], "receiver": "x"}))
     assert "labels" in error
     with pytest.raises(InvalidAlertError, match="none can be read"):
@@ -432,7 +432,7 @@ def written(path: str, count: int) -> str:
 
 
 @pytest.mark.parametrize("path", ["webhook", "amp", "text"])
-def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_told(path: str) -> None:
+def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_reported(path: str) -> None:
     """Wherever Alertmanager cut it, no alert changes its identity, and an operator hears that some are missing."""
     text = written(path, 3)
     everyone = [alert.fingerprint for alert in alerts_of(published(text))]
@@ -451,7 +451,7 @@ def test_of_a_cut_message_every_whole_alert_is_sent_and_the_cut_is_told(path: st
 
 
 @pytest.mark.parametrize(("path", "cut", "count"), [("webhook", 250, 3), ("amp", 700, 1), ("text", 60, 2)])
-def test_a_cut_that_no_attribute_tells_of_is_noticed(path: str, cut: int, count: int) -> None:
+def test_a_cut_that_no_attribute_mentions_is_noticed(path: str, cut: int, count: int) -> None:
     """Raw delivery to a queue drops the message's attributes."""
     event = {"eventSource": "aws:sqs", "body": written(path, 3)[:-cut]}
 
@@ -482,7 +482,7 @@ def test_headings_may_be_indented() -> None:
 
 
 @pytest.mark.parametrize(("subject", "status"), [("[FIRING:1] x", Status.FIRING), ("[RESOLVED] x", Status.RESOLVED)])
-def test_the_subject_tells_what_a_list_without_heading_is(subject: str, status: Status) -> None:
+def test_the_subject_says_what_a_list_without_heading_is(subject: str, status: Status) -> None:
     text = by_text(LABELS).replace("Alerts Firing:\n", "")
 
     assert parse_alert(published(text, subject=subject)).status is status

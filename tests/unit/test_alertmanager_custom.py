@@ -96,7 +96,7 @@ def test_a_free_text_and_its_resolve_are_one_incident() -> None:
         ("\U0001f525 Till 4 is silent", "\u2705 Till 4 is silent"),
     ],
 )
-def test_what_tells_a_state_is_no_part_of_the_identity(firing: str, resolved: str) -> None:
+def test_what_names_a_state_is_no_part_of_the_identity(firing: str, resolved: str) -> None:
     (first,), (second,) = read(firing, "[FIRING:1] Till shops"), read(resolved, "[RESOLVED] Till shops")
 
     assert first.fingerprint == second.fingerprint

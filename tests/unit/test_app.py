@@ -156,7 +156,7 @@ def eventbridge(detail: Any, detail_type: str = "Alert") -> dict[str, Any]:
     [sns(native()), eventbridge(native()), native(), sns(eventbridge(native())), sqs(native()), sqs(sns(native()))],
     ids=["sns", "eventbridge", "direct", "eventbridge in sns", "sqs", "sns in sqs"],
 )
-def test_every_road_leads_to_pagerduty(function: Function, event: Any) -> None:
+def test_every_path_leads_to_pagerduty(function: Function, event: Any) -> None:
     """The alert is the same, whatever it was wrapped in."""
     answer = function.invoke(event)
     assert function.world.states == {"f-1": "triggered"}

@@ -37,7 +37,7 @@ def notification(name: str, **fields: Any) -> Any:
     return on_topic({field: value for field, value in message.items() if value is not ...})
 
 
-def test_a_failure_and_the_next_success_share_the_fingerprint_whatever_road_each_took() -> None:
+def test_a_failure_and_the_next_success_share_the_fingerprint_on_every_path() -> None:
     failed, launched = parse_alert(FAILED), parse_alert(sample("autoscaling-sns-launched"))
 
     assert failed.fingerprint == launched.fingerprint == f"{ARN}#launch"
@@ -45,7 +45,7 @@ def test_a_failure_and_the_next_success_share_the_fingerprint_whatever_road_each
     assert failed.observed_at < launched.observed_at
 
 
-def test_both_roads_give_one_alert() -> None:
+def test_both_paths_give_one_alert() -> None:
     told = parse_alert(notification("EC2_INSTANCE_LAUNCH_ERROR", **FAILED["detail"]))
 
     assert replace(told, observed_at=parse_alert(FAILED).observed_at) == parse_alert(FAILED)

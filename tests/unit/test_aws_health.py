@@ -32,7 +32,7 @@ def test_an_event_and_its_end_share_the_fingerprint() -> None:
     assert opened.observed_at < closed.observed_at
 
 
-def test_both_roads_give_one_alert() -> None:
+def test_both_paths_give_one_alert() -> None:
     assert parse_alert(on_topic(OPEN)) == parse_alert(OPEN)
 
 

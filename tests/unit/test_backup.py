@@ -43,7 +43,7 @@ def restore(status: str, **detail: Any) -> Any:
     }
 
 
-def test_a_failure_and_the_next_good_job_share_the_fingerprint_whatever_road_each_took() -> None:
+def test_a_failure_and_the_next_good_job_share_the_fingerprint_on_every_path() -> None:
     failed, completed = parse_alert(FAILED), parse_alert(sample("backup-sns-completed"))
 
     assert failed.fingerprint == completed.fingerprint == f"{TABLE}#backup-job"
@@ -51,7 +51,7 @@ def test_a_failure_and_the_next_good_job_share_the_fingerprint_whatever_road_eac
     assert failed.observed_at < completed.observed_at
 
 
-def test_both_roads_give_one_alert() -> None:
+def test_both_paths_give_one_alert() -> None:
     told, event = parse_alert(notification()), parse_alert(FAILED)
 
     same = ("fingerprint", "name", "status", "severity", "location", "group", "class_")

@@ -29,7 +29,7 @@ def test_a_thread_is_one_incident() -> None:
     assert parse_alert(notification("Stuck", "queue-2")).fingerprint != first.fingerprint
 
 
-def test_without_a_thread_what_differs_is_told_apart() -> None:
+def test_without_a_thread_what_differs_is_distinguished() -> None:
     assert parse_alert(notification("a")).fingerprint != parse_alert(notification("b")).fingerprint
 
 

@@ -717,7 +717,7 @@ def test_no_error_before_the_answer_shows_the_routing_key(
 
 
 @pytest.mark.parametrize("key", ["", SecretStr("")])
-def test_a_missing_routing_key_is_said_to_be_missing(client: PagerDutyClient, key: str | SecretStr) -> None:
+def test_a_missing_routing_key_is_reported_as_missing(client: PagerDutyClient, key: str | SecretStr) -> None:
     """Nothing is sent."""
     with pytest.raises(MissingRoutingKeyError, match="no routing key"):
         client.resolve_event(key, "db/cpu")

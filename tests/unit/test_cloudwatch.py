@@ -77,7 +77,7 @@ def change(value: str = "ALARM", /, **detail: Any) -> dict[str, Any]:
     }
 
 
-def test_both_roads_give_one_alert() -> None:
+def test_both_paths_give_one_alert() -> None:
     """An alarm wired to SNS and to EventBridge pages once, and the later of the two changes nothing."""
     sns, event = by_sns(), parse_alert(change())
 
@@ -165,7 +165,7 @@ def contributor_change(value: str = "ALARM", **detail: Any) -> dict[str, Any]:
     return {**event, "detail-type": "CloudWatch Alarm Contributor State Change"}
 
 
-def test_a_contributor_is_an_incident_of_its_own_by_every_road() -> None:
+def test_a_contributor_is_an_incident_of_its_own_on_every_path() -> None:
     """The alarm's ARN and the contributor's id."""
     attributes: dict[str, Any] = {"AlarmContributorId": "c-1", "AlarmContributorAttributes": {"TableName": "lamps"}}
     alerts = [
@@ -196,7 +196,7 @@ def test_a_contributor_pages_whatever_its_reason(reason: str) -> None:
     assert by_sns(NewStateReason=reason, AlarmContributorId="c-1").status is Status.FIRING
 
 
-def test_the_end_of_a_parent_is_told() -> None:
+def test_the_end_of_a_parent_is_sent() -> None:
     """It may have fired for want of data, as itself; a resolve too many harms nobody."""
     assert by_sns(NewStateValue="OK", NewStateReason="7 time series evaluated to OK").status is Status.RESOLVED
 
@@ -243,7 +243,7 @@ def test_an_alarms_tags_choose_severity_and_targets(tags: Any) -> None:
     ],
     ids=["muted", "suppressed"],
 )
-def test_a_muted_or_suppressed_alarm_is_not_paged_but_its_end_is_told(detail: dict[str, Any]) -> None:
+def test_a_muted_or_suppressed_alarm_is_not_paged_but_its_end_is_sent(detail: dict[str, Any]) -> None:
     """EventBridge sends events of muted alarms too. An incident from before the muting must still close."""
     assert parse(change(**detail)) == [Ignored(SkipReason.SUPPRESSED, "stock-is-low")]
 

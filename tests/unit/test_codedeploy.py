@@ -43,7 +43,7 @@ def test_a_deployment_that_has_not_ended_is_a_notice(state: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["CREATED", "QUEUED", "InProgress", "Ready", "BAKING"])
-def test_so_is_one_of_which_sns_tells(status: str) -> None:
+def test_so_is_one_that_sns_announces(status: str) -> None:
     found = parse(by_sns(status=status))
 
     assert found == [Ignored(SkipReason.NOTICE, f"parcel-tracker/production: {status}")]

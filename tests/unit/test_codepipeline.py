@@ -64,7 +64,7 @@ def test_a_pipeline_is_known_by_its_region_and_account_too() -> None:
         ({"failedStage": None, "failedActions": "text"}, ""),
     ],
 )
-def test_a_notification_rule_tells_what_failed(more: Any, reason: str) -> None:
+def test_a_notification_rule_says_what_failed(more: Any, reason: str) -> None:
     """EventBridge's event does not."""
     alert, _ = parse_alerts(as_rule(FAILED, more))
 

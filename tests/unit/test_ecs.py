@@ -55,7 +55,7 @@ def test_a_service_that_cannot_run_its_tasks_pages_until_its_steady_state(kind: 
         ("INFO", "CAPACITY_PROVIDER_STEADY_STATE"),
     ],
 )
-def test_what_ecs_mends_or_only_tells_is_a_notice(kind: str, name: str) -> None:
+def test_what_ecs_recovers_from_or_only_announces_is_a_notice(kind: str, name: str) -> None:
     """The steady state of a task set or a capacity provider says nothing of the service."""
     assert parse(action(kind, name)) == [Ignored(SkipReason.NOTICE, f"checkout: {name}")]
 
@@ -162,7 +162,7 @@ def test_a_task_that_runs_on_its_own_is_known_by_its_family() -> None:
     assert failed.summary == "Task stock-count: web exited with code 3"
 
 
-def test_a_service_of_old_has_no_cluster_in_its_arn() -> None:
+def test_a_service_in_the_old_format_has_no_cluster_in_its_arn() -> None:
     alert, _ = parse_alerts({**FAILED, "resources": [SERVICE.replace("lamplight-prod/", "")]})
 
     assert (alert.name, alert.location, alert.group) == ("checkout", "checkout", "")
@@ -191,7 +191,7 @@ def test_an_event_of_no_service_is_refused(event: dict[str, Any], resources: lis
         ({}, "Service checkout: task placement failure"),
     ],
 )
-def test_a_reason_is_told_where_there_is_one(reason: Any, summary: str) -> None:
+def test_a_reason_is_reported_where_there_is_one(reason: Any, summary: str) -> None:
     assert parse_alert(with_detail(TROUBLE, reason=reason)).summary == summary
 
 

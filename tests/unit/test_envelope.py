@@ -174,7 +174,7 @@ def test_what_eventbridge_says_is_kept() -> None:
     assert record.published_at == SENT_AT
 
 
-def test_a_notification_rule_tells_what_eventbridge_tells_and_more() -> None:
+def test_a_notification_rule_says_what_eventbridge_says_and_more() -> None:
     """As https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html has it."""
     fields = {"account": "123456789012", "region": "eu-west-1", "time": "2026-11-23T07:00:00Z", "resources": ["arn:a"]}
     more = {"failedStage": "Production"}
@@ -224,7 +224,7 @@ def test_times_become_utc(time: Any) -> None:
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_time_that_utc_cannot_tell_counts_as_none(time: str) -> None:
+def test_a_time_that_utc_cannot_express_counts_as_none(time: str) -> None:
     assert opened(sns(Timestamp=time)).published_at == ARRIVED_AT
 
 
@@ -577,7 +577,7 @@ def test_the_routing_key_of_a_message_queue_is_none() -> None:
         (sqs(on_failure({"user": "hunter2"})), "the keys user"),
     ],
 )
-def test_a_direct_invocation_that_no_source_knows_is_told_by_its_shape_alone(raw: Any, shape: str) -> None:
+def test_a_direct_invocation_that_no_source_knows_is_described_by_its_shape_alone(raw: Any, shape: str) -> None:
     """Redriven or not. The dead-letter queue has it; the log gets no values, for those may be secrets."""
     with pytest.raises(NotAnAlertError) as refused:
         sources.parse(opened(raw))

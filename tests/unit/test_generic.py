@@ -61,12 +61,12 @@ def test_a_constant_subject_does_not_merge_what_differs(subject: str | None) -> 
     assert by_sns("Freezer is warm", subject).fingerprint != by_sns("Oven is cold", subject).fingerprint
 
 
-def test_texts_that_begin_alike_are_told_apart() -> None:
+def test_texts_that_begin_alike_are_distinguished() -> None:
     assert by_sns("x" * 5000 + "a").fingerprint != by_sns("x" * 5000 + "b").fingerprint
 
 
 @pytest.mark.parametrize("resources", [[], ["arn:aws:iot:eu-west-1:123456789012:thinggroup/freezers"]])
-def test_events_of_one_container_or_of_none_are_told_apart_by_what_they_say(resources: list[str]) -> None:
+def test_events_of_one_container_or_of_none_are_distinguished_by_what_they_say(resources: list[str]) -> None:
     one, other = event({"door": 1}, resources=resources), event({"door": 2}, resources=resources)
     assert parse_alert(one).fingerprint != parse_alert(other).fingerprint
 

@@ -21,7 +21,7 @@ from tests.lab.alerts import (
 FINDING = sample("guardduty-eventbridge-finding")
 
 
-def test_a_finding_and_its_end_share_the_fingerprint_whatever_road_each_took() -> None:
+def test_a_finding_and_its_end_share_the_fingerprint_on_every_path() -> None:
     found, archived = parse_alert(FINDING), parse_alert(sample("guardduty-sns-archived"))
 
     assert found.fingerprint == archived.fingerprint == FINDING["detail"]["arn"]
@@ -29,7 +29,7 @@ def test_a_finding_and_its_end_share_the_fingerprint_whatever_road_each_took() -
     assert found.observed_at < archived.observed_at
 
 
-def test_both_roads_give_one_alert() -> None:
+def test_both_paths_give_one_alert() -> None:
     assert parse_alert(on_topic(FINDING)) == parse_alert(FINDING)
 
 

@@ -68,7 +68,7 @@ def test_what_is_tracked_is_counted(world: World) -> None:
     assert run(world).tracked == 1
 
 
-def test_a_target_that_refuses_is_told_apart(world: World) -> None:
+def test_a_target_that_refuses_is_distinguished(world: World) -> None:
     """With what PagerDuty says, and without its key."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, body={"message": f"bad {ROUTING_KEY}"}))
     health = run(world)

@@ -221,7 +221,7 @@ def test_no_broken_secret_gets_the_key_out(stage: Callable[..., Stage], bad: str
 
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError])
-def test_a_bug_that_tells_the_key_does_not_get_it_out(stage: Callable[..., Stage], error: type[Exception]) -> None:
+def test_a_bug_that_reveals_the_key_does_not_get_it_out(stage: Callable[..., Stage], error: type[Exception]) -> None:
     """Whatever a library puts into its error: the traceback in the log has the key taken out."""
     it = stage()
 

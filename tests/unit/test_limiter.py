@@ -515,7 +515,7 @@ CALLS: Mapping[str, Callable[[RateLimiter], object]] = {
         ("ResourceNotFoundException", TableMissingError),
     ],
 )
-def test_a_throttled_item_is_told_from_a_table_that_fails(
+def test_a_throttled_item_is_distinguished_from_a_table_that_fails(
     call: Callable[[RateLimiter], object], code: str, expected: type[Exception], dynamodb: Watched
 ) -> None:
     """By the type of the error: critical triggers go without a permit then, the rest waits."""

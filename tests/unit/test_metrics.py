@@ -165,7 +165,7 @@ def test_every_other_end(capsys: pytest.CaptureFixture[str], report: Report, exp
     assert record(capsys, report) == expected
 
 
-def test_a_delivery_that_comes_back_once_more_tells_how_long_it_has_waited(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_delivery_that_comes_back_once_more_says_how_long_it_has_waited(capsys: pytest.CaptureFixture[str]) -> None:
     """Since it was first put on the queue; at the first time there is nothing to tell."""
     deferred = Deferred(reason=DeferReason.BUSY, delay_seconds=1)
     once, again = Report(result=deferred, alert=ALERT), Report(result=deferred, alert=ALERT, waiting_milliseconds=4200)
@@ -173,7 +173,7 @@ def test_a_delivery_that_comes_back_once_more_tells_how_long_it_has_waited(capsy
     assert record(capsys, again)["TimeWaiting", ""] == [4200]
 
 
-def test_health_is_told_for_each_target_and_for_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_health_is_counted_for_each_target_and_for_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """With the requests it took, and what is wrong as errors."""
     unauthorized = PagerDutyApiError(401)
     attempts = [Attempt(Action.RESOLVE, "202", 12), Attempt(Action.RESOLVE, "401", 9)]

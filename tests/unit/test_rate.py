@@ -54,7 +54,7 @@ def test_time_does_not_go_back() -> None:
     assert later.at(later.segment - 5) == later
 
 
-def test_what_is_said_beside_the_permits_stays() -> None:
+def test_what_is_reported_beside_the_permits_stays() -> None:
     """A window that rolls on keeps the pause, the drainer and the probe."""
     full = replace(window(0), blocked_until=1, drain_until=2, probe_at=3, probe_ms=4)
     assert full.at(full.segment + 2 * SEGMENTS) == replace(full, segment=full.segment + 2 * SEGMENTS, counts={})

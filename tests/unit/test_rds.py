@@ -43,7 +43,7 @@ def keys(raw: Any) -> dict[str, Status]:
     return {alert.fingerprint.removeprefix(f"{ARN}#"): alert.status for alert in alerts}
 
 
-def test_a_problem_and_its_end_share_the_fingerprint_whatever_road_each_took() -> None:
+def test_a_problem_and_its_end_share_the_fingerprint_on_every_path() -> None:
     low, added = parse_alert(LOW), parse_alert(sample("rds-sns-storage-added"))
 
     assert low.fingerprint == added.fingerprint == f"{ARN}#low storage"
@@ -52,7 +52,7 @@ def test_a_problem_and_its_end_share_the_fingerprint_whatever_road_each_took() -
 
 
 @pytest.mark.parametrize("number", ["0089", "0013", "0021"])
-def test_both_roads_give_one_alert(number: str) -> None:
+def test_both_paths_give_one_alert(number: str) -> None:
     at = {"Date": "2026-11-24T21:04:12.874Z", "Message": RECOVERING["Event Message"]}
     by_event, told = parse_alert(event(number, **at)), parse_alert(notification(number))
 
@@ -82,7 +82,7 @@ def test_both_roads_give_one_alert(number: str) -> None:
         ("support perimeter", "0165", "0166"),
     ],
 )
-def test_a_recovery_ends_exactly_what_it_mends(problem: str, opened_by: str, ended_by: str) -> None:
+def test_a_recovery_ends_exactly_what_it_solves(problem: str, opened_by: str, ended_by: str) -> None:
     """And what targets may match on is the same in both, so that the resolve finds the target that opened."""
     opened = [parse_alert(event(number)) for number in opened_by.split()]
     ended = [parse_alert(event(number)) for number in ended_by.split()]
@@ -155,7 +155,7 @@ def test_a_database_without_an_arn_is_known_by_account_region_kind_and_name() ->
         ("DB_PROXY", "db-proxy", "proxy"),
     ],
 )
-def test_both_roads_call_a_kind_alike(event_side: str, message_side: str, component: str) -> None:
+def test_both_paths_call_a_kind_alike(event_side: str, message_side: str, component: str) -> None:
     assert parse_alert(event("0089", SourceType=event_side)).component == component
     assert parse_alert(notification("0089", **{"Event Source": message_side})).component == component
 

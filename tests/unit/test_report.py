@@ -95,7 +95,7 @@ LOST = QueueUnavailableError("SQS queue: gone")
     ],
     ids=["accepted", "skipped", "deferred", "rejected"],
 )
-def test_a_report_tells_how_it_ended(report: Report, fields: dict[str, Any]) -> None:
+def test_a_report_says_how_it_ended(report: Report, fields: dict[str, Any]) -> None:
     """And leaves out what there is nothing to say of."""
     assert report.fields() == SAID | fields
 
@@ -113,7 +113,7 @@ def test_what_was_no_alert_has_an_error_alone() -> None:
     assert report.fields() == {"outcome": "rejected", "errors": [error]}
 
 
-def test_an_unknown_severity_is_told() -> None:
+def test_an_unknown_severity_is_reported() -> None:
     """With the word that nobody agreed on, beside the severity that was sent instead."""
     odd = Alert(
         fingerprint="f",

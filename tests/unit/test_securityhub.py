@@ -54,7 +54,7 @@ def test_a_finding_and_its_end_share_the_fingerprint() -> None:
     assert failed.observed_at < passed.observed_at
 
 
-def test_both_roads_give_one_alert() -> None:
+def test_both_paths_give_one_alert() -> None:
     assert parse_alert(on_topic(FAILED)) == parse_alert(FAILED)
 
 

@@ -392,7 +392,7 @@ def test_a_refused_key_holds_its_target(world: World) -> None:
     assert max(request.at for request in world.pagerduty.requests) <= mended_at + 75
 
 
-def test_a_mended_secret_lets_the_backlog_out(world: World) -> None:
+def test_a_fixed_secret_lets_the_backlog_out(world: World) -> None:
     """The probe that is refused reads it again; all goes to the new key."""
     world.pagerduty.set_known_keys([OTHER_KEY])
     for number in range(5):

@@ -87,7 +87,7 @@ def test_names_of_targets_are_a_list_or_a_text(text: str, names: tuple[str, ...]
     assert target_names(text) == names
 
 
-def test_the_fingerprint_does_not_hang_on_attributes() -> None:
+def test_the_fingerprint_does_not_depend_on_attributes() -> None:
     """A resolve on another path has none, and closes the same incident."""
     alert = {"alert_name": "A", "fingerprint": "", "labels": {"x": "1"}}
     assert native_with({"team": "payments"}, **alert).fingerprint == native_with({}, **alert).fingerprint

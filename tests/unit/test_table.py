@@ -467,7 +467,7 @@ def test_nothing_is_read_for_nothing(table: DedupTable, dynamodb: Watched) -> No
     assert dynamodb.calls == []
 
 
-def test_keys_that_are_left_out_for_ever_are_an_error_of_the_table(table: DedupTable, dynamodb: Watched) -> None:
+def test_keys_that_are_never_read_are_an_error_of_the_table(table: DedupTable, dynamodb: Watched) -> None:
     """The caller keeps the alert, as with any other failure of DynamoDB."""
     dynamodb.unread = [1] * 100
     with pytest.raises(TableUnavailableError):

@@ -171,7 +171,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "says"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_secret_is_named_with_its_field_and_its_key_is_not_told(text: str, says: str) -> None:
+def test_a_broken_secret_is_named_with_its_field_and_its_key_is_not_shown(text: str, says: str) -> None:
     (problem,) = read(text).problems
 
     with pytest.raises(InvalidTargetError, match=f"^secret pagerduty/0: {says}") as raised:
@@ -485,7 +485,7 @@ def test_a_secrets_manager_that_is_down_is_not_asked_for_every_alert(world: Worl
 
 
 @pytest.mark.parametrize("known", [{}, None], ids=["none known", "never read"])
-def test_without_known_targets_an_outage_is_an_error_that_a_retry_can_mend(
+def test_without_known_targets_an_outage_is_an_error_that_a_retry_can_fix(
     world: World, known: dict[str, str] | None
 ) -> None:
     if known is not None:
@@ -498,7 +498,7 @@ def test_without_known_targets_an_outage_is_an_error_that_a_retry_can_mend(
     assert raised.value.retryable
 
 
-def test_an_outage_tells_no_key(world: World) -> None:
+def test_an_outage_reveals_no_key(world: World) -> None:
     """Nor does the chain of its causes, which the log shows too."""
     assert world.names == ["a"]
     world.secrets.is_down = True

@@ -58,7 +58,7 @@ def timeline(incident: Any) -> list[tuple[str, str, str]]:
     return [(entry["action"], entry["outcome"], entry["note"]) for entry in incident["timeline"]]
 
 
-def test_a_timeline_tells_what_was_accepted_merged_refused_and_never_answered(account: Account) -> None:
+def test_a_timeline_shows_what_was_accepted_merged_refused_and_never_answered(account: Account) -> None:
     """Each event that named the incident is in its timeline, in order, with what became of it."""
     account.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503))
     account.send()
@@ -161,7 +161,7 @@ def test_reasons_are_the_refusals_own(account: Account) -> None:
     ]
 
 
-def test_no_part_of_a_routing_key_is_told(account: Account) -> None:
+def test_no_part_of_a_routing_key_is_shown(account: Account) -> None:
     """Services are told apart by a digest; not even a key's beginning is in the feed, the page or the copy."""
     for key in (KEY, OTHER_KEY):
         account.send(dedup_key="a", key=key)
@@ -179,7 +179,7 @@ def test_no_part_of_a_routing_key_is_told(account: Account) -> None:
     assert one != other
 
 
-def test_what_json_cannot_say_is_told_in_words(account: Account) -> None:
+def test_what_json_cannot_say_is_reported_in_words(account: Account) -> None:
     """Numbers out of range and endless nesting reach the page as text, and do not keep it from the rest."""
     nested: Any = "the bottom"
     for _ in range(60):
@@ -232,7 +232,7 @@ def test_a_copy_ends_where_it_should_whatever_an_alert_says(account: Account) ->
     assert '<meta http-equiv="Content-Security-Policy"' in copy
 
 
-def test_dead_letters_are_told_whole_each_time(account: Account) -> None:
+def test_dead_letters_are_reported_whole_each_time(account: Account) -> None:
     """A redrive takes some away, and no request tells of that."""
     assert account.feed()["dead_letters"] is None
     letters = [DeadLetter(account.now, "invalid_alert", f"name {number}", "labels: not an object") for number in (1, 2)]

@@ -292,7 +292,7 @@ def test_no_record_shows_a_routing_key(sender: Sender) -> None:
     assert KEY not in repr(Fault(FaultKind.RESET, routing_key=KEY))
 
 
-def test_masks_tell_keys_apart_that_begin_alike() -> None:
+def test_masks_distinguish_keys_that_begin_alike() -> None:
     """A mask shows four characters and still differs between keys."""
     assert mask(KEY).startswith("0123…")
     assert mask(KEY) != mask(OTHER_KEY)
