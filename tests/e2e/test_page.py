@@ -366,7 +366,7 @@ def test_news_comes_without_a_reload_and_takes_nothing_from_the_reader(opened: O
     assert titles(page)[-1] == "summary of read"
 
 
-def test_a_lost_connection_is_said_and_so_is_its_return(opened: Open, simulator: Simulator) -> None:
+def test_a_lost_connection_is_shown_and_so_is_its_return(opened: Open, simulator: Simulator) -> None:
     """The page keeps what it had, says since when it knows no more, and goes on when the simulator is back."""
     simulator.trigger("before")
     page = opened()

@@ -302,7 +302,7 @@ def test_what_a_schedule_asked_for_in_vain_goes_away(stack: Deployed) -> None:
     ],
     ids=["no stack", "no credentials", "no region", "no URL", "no profile", "no answer"],
 )
-def test_what_is_missing_is_said_in_one_line(
+def test_what_is_missing_is_reported_in_one_line(
     stack: Deployed, arguments: list[str], variables: dict[str, str], error: str
 ) -> None:
     ran = redrive(stack, *arguments, **variables)

@@ -1,4 +1,4 @@
-"""Beside the path of a page, on the deployed stack: operators are told, alarms are compared with incidents."""
+"""Apart from the path of a page, on the deployed stack: reports to operators, alarms compared with incidents."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def let_wait(stack: Deployed, *keys: str, seconds: float) -> None:
         stack.emulator.client("dynamodb").batch_write_item(RequestItems={stack.outputs["DedupTableName"]: list(some)})
 
 
-def test_a_critical_that_waits_is_told_with_its_content(stack: Deployed, key: str, operators: Any) -> None:
+def test_a_critical_that_waits_is_reported_with_its_content(stack: Deployed, key: str, operators: Any) -> None:
     """PagerDuty answers 503: whoever reads the message knows what, where and how bad."""
     stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
     let_wait(stack, key, seconds=150)
@@ -112,7 +112,7 @@ def test_a_thousand_that_wait_are_one_message_a_minute(stack: Deployed, key: str
     assert f"and {count - 20} more" in message["Message"]
 
 
-def test_dead_letters_are_told_with_their_content_whoever_wrote_them(stack: Deployed, operators: Any) -> None:
+def test_dead_letters_are_reported_with_their_content_whoever_wrote_them(stack: Deployed, operators: Any) -> None:
     """This function's, and one that SNS could not deliver; once each, and both stay in the queue."""
     sqs, url = stack.emulator.client("sqs"), stack.outputs["DeadLetterQueueUrl"]
     sqs.purge_queue(QueueUrl=url)

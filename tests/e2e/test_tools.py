@@ -92,7 +92,7 @@ def test_a_test_page_goes_there_and_is_resolved(stack: Deployed) -> None:
 
 
 @pytest.mark.usefixtures("more_targets")
-def test_a_target_that_never_resolves_is_said_to_stay_open(stack: Deployed) -> None:
+def test_a_target_that_never_resolves_is_reported_to_stay_open(stack: Deployed) -> None:
     status, text = run(stack, "page", "--target", "stays")
     assert status == 0, text
     assert "not resolved: auto_resolve of stays is off" in text
@@ -109,7 +109,7 @@ def test_a_page_that_is_refused_exits_1_with_the_reason(stack: Deployed) -> None
 # --- trace --------------------------------------------------------------------------------------------------------
 
 
-def test_the_true_end_is_told(stack: Deployed, key: str) -> None:
+def test_the_true_end_is_reported(stack: Deployed, key: str) -> None:
     """Of an accepted, a duplicate, a superseded, a dead-lettered and an unknown alert."""
     assert run(stack, "trace", "--key", key)[0] == 1
     stack.publish(native(key))
@@ -127,7 +127,7 @@ def test_the_true_end_is_told(stack: Deployed, key: str) -> None:
     assert "and lies in the dead-letter queue (make redrive)" in end(stack, f"{key}/dead")
 
 
-def test_one_that_waits_is_told_with_its_place(stack: Deployed, key: str) -> None:
+def test_one_that_waits_is_reported_with_its_place(stack: Deployed, key: str) -> None:
     stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
     stack.invoke(native(key))
     said = end(stack, key)
@@ -152,7 +152,7 @@ def test_one_that_asks_for_no_known_target_is_told_so(stack: Deployed, key: str)
 # --- route --------------------------------------------------------------------------------------------------------
 
 
-def test_a_route_is_told_and_nothing_is_sent(stack: Deployed, key: str, tmp_path: Path) -> None:
+def test_a_route_is_reported_and_nothing_is_sent(stack: Deployed, key: str, tmp_path: Path) -> None:
     event = tmp_path / "event.json"
     event.write_text(json.dumps(native(key)))
     status, text = run(stack, "route", str(event))
@@ -183,7 +183,7 @@ def test_a_changed_route_exits_1(stack: Deployed, tmp_path: Path) -> None:
         ("doctor", []),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(stack: Deployed, tool: str, arguments: list[str]) -> None:
+def test_what_is_missing_is_reported_in_one_line(stack: Deployed, tool: str, arguments: list[str]) -> None:
     status, text = run(stack, tool, *arguments, "--stack", "other")
     assert (status, text) == (2, "no stack other in this account and region: name yours, STACK=...\n")
     status, text = run(stack, tool, *arguments, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")

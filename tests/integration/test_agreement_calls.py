@@ -112,7 +112,7 @@ def test_alarms_and_records_are_compared(emulator: Emulator, table: str) -> None
     }
 
 
-def test_operators_are_told_once(emulator: Emulator, table: str) -> None:
+def test_operators_are_notified_once(emulator: Emulator, table: str) -> None:
     """Over a topic that a queue is subscribed to, with the state in the table."""
     sns, sqs = emulator.client("sns"), emulator.client("sqs")
     topic = sns.create_topic(Name=f"t-{uuid4().hex}")["TopicArn"]

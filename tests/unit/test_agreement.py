@@ -78,7 +78,7 @@ def test_a_record_agrees_or_an_alarm_pages(status: Status, is_open: bool, is_wai
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(-1, Verdict.LEAVE), (-2, Verdict.PAGE)])
-def test_times_that_tell_no_order_are_the_same_state(seconds: int, verdict: Verdict) -> None:
+def test_times_in_a_tie_are_the_same_state(seconds: int, verdict: Verdict) -> None:
     """A dead letter of this ALARM is not paged again every five minutes because its time was rounded."""
     record = replace(RECORD, is_open=False, observed_at=SINCE + timedelta(seconds=seconds))
     assert decide_firing(ALARM, [record]).verdict is verdict
@@ -538,7 +538,7 @@ def test_a_table_that_throttles_pages_nobody_twice(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "error", [client_error("AccessDenied", "DescribeAlarms"), EndpointConnectionError(endpoint_url="https://x.example")]
 )
-def test_an_error_is_said_and_ends_the_run(bench: Bench, error: Exception) -> None:
+def test_an_error_is_reported_and_ends_the_run(bench: Bench, error: Exception) -> None:
     bench.cloudwatch.errors["DescribeAlarms"] = error
     assert bench.run() == []
     [said] = bench.said

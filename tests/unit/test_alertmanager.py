@@ -1,4 +1,4 @@
-"""Alertmanager and Amazon Managed Prometheus: one alert per entry, one dedup key by whatever template it came."""
+"""Alertmanager and Amazon Managed Prometheus: one alert per entry, and one dedup key with every template."""
 
 import json
 import time

@@ -372,7 +372,7 @@ PLANTED: Mapping[Callable[[Account], None], tuple[int, str, str]] = {
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
-def test_a_planted_fault_is_found_with_what_mends_it(account: Account, plant: Callable[[Account], None]) -> None:
+def test_a_planted_fault_is_found_with_its_fix(account: Account, plant: Callable[[Account], None]) -> None:
     """And nothing else is: no fault makes a second one up."""
     plant(account)
     count, what, fix = PLANTED[plant]
@@ -434,7 +434,7 @@ def test_a_long_finding_names_the_first_and_counts_the_rest(account: Account) ->
     "operation",
     ["get_function_recursion_config", "describe_alarms", "get_resources", "batch_get_secret_value", "describe_rule"],
 )
-def test_what_may_not_be_read_is_said_and_no_finding(account: Account, operation: str) -> None:
+def test_what_may_not_be_read_is_reported_and_no_finding(account: Account, operation: str) -> None:
     account.errors[operation] = "AccessDeniedException"
     status, lines = run(account)
     assert status == 0

@@ -40,7 +40,7 @@ def failed(condition: str = "RetriesExhausted", **fields: Any) -> dict[str, Any]
         (failed(KinesisBatchInfo="damaged"), "RetriesExhausted: unhandled error"),
     ],
 )
-def test_the_reason_is_told_in_words(record: Any, reason: str) -> None:
+def test_the_reason_is_reported_in_words(record: Any, reason: str) -> None:
     alert = parse_alert(on_topic(record))
 
     assert alert.status is Status.FIRING

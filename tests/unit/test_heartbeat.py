@@ -1,4 +1,4 @@
-"""The heartbeat: one GET, no redirect, nothing raised, and its URL told to nobody."""
+"""The heartbeat: one GET, no redirect, nothing raised, and its URL never shown."""
 
 import socket
 import threading
@@ -71,7 +71,7 @@ def test_a_redirect_is_not_followed(switch: Switch, pool: urllib3.PoolManager, s
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_a_refusal_is_said_once_and_not_repeated(switch: Switch, pool: urllib3.PoolManager, status: int) -> None:
+def test_a_refusal_is_reported_once_and_not_repeated(switch: Switch, pool: urllib3.PoolManager, status: int) -> None:
     switch.status = status
     assert ping(pool, switch.url) == f"heartbeat: 127.0.0.1 answers {status}: check HeartbeatUrl"
     assert len(switch.paths) == 1
@@ -81,7 +81,7 @@ def test_a_refusal_is_said_once_and_not_repeated(switch: Switch, pool: urllib3.P
     "url",
     [f"http://127.0.0.1:{free_port()}{SECRET}", f"ftp://x{SECRET}", f"http://[{SECRET}", "", f"https://:x{SECRET}"],
 )
-def test_nothing_is_raised_and_no_url_is_told(pool: urllib3.PoolManager, url: str) -> None:
+def test_nothing_is_raised_and_no_url_is_shown(pool: urllib3.PoolManager, url: str) -> None:
     said = ping(pool, url)
     assert said.startswith("heartbeat: ")
     assert "secret" not in said

@@ -97,7 +97,7 @@ RULE = "arn:aws:events:us-east-1:000000000000:rule/stack-native"
     ],
     ids=["own", "SNS", "EventBridge", "Lambda", "Lambda, without an answer", "SQS"],
 )
-def test_every_dead_letter_is_told_with_its_content(
+def test_every_dead_letter_is_reported_with_its_content(
     body: Any, attributes: dict[str, str], target: str, error: str
 ) -> None:
     """Whoever wrote it: name, summary, severity, place, target, link, and the error as its writer says it."""
@@ -126,7 +126,7 @@ def test_an_alarm_that_sns_could_not_deliver_is_named() -> None:
     assert entry.note == "SNS: ServiceUnavailable"
 
 
-def test_each_alert_of_a_dead_letter_is_told() -> None:
+def test_each_alert_of_a_dead_letter_is_reported() -> None:
     """One webhook of Alertmanager holds several."""
     event = sample("alertmanager-sns-firing")
     webhook = json.loads(event["Records"][0]["Sns"]["Message"])
@@ -152,13 +152,13 @@ def test_a_resolve_is_not_taken_for_an_alert_that_fires() -> None:
         [],
     ],
 )
-def test_what_is_no_alert_is_told_too(body: Any) -> None:
+def test_what_is_no_alert_is_reported_too(body: Any) -> None:
     [entry] = read(body)
     assert entry.name
     assert entry.note
 
 
-def test_a_failure_of_another_function_is_told_as_what_it_is() -> None:
+def test_a_failure_of_another_function_is_reported_as_what_it_is() -> None:
     """An alert about that function, as after a redrive."""
     other = {**LAMBDA_LETTER, "requestContext": {"functionArn": ARN.replace(FUNCTION, "orders"), "condition": "x"}}
     [entry] = read(other)

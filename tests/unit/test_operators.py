@@ -1,4 +1,4 @@
-"""The second path: every dead letter and every late critical alert is told once, with its content, and no key."""
+"""The second path: every dead letter and late critical alert is reported once, with its content and without keys."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -165,7 +165,7 @@ def deferred(at: float, name: str = AN_ALERT.name) -> Report:
 # --- Dead letters -------------------------------------------------------------------------------------------------
 
 
-def test_a_dead_letter_is_told_with_its_content(bench: Bench) -> None:
+def test_a_dead_letter_is_reported_with_its_content(bench: Bench) -> None:
     """Name, summary, severity, place, target, error and link: enough to act on without opening anything."""
     bench.die(summary="CPU at 97 %", location="orders-db-1", generator_url="https://prometheus.example.com/g")
     bench.look_at_letters(bench.operators())
@@ -186,7 +186,7 @@ def test_a_dead_letter_is_told_with_its_content(bench: Bench) -> None:
     ]
 
 
-def test_a_dead_letter_is_told_once(bench: Bench) -> None:
+def test_a_dead_letter_is_reported_once(bench: Bench) -> None:
     """By whatever environment runs the schedule, although it stays in the queue, and others come and go."""
     bench.die("first")
     bench.look(bench.operators(), 3)
@@ -218,7 +218,7 @@ def test_a_queue_that_does_not_change_is_read_once_an_hour(bench: Bench) -> None
     assert bench.subjects[2:] == ["Dead letter: third"]
 
 
-def test_what_somebody_else_holds_is_told_when_it_is_released(bench: Bench) -> None:
+def test_what_somebody_else_holds_is_reported_when_it_is_released(bench: Bench) -> None:
     """`make redrive DRY_RUN=1` hides dead letters for a while; the queue still counts them."""
     bench.die("seen")
     bench.die("held")
@@ -331,7 +331,7 @@ def test_several_environments_at_a_time_lose_nothing(bench: Bench) -> None:
 # --- Late ones ----------------------------------------------------------------------------------------------------
 
 
-def test_a_critical_that_waits_for_two_minutes_is_told_once_and_its_end_too(bench: Bench) -> None:
+def test_a_critical_that_waits_for_two_minutes_is_reported_once_and_its_end_too(bench: Bench) -> None:
     """Within three minutes, with what the record's body says of it."""
     operators = bench.operators()
     bench.wait("orders-db")
@@ -376,7 +376,7 @@ def test_a_thousand_that_wait_are_a_digest_a_minute(bench: Bench) -> None:
     assert bench.subjects[news:] == ["PagerDuty Publisher: 1000 no longer waiting, 0 still"]
 
 
-def test_a_recovery_that_drags_on_is_told_in_between(bench: Bench) -> None:
+def test_a_recovery_that_drags_on_is_reported_in_between(bench: Bench) -> None:
     operators = bench.operators()
     bench.wait("a")
     bench.wait("b")
@@ -400,7 +400,7 @@ def test_one_that_ended_otherwise_is_not_called_accepted(bench: Bench) -> None:
     assert "state   not accepted as far as is known: see make trace" in text
 
 
-def test_one_that_waits_outside_of_the_table_is_told_once(bench: Bench) -> None:
+def test_one_that_waits_outside_of_the_table_is_reported_once(bench: Bench) -> None:
     """While the table is out alerts wait on the retry queue, and come by every half minute."""
     operators = bench.operators()
     operators.note([deferred(bench.clock() - 60)])
@@ -415,7 +415,7 @@ def test_one_that_waits_outside_of_the_table_is_told_once(bench: Bench) -> None:
     assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 0 still"]
 
 
-def test_one_whose_record_cannot_be_read_is_told_by_its_key(bench: Bench) -> None:
+def test_one_whose_record_cannot_be_read_is_reported_by_its_key(bench: Bench) -> None:
     bench.waiting["production#orders-db"] = Known(since=bench.clock())
     bench.look(bench.operators(), 2)
     assert bench.subjects == ["Not accepted by PagerDuty: orders-db"]

@@ -1,4 +1,4 @@
-"""`make page`: each step is told with its time, and what is not accepted is a finding with its reason."""
+"""`make page`: each step is printed with its time, and what is not accepted is a finding with its reason."""
 
 import json
 from collections.abc import Callable
@@ -122,7 +122,7 @@ def test_what_is_not_accepted_within_a_minute_is_a_finding(stack: PagingStack, s
     assert "PagerDuty is out of reach. It is tried again by itself." in text
 
 
-def test_what_does_not_arrive_is_said_so(stack: PagingStack) -> None:
+def test_what_does_not_arrive_is_reported(stack: PagingStack) -> None:
     stack.delays["firing"] = None
     status, text = page(stack)
     assert status == 1
@@ -135,7 +135,7 @@ def test_a_trigger_accepted_late_is_not_accepted(stack: PagingStack) -> None:
     assert page(stack)[0] == 1
 
 
-def test_one_that_waits_is_told_at_once(stack: PagingStack) -> None:
+def test_one_that_waits_is_reported_at_once(stack: PagingStack) -> None:
     stack.delays["firing"] = None
     publish = stack.publish
 
@@ -174,7 +174,7 @@ def test_a_target_that_does_not_resolve_leaves_it_open_and_says_so(stack: Paging
         ),
     ],
 )
-def test_what_cannot_page_is_said_before_anything_is_sent(
+def test_what_cannot_page_is_reported_before_anything_is_sent(
     stack: PagingStack, secret: dict[str, Any], arguments: list[str], said: str
 ) -> None:
     stack.secret |= secret

@@ -48,7 +48,7 @@ def test_acknowledge_and_resolve_need_no_payload(action: str, status: Status) ->
     assert (alert.fingerprint, alert.status) == ("oven-1", status)
 
 
-def test_triggers_without_a_key_are_told_apart_by_their_content() -> None:
+def test_triggers_without_a_key_are_distinguished_by_their_content() -> None:
     one = {"event_action": "trigger", "payload": {"summary": "Oven", "source": "a"}}
     other = {"event_action": "trigger", "payload": {"summary": "Oven", "source": "b"}}
     assert parse_alert(on_topic(one)).fingerprint != parse_alert(on_topic(other)).fingerprint
@@ -85,7 +85,7 @@ def test_an_alarm_and_its_ok_share_the_subject_without_the_state() -> None:
     assert (alarm.status, ok.status) == (Status.FIRING, Status.RESOLVED)
 
 
-def test_alarms_without_any_name_are_told_apart_by_their_content() -> None:
+def test_alarms_without_any_name_are_distinguished_by_their_content() -> None:
     one, other = ({"NewStateValue": "ALARM", "shelf": shelf} for shelf in (1, 2))
     assert parse_alert(on_topic(one)).fingerprint != parse_alert(on_topic(other)).fingerprint
 

@@ -258,7 +258,7 @@ def test_an_interruption_before_the_deletion_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("error", ["AccessDenied", EndpointConnectionError(endpoint_url="https://sqs")])
-def test_a_message_that_cannot_be_sent_is_left_and_told(error: Any) -> None:
+def test_a_message_that_cannot_be_sent_is_left_and_reported(error: Any) -> None:
     """The others move; the status is 1."""
     queues = FakeQueues()
     queues.dead_letter(3)
@@ -280,7 +280,7 @@ def test_a_message_that_was_not_sent_is_not_tried_again_in_the_same_run() -> Non
     assert len(queues.visible) == 12
 
 
-def test_a_message_that_cannot_be_deleted_is_told() -> None:
+def test_a_message_that_cannot_be_deleted_is_reported() -> None:
     """It was sent, and will be once more when this is run again."""
     queues = FakeQueues()
     queues.dead_letter(2)
@@ -481,21 +481,21 @@ def test_another_kind_of_stack_is_refused(outputs: dict[str, str]) -> None:
         find_queues(stack, "pagerduty-publisher")
 
 
-def test_a_stack_that_may_not_be_read_is_told() -> None:
+def test_a_stack_that_may_not_be_read_is_reported() -> None:
     stack = FakeCloudFormation()
     stack.failures = Failures("AccessDenied")
     with pytest.raises(RedriveError, match="AccessDenied"):
         find_queues(cast(CloudFormationClient, stack), "pagerduty-publisher")
 
 
-def test_missing_credentials_are_told() -> None:
+def test_missing_credentials_are_reported() -> None:
     stack = FakeCloudFormation()
     stack.failures = Failures(NoCredentialsError())
     with pytest.raises(RedriveError, match="Unable to locate credentials"):
         main([], lambda service: stack, print)
 
 
-def test_an_endpoint_that_is_no_url_is_told() -> None:
+def test_an_endpoint_that_is_no_url_is_shown() -> None:
     def connect(service: str) -> Any:
         raise ValueError("Invalid endpoint: nowhere")
 

@@ -1,4 +1,4 @@
-"""What is done beside the path of a page: operators are told, alarms are compared, the heartbeat is sent."""
+"""What runs apart from the path of a page: reports to operators, the comparison with alarms, the heartbeat."""
 
 import json
 import threading
@@ -91,7 +91,7 @@ def test_nothing_is_made_for_what_is_delivered() -> None:
     assert bench.aws.made == []
 
 
-def test_operators_are_told_of_dead_letters_with_their_content_and_whoever_wrote_them() -> None:
+def test_operators_are_notified_of_dead_letters_with_their_content_and_whoever_wrote_them() -> None:
     """By name, with the error and the target, over SNS; the queue is left as it was."""
     bench = make_bench()
     world = bench.world
@@ -138,7 +138,7 @@ def test_a_dead_letter_queue_that_fails_disturbs_nobody() -> None:
     assert len(bench.aws.published) == 1
 
 
-def test_operators_are_told_of_a_critical_alert_that_waits_for_two_minutes_and_of_its_end() -> None:
+def test_operators_are_notified_of_a_critical_alert_that_waits_for_two_minutes_and_of_its_end() -> None:
     """As the schedule's drainer sees it in the index."""
     bench = make_bench()
     world = bench.world

@@ -1,4 +1,4 @@
-"""Targets: a bad secret disturbs no other, no key is ever told, and the last known targets serve through an outage."""
+"""Targets: a bad secret disturbs no other, no key is ever shown, and the last known targets serve through an outage."""
 
 import json
 from dataclasses import replace

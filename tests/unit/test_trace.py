@@ -1,4 +1,4 @@
-"""`make trace`: the end of an alert is told as it is, whatever of record, log and dead-letter queue tells it."""
+"""`make trace`: an alert's end is shown correctly, whether the record, the log or the dead-letter queue has it."""
 
 import json
 import time
@@ -285,7 +285,7 @@ def test_each_target_has_an_end_of_its_own(stack: Stack) -> None:
     ]
 
 
-def test_by_name_every_alert_of_that_name_is_told(stack: Stack) -> None:
+def test_by_name_every_alert_of_that_name_is_reported(stack: Stack) -> None:
     stack.log(60, "accepted", event_type="trigger")
     stack.log(50, "accepted", event_type="trigger", dedup_key="orders-db-2")
     stack.log(

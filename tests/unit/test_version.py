@@ -1,4 +1,4 @@
-"""The version is one, wherever it is told."""
+"""The version is the same wherever it appears."""
 
 import tomllib
 from pathlib import Path

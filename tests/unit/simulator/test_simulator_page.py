@@ -1,4 +1,4 @@
-"""What the simulator's page is told, and what it is never told."""
+"""What the simulator sends to its page, and what it never sends."""
 
 import base64
 import hashlib
