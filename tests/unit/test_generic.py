@@ -207,6 +207,7 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
         (True, "true"),
         ({"message": '{"title": "Freezer is warm"}'}, "Freezer is warm"),
         ('{"title": "Freezer is warm", "celsius": ', "title: Freezer is warm, celsius:"),
+        ("<https://wiki.lamplight.example/7|Freezer> is warm", "Freezer is warm"),
         ("----\n**Freezer** is warm", "**Freezer** is warm"),
     ],
 )

@@ -83,6 +83,7 @@ _INSIDE = (
 _NO_HEADLINES = frozenset({"", "none", "null", "undefined", "nil", "-", "(no subject)", "no subject", "untitled"})
 _JSON_MARKS = str.maketrans(dict.fromkeys('{}[]"\\', " "))
 _URL = r"https?://[^\s<>\"'`|\\^{}\[\]()]{3,1000}"
+_SLACK_LINK = r"<https?://[^<>|\s]{1,2000}\|([^<>\n]{1,200})>"
 _END_OF_SENTENCE = ".,;:!?*_"
 _MAX_LINKS = 10
 _MAX_DEPTH = 4
@@ -241,6 +242,7 @@ def first_line(text: str) -> str:
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
     if looks_like_json:
         line = " ".join(line.translate(_JSON_MARKS).split()).replace(" :", ":").replace(" ,", ",")
+    line = re.sub(_SLACK_LINK, r"\1", line)
     return "" if line.lower() in _NO_HEADLINES else line
 
 
