@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -20,23 +21,29 @@ TRUSTING = {"TrustedPublishers": "111122223333,o-a1b2c3d4e5"}
 
 
 def matches(pattern: Any, event: Any) -> bool:
-    """Whether an event fits a pattern, of which lists of values, prefixes and nested fields are known here.
+    """Whether an event fits a pattern, of which values, prefixes, wildcards, `$or` and nested fields are known here.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns-content-based-filtering.html
     """
     if isinstance(pattern, dict):
         return all(
-            isinstance(event, dict) and name in event and matches(each, event[name]) for name, each in pattern.items()
+            any(matches(each, event) for each in wanted)
+            if name == "$or"
+            else isinstance(event, dict) and name in event and matches(wanted, event[name])
+            for name, wanted in pattern.items()
         )
-    for allowed in pattern:
-        if isinstance(allowed, str):
-            if event == allowed:
-                return True
-        else:
-            assert set(allowed) == {"prefix"}, allowed
-            if isinstance(event, str) and event.startswith(allowed["prefix"]):
-                return True
-    return False
+    return any(_fits(allowed, event) for allowed in pattern)
+
+
+def _fits(allowed: Any, value: Any) -> bool:
+    match allowed:
+        case str():
+            return bool(value == allowed)
+        case {"prefix": str(prefix)}:
+            return isinstance(value, str) and value.startswith(prefix)
+        case {"wildcard": str(wildcard)}:
+            return isinstance(value, str) and fnmatchcase(value, wildcard)
+    raise NotImplementedError(str(allowed))
 
 
 def rules(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -140,6 +147,14 @@ def test_what_the_docs_say_pages_is_delivered(source: str, detail_type: str, swi
         ({"lastStatus": "STOPPED", "stopCode": "TaskFailedToStart"}, True),
         ({"lastStatus": "STOPPED", "stopCode": "EssentialContainerExited"}, True),
         ({"lastStatus": "STOPPED", "stopCode": "ServiceSchedulerInitiated"}, False),
+        (
+            {
+                "lastStatus": "STOPPED",
+                "stopCode": "ServiceSchedulerInitiated",
+                "stoppedReason": "Task failed ELB health checks in (target-group arn:aws:...)",
+            },
+            True,
+        ),
         ({"lastStatus": "RUNNING"}, False),
     ],
 )
