@@ -39,6 +39,7 @@ from handler.metrics import SERVICE, MetricsRecorder
 from handler.outcome import Deferred
 from handler.pagerduty.client import Attempt, PagerDutyClient
 from handler.pagerduty.connections import make_pool
+from handler.pagerduty.events import Event
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
@@ -246,7 +247,9 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         clock=time.time,
     )
     check = HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters)
-    return Parts(publisher, drainer, check, rounds, preparations=(targets.read, items.connect, client.connect))
+    # while the others wait for answers, the models of an event are put together; that of a target is by reading one
+    preparations = (targets.read, items.connect, client.connect, Event.model_rebuild)
+    return Parts(publisher, drainer, check, rounds, preparations=preparations)
 
 
 def new_owner() -> str:

@@ -31,14 +31,20 @@ class Action(StrEnum):
     CHANGE = "change_event"
 
 
-class EventLink(BaseModel):
+class _Model(BaseModel):
+    """A model that is put together when it is first used."""
+
+    model_config = ConfigDict(defer_build=True, populate_by_name=True)
+
+
+class EventLink(_Model):
     """A link on the incident."""
 
     href: str
     text: str | None = None
 
 
-class EventImage(BaseModel):
+class EventImage(_Model):
     """An image on the incident, served by https."""
 
     src: str
@@ -46,10 +52,8 @@ class EventImage(BaseModel):
     alt: str | None = None
 
 
-class Payload(BaseModel):
+class Payload(_Model):
     """The payload of a trigger or (without severity) of a change event."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     summary: str = Field(min_length=1, max_length=MAX_SUMMARY_CHARACTERS)
     source: str = Field(min_length=1)
@@ -61,7 +65,7 @@ class Payload(BaseModel):
     custom_details: dict[str, Any] | None = None
 
 
-class Event(BaseModel):
+class Event(_Model):
     """One event. Acknowledge and resolve require a `dedup_key`; change events have none."""
 
     action: Action = Field(exclude=True)

@@ -36,6 +36,8 @@ Condition = Annotated[InstanceOf[Matcher], BeforeValidator(_matcher)]
 class Headers(BaseModel):
     """Where the routing key is kept."""
 
+    model_config = ConfigDict(defer_build=True)
+
     routing_key: SecretStr
 
     @field_validator("routing_key")
@@ -59,7 +61,7 @@ class Target(BaseModel):
         auto_resolve: whether resolves are sent.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#\s]+$")]
     type: Literal["pagerduty", "none"]
