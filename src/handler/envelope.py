@@ -328,6 +328,8 @@ def _content(text: str) -> Any:
 def _open_sqs(record: Record, payload: Mapping[str, Any]) -> Record:
     sqs = parse_model(SqsRecord, payload, "SQS record")
     content = _content(sqs.body)
+    # this function's own messages are objects: in a text that is JSON again, a redrive would not see what to strip
+    is_direct_body = not record.wrappings and isinstance(parse_text(sqs.body), dict)
     of_sink = bool(_SINK_ATTRIBUTES & sqs.messageAttributes.keys())
     of_sink |= isinstance(content, dict) and content.get("Type") == "Notification"  # SNS's own dead letter
     if _is_of_foreign_rule(sqs.messageAttributes):
@@ -339,7 +341,7 @@ def _open_sqs(record: Record, payload: Mapping[str, Any]) -> Record:
         sent_at=sqs.attributes.SentTimestamp,
         message_id=sqs.messageId,
         attributes={} if of_sink else sqs.messageAttributes,
-        queue_arn="" if record.wrappings else sqs.eventSourceARN,
+        queue_arn=sqs.eventSourceARN if is_direct_body else "",
     )
 
 

@@ -422,6 +422,7 @@ def test_only_the_direct_body_of_a_queue_is_the_queues(inside: Any) -> None:
     assert opened(sqs(eventSourceARN=QUEUE)).queue_arn == QUEUE
     assert opened(sqs(inside, eventSourceARN=QUEUE)).queue_arn == ""
     assert opened(sns(sqs(eventSourceARN=QUEUE))).queue_arn == ""
+    assert opened(sqs(json.dumps(json.dumps(PAYLOAD)), eventSourceARN=QUEUE)).queue_arn == ""
 
 
 def failed(name: str, payload: Any) -> dict[str, Any]:
