@@ -44,7 +44,7 @@ class Sns:
         page = self.client.list_subscriptions_by_topic(**arguments)
         for each in page["Subscriptions"]:
             attributes = self.client.get_subscription_attributes(SubscriptionArn=each["SubscriptionArn"])["Attributes"]
-            if attributes["PendingConfirmation"] == "true":
+            if attributes.get("PendingConfirmation") == "true":
                 each["SubscriptionArn"] = "PendingConfirmation"
         return page
 
@@ -79,8 +79,10 @@ def alarm(stack: Deployed, name: str, **more: Any) -> Iterator[None]:
         "ComparisonOperator": "GreaterThanThreshold",
     }
     cloudwatch.put_metric_alarm(AlarmName=name, **{**settings, **more})
-    yield
-    cloudwatch.delete_alarms(AlarmNames=[name])
+    try:
+        yield
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[name])
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +106,11 @@ def odd(**settings: Any) -> Plant:
 def topic_without_subscribers(stack: Deployed) -> Iterator[None]:
     sns = stack.emulator.client("sns")
     topic = sns.create_topic(Name="nobody")["TopicArn"]
-    with alarm(stack, "odd", AlarmActions=[topic]):
-        yield
-    sns.delete_topic(TopicArn=topic)
+    try:
+        with alarm(stack, "odd", AlarmActions=[topic]):
+            yield
+    finally:
+        sns.delete_topic(TopicArn=topic)
 
 
 @contextmanager
@@ -117,9 +121,11 @@ def target_that_takes_little(stack: Deployed) -> Iterator[None]:
     narrow = {**json.loads(before), "match": ['team="payments"']}
     secrets.put_secret_value(SecretId=FIRST_TARGET, SecretString=json.dumps(narrow))
     stack.invoke({"health_check": True})  # reads the targets anew
-    yield
-    secrets.put_secret_value(SecretId=FIRST_TARGET, SecretString=before)
-    stack.invoke({"health_check": True})
+    try:
+        yield
+    finally:
+        secrets.put_secret_value(SecretId=FIRST_TARGET, SecretString=before)
+        stack.invoke({"health_check": True})
 
 
 @contextmanager
@@ -127,34 +133,42 @@ def unconfirmed_operator(stack: Deployed) -> Iterator[None]:
     """A web hook that has not opened the link; an e-mail address would be confirmed by the emulator at once."""
     sns, topic = stack.emulator.client("sns"), stack.outputs["OperatorTopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=HOOK)
-    yield
-    for each in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
-        if each["Endpoint"] == HOOK:
-            sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+    try:
+        yield
+    finally:
+        for each in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+            if each["Endpoint"] == HOOK:
+                sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
 
 
 @contextmanager
 def bad_secret(stack: Deployed) -> Iterator[None]:
     secrets = stack.emulator.client("secretsmanager")
     secrets.create_secret(Name="pagerduty/bad", SecretString="{}", Tags=[TAG])
-    yield
-    secrets.delete_secret(SecretId="pagerduty/bad", ForceDeleteWithoutRecovery=True)
+    try:
+        yield
+    finally:
+        secrets.delete_secret(SecretId="pagerduty/bad", ForceDeleteWithoutRecovery=True)
 
 
 @contextmanager
 def dead_letter(stack: Deployed) -> Iterator[None]:
     sqs, url = stack.emulator.client("sqs"), stack.outputs["DeadLetterQueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody='{"error": "PagerDuty answered 400"}')
-    yield
-    sqs.purge_queue(QueueUrl=url)
+    try:
+        yield
+    finally:
+        sqs.purge_queue(QueueUrl=url)
 
 
 @contextmanager
 def loop_detection(stack: Deployed) -> Iterator[None]:
     functions, name = stack.emulator.client("lambda"), stack.outputs["PublisherFunctionArn"]
     functions.put_function_recursion_config(FunctionName=name, RecursiveLoop="Terminate")
-    yield
-    functions.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
+    try:
+        yield
+    finally:
+        functions.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
 
 
 @contextmanager
@@ -164,8 +178,10 @@ def disabled_rule(stack: Deployed) -> Iterator[None]:
         StackName=STACK_NAME, LogicalResourceId="PublisherFunctionNativeAlert"
     )["StackResourceDetail"]["PhysicalResourceId"]
     events.disable_rule(Name=rule)
-    yield
-    events.enable_rule(Name=rule)
+    try:
+        yield
+    finally:
+        events.enable_rule(Name=rule)
 
 
 @contextmanager
@@ -175,8 +191,10 @@ def lost_subscription(stack: Deployed) -> Iterator[None]:
     function = stack.outputs["PublisherFunctionArn"]
     for each in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
         sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
-    yield
-    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)
+    try:
+        yield
+    finally:
+        sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)
 
 
 def severity(word: str) -> list[dict[str, str]]:
