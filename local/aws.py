@@ -1,4 +1,4 @@
-"""The AWS emulator with what it lacks of AWS and the product depends on; MiniStack's own Python runs it.
+"""Adds to the AWS emulator what it lacks and the product needs; runs in MiniStack's own Python.
 
 - SNS and EventBridge invoke asynchronously: a failure is tried twice more, then kept by the on-failure destination.
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -30,7 +30,7 @@ from ministack.services import cloudwatch, eventbridge, lambda_svc, sns, sqs
 MAX_SUBJECT = 100
 MAX_MESSAGE_BYTES = 1_048_576
 MAX_INVOCATIONS = 16
-"""In one chain: Lambda stops the next."""
+"""The most invocations in one chain: Lambda stops the next."""
 
 _received = contextvars.ContextVar("received", default="")
 """The trace header of the request that is being answered."""
@@ -155,7 +155,7 @@ def trace_of(config: Mapping[str, Any], _inbound: str | None = None) -> str:
 
 
 def trace_header(arn: str, earlier: int) -> str:
-    """Return the trace header of an invocation that so many of the same function led to."""
+    """Return the trace header of an invocation after this many invocations of the same function."""
     root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
     return f"Root={root};Parent={secrets.token_hex(8)};Sampled=0;Lineage={mark(arn)}:{earlier}"
 

@@ -32,7 +32,7 @@ def native(key: str, status: str = "firing") -> Any:
 
 
 def notification(message: Any) -> Any:
-    """Make a notification as SNS gives it to a queue and keeps it."""
+    """Return a notification as SNS sends it to a dead-letter queue."""
     return {
         "Type": "Notification",
         "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",

@@ -415,7 +415,7 @@ class Drainer:
         return self._finish(identity, record, report)
 
     def _finish(self, identity: str, record: Record, report: Report) -> Report:
-        """Take what has ended out of the index; where that fails, it ends once more another time."""
+        """Remove ended deliveries from the index; if that fails, they end again later."""
         if report.lost:
             return report
         try:
