@@ -1,6 +1,7 @@
 """The alert in the one shape that every source returns. Knows no AWS service and no wire format."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -149,6 +150,16 @@ class Undetermined(NamedTuple):
     """An alert whose source does not know whether it is firing; its `status` is a placeholder."""
 
     alert: Alert
+
+
+_PATH_OR_BREAK = r"(?<![A-Za-z])[A-Za-z]:\\\S*+|(?<!\\)(?:\\++r)?+\\++n"
+
+
+def without_written_breaks(text: str) -> str:
+    """Return a text with line breaks for those that are written out, as AWS Health's are; paths of Windows stay."""
+    if "\\n" not in text:
+        return text
+    return re.sub(_PATH_OR_BREAK, lambda found: found[0] if found[0][1] == ":" else "\n", text)
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:

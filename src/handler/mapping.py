@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from handler.alert import Alert, Image, Link, Status
+from handler.alert import Alert, Image, Link, Status, without_written_breaks
 from handler.pagerduty.client import HEALTH_DEDUP_KEY
 from handler.pagerduty.events import (
     MAX_DEDUP_KEY_CHARACTERS,
@@ -20,7 +20,6 @@ from handler.pagerduty.events import (
     truncate,
 )
 from handler.pagerduty.severity import Severity
-from handler.validation import without_written_breaks
 
 MAX_FIELD_CHARACTERS = 1024
 """The limit for the payload's short fields. PagerDuty documents none; this one keeps events small."""

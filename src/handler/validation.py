@@ -98,16 +98,6 @@ Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else val
 """A text; null reads as empty."""
 
 
-_PATH_OR_BREAK = r"(?<![A-Za-z])[A-Za-z]:\\\S*+|(?<!\\)(?:\\++r)?+\\++n"
-
-
-def without_written_breaks(text: str) -> str:
-    """Return a text with line breaks for those that are written out, as AWS Health's are; paths of Windows stay."""
-    if "\\n" not in text:
-        return text
-    return re.sub(_PATH_OR_BREAK, lambda found: found[0] if found[0][1] == ":" else "\n", text)
-
-
 def text_of(value: Any) -> str:
     """Return a text unchanged, a number or boolean as in JSON, and anything else as an empty text."""
     if isinstance(value, bool):

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from handler.alert import Link
+from handler.alert import Link, without_written_breaks
 from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity, parse_severity
-from handler.validation import text_of, without_written_breaks
+from handler.validation import text_of
 
 
 def _words(text: str) -> frozenset[str]:
