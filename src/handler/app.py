@@ -247,7 +247,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         clock=time.time,
     )
     check = HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters)
-    # while the others wait for answers, the models of an event are put together; that of a target is by reading one
+    # while the others wait for answers, the models of an event are built; reading a target builds its own
     preparations = (targets.read, items.connect, client.connect, Event.model_rebuild)
     return Parts(publisher, drainer, check, rounds, preparations=preparations)
 

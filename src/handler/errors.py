@@ -112,7 +112,7 @@ class NoTargetError(PublishError):
 
 
 class NoTargetsYetError(NoTargetError):
-    """The target may exist nevertheless: ListSecrets lags behind, and a secret can be unreadable for a while."""
+    """The target may exist anyway: ListSecrets lags behind, and a secret can be unreadable for a while."""
 
 
 class InvalidTargetError(PublishError):

@@ -119,7 +119,7 @@ def dead_letter(stack: Deployed, key: str) -> None:
 
 @contextmanager
 def broken(stack: Deployed, **settings: str) -> Iterator[None]:
-    """Give the function settings with which it fails, for a while."""
+    """Let the function fail for a while, by its settings."""
     functions, name = stack.emulator.client("lambda"), stack.outputs["PublisherFunctionArn"]
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, **settings}})

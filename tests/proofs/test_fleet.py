@@ -24,7 +24,7 @@ LONGEST_CHAIN = 15
 
 
 def assert_right(audit: Audit, *, dead_letters: int = 0) -> None:
-    """Hold what has to hold whatever goes wrong."""
+    """Assert what must hold whatever goes wrong."""
     fleet = audit.fleet
     assert fleet.unexpected == []
     assert fleet.is_quiet
@@ -38,7 +38,7 @@ def assert_right(audit: Audit, *, dead_letters: int = 0) -> None:
 
 
 def assert_calm(audit: Audit, *, criticals: float = 2.0) -> None:
-    """Hold what has to hold besides where nothing fails."""
+    """Assert what must hold as well if nothing fails."""
     assert_right(audit)
     assert audit.refused == 0
     assert audit.requests_per_accepted == 1
@@ -124,7 +124,7 @@ def test_3000_alerts_in_two_seconds_throttle_and_lose_nothing() -> None:
 
 
 def test_a_storm_is_over_in_time_where_every_execution_starts_cold_and_clocks_differ() -> None:
-    """Nothing hangs on the moment at which it begins."""
+    """Nothing depends on the moment at which it begins."""
     audit = run(Fleet(storm(150, 5, resolved=60), latencies=Latencies(cold_start=0.6), skew_seconds=0.2))
     assert_calm(audit)
     assert audit.firing_accepted_at < 65
@@ -278,7 +278,7 @@ def test_a_storm_whose_executions_die_and_whose_messages_come_twice_loses_nothin
 
 
 def test_a_secret_that_cannot_be_read_keeps_its_last_text() -> None:
-    """Its alerts go on, to it and to nobody else."""
+    """Its alerts still go to it alone."""
     secrets = {"a": target_secret("a", match=['team="a"']), "rest": target_secret("rest", OTHER_KEY)}
     alerts = [
         History(f"alert-{number}", [Change(number * 20.0, "firing")], labels={"team": "a"}) for number in range(90)
@@ -289,7 +289,7 @@ def test_a_secret_that_cannot_be_read_keeps_its_last_text() -> None:
 
 
 def test_a_pagerduty_that_counts_refused_requests_is_not_hammered() -> None:
-    """Its limit is half of what we were told: we are refused, and everybody stands back."""
+    """PagerDuty's limit is half of ours: a 429 stops every execution for a while."""
     audit = run(Fleet(storm(200, 5), limit=RateLimit(60, count_refused=True)))
     assert audit.lost == []
     assert audit.fleet.dead_letters == []

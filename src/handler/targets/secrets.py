@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TAG = "publishing-target"
 MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
-"""How long the last known targets serve before a Secrets Manager is asked again that failed, or left one out."""
+"""How long the last known targets serve after Secrets Manager failed or left one out, before it is asked again."""
 _ARN_SUFFIX_CHARACTERS = len("-AbCdEf")
 
 
