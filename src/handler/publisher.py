@@ -1,6 +1,6 @@
 """One record: unwrap, parse, find targets, deliver, keep what is left. Every alert ends in a report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -194,7 +194,12 @@ class Publisher:
         # the trigger may not be claimed at all of its targets yet
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
         if known_open := sorted(open_at & by_name.keys()):
-            return _Route(targets=[by_name[name] for name in known_open], open_at=frozenset(open_at), records=found)
+            return _Route(
+                targets=[by_name[name] for name in known_open],
+                open_at=frozenset(open_at),
+                records=found,
+                unheard=_unheard(known, found, found.keys() | open_at),
+            )
         self._wait_for_secrets(known, progress)
         try:
             matching = known.taking(alert)
@@ -203,12 +208,11 @@ class Publisher:
                 raise
             matching = []
         names = {target.name for target in matching} | found.keys()
-        unheard = [] if found else [t for t in known.targets if t.name not in names and t.type == "pagerduty"]
         return _Route(
             targets=[by_name[name] for name in sorted(names)],
             unknown=_unknown(alert, known),
             records=found,
-            unheard=unheard,
+            unheard=_unheard(known, found, names),
         )
 
     def _deliver_unheard(
@@ -224,7 +228,8 @@ class Publisher:
             seen = Delivery(alert=alert, target=target).observation()
             try:
                 change = self.table.change(seen.identity, partial(_unless_known, seen=seen, now=now), now)
-            except (TableUnavailableError, TableMissingError):
+            except (TableUnavailableError, TableMissingError) as error:
+                reports.append(self._wait_for(alert, progress, error, DeferReason.TABLE_UNAVAILABLE))
                 break
             if change.before is not None:
                 late = Delivery(alert=alert, target=target, has_open_incident=True, record=change.before)
@@ -311,6 +316,13 @@ class _Route:
     open_at: frozenset[str] = frozenset()
     records: Mapping[str, DeliveryRecord] = field(default_factory=dict)
     unheard: Sequence[Target] = ()
+
+
+def _unheard(known: TargetSet, found: Mapping[str, DeliveryRecord], names: Collection[str]) -> list[Target]:
+    """Return the targets besides these that a trigger may name which no record has heard of."""
+    if any(record.fired_at for record in found.values()):
+        return []
+    return [target for target in known.targets if target.name not in names and target.type == "pagerduty"]
 
 
 def _unless_known(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord:

@@ -541,3 +541,57 @@ def test_the_largest_alert_of_eventbridge_waits_wherever_it_has_to(world: World,
     drain_until_done(world)
     assert world.states == {"f-1": "triggered", "f-2": "triggered"}
     assert world.sqs.dead_letters == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_end_that_overtakes_its_trigger_and_whose_sender_dies(after: bool) -> None:
+    """Delivered again, it still closes the trigger at the target that its own labels do not name."""
+    at = 0
+    was_killed = True
+    while was_killed:
+        at += 1
+        world = make_world(
+            {
+                "pagerduty/a": target_secret("a", ROUTING_KEY, match=['team="a"']),
+                "pagerduty/b": target_secret("b", OTHER_KEY, match=['team=~"a|b"']),
+            }
+        )
+        world.clock.now = NOW + 61
+        end = message(status="resolved", at=60, labels={"team": "b"})
+        was_killed = run_killed(world, lambda world=world, end=end: world.publish(end), at, after=after)  # type: ignore[misc]
+        world.clock.advance(61)
+        world.publish(end)
+        world.publish(message(labels={"team": "a"}))
+        drain_until_done(world)
+        assert {state for _, state in states(world)} <= {"resolved"}, at
+    assert at > 3
+
+
+def test_an_end_that_overtakes_its_trigger_while_the_table_fails(world: World) -> None:
+    """What cannot be recorded at the other target waits on the queue, and is delivered there."""
+    world = make_world(
+        {
+            "pagerduty/a": target_secret("a", ROUTING_KEY, match=['team="a"']),
+            "pagerduty/b": target_secret("b", OTHER_KEY, match=['team=~"a|b"']),
+        }
+    )
+    world.clock.now = NOW + 61
+    original = world.dynamodb.put_item
+
+    def put_item(**call: Any) -> Any:
+        if call["Item"]["id"]["S"] == "a#f-1":
+            world.dynamodb.failures = Only("InternalServerError", operations=("PutItem",), times=1)
+        return original(**call)
+
+    world.dynamodb.put_item = put_item  # type: ignore[method-assign]
+    world.publish(message(status="resolved", at=60, labels={"team": "b"}))
+    world.dynamodb.put_item = original  # type: ignore[method-assign]
+    world.dynamodb.heal()
+    world.publish(message(labels={"team": "a"}))
+    assert (ROUTING_KEY[:4], "triggered") in states(world)
+    while world.sqs.retries:
+        retry = world.take_retry()
+        if '"drain"' not in retry["body"]:
+            world.publish(retry)
+    drain_until_done(world)
+    assert {state for _, state in states(world)} == {"resolved"}
