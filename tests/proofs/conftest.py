@@ -15,8 +15,10 @@ def explore(pytestconfig: pytest.Config) -> Callable[..., Explored]:
     """Explore, and count what was explored."""
     ledger = pytestconfig.stash.setdefault(LEDGER, Counter())
 
-    def explore(names: Sequence[str], bounds: Bounds, before: str = "", setting: Setting | None = None) -> Explored:
-        explored = Explorer(names, bounds, before, setting).explore()
+    def explore(
+        names: Sequence[str], bounds: Bounds, before: str = "", setting: Setting | None = None, waiting: str = ""
+    ) -> Explored:
+        explored = Explorer(names, bounds, before, setting, waiting).explore()
         ledger.update(starts=1, states=explored.states, schedules=explored.schedules, ends=explored.ends)
         return explored
 

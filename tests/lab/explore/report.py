@@ -17,12 +17,14 @@ class Explored:
         schedules: in how many ways an end can be reached.
         ends: how many different ones.
         requests_at_most: that one schedule makes.
+        is_complete: whether every state was visited; otherwise a schedule counts as far as it was followed.
     """
 
     states: int
     schedules: int
     ends: int
     requests_at_most: int
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,12 @@ def count_schedules[State: Hashable](start: State, follow: Mapping[State, Sequen
         if state in ways:
             stack.pop()
         elif state in open_states:
-            ways[state] = sum(ways[after] for after in follow[state]) or int(not follow[state])
+            ways[state] = sum(ways[after] for after in follow.get(state, ())) or 1
             open_states.remove(state)
             stack.pop()
         else:
             open_states.add(state)
-            for after in follow[state]:
+            for after in follow.get(state, ()):
                 if after in open_states:
                     raise RoundForEver(state)
                 if after not in ways:

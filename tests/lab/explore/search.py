@@ -208,7 +208,7 @@ class Explorer:
         follow: dict[State, list[State]] = {}
         found = deque([self._start])
         ends = requests_at_most = 0
-        while found:
+        while found and len(follow) != self._bounds.most_states:
             state = found.popleft()
             follow[state] = []
             requests_at_most = max(requests_at_most, sum(len(account.taken_in) for account in state.accounts))
@@ -231,7 +231,7 @@ class Explorer:
         except RoundForEver as round_for_ever:
             [state] = round_for_ever.args
             raise Violation(f"goes round for ever\n{schedule_to(state, self._came_from)}") from None
-        return Explored(len(follow), schedules, ends, requests_at_most)
+        return Explored(len(follow), schedules, ends, requests_at_most, is_complete=not found)
 
     def _set_back(self, move: Move) -> Move:
         """Set the clock back to the start, and the records' times and numbers, where nobody runs to notice."""
