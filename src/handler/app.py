@@ -81,16 +81,8 @@ class InternalError(PublishError):
     reason = PublisherErrorReason.INTERNAL
 
 
-UNLOGGED = {
-    "location",
-    "timestamp",
-    "xray_trace_id",
-    "cold_start",
-    "function_name",
-    "function_memory_size",
-    "function_arn",
-}
-"""What Powertools adds to each line, and the log group, CloudWatch's own timestamp or Lambda's REPORT line says too.
+UNLOGGED = {"location", "timestamp", "xray_trace_id"}
+"""What Powertools adds to each line, although CloudWatch has a time of its own, and Lambda's REPORT line the trace.
 CloudWatch Logs bills bytes."""
 
 
@@ -272,9 +264,9 @@ gc.freeze()  # later collections skip the objects made at INIT
 gc.enable()
 
 
-@logger.inject_lambda_context
 def lambda_handler(event: Any, context: LambdaContext) -> Any:
     """Publish every alert of an invocation; raise only if one could neither be sent nor kept."""
+    logger.append_keys(function_request_id=context.aws_request_id)
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     deferred.clear()
     try:
