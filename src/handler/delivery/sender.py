@@ -360,7 +360,13 @@ class Sender:
 
     def finish(self, identity: str, ended: Record) -> None:
         """Remove a delivery from the index after its dead letter is on the queue."""
-        self._table.change_known(identity, lambda record: forget_waiting(record, ended), self._now())
+        now = self._now()
+
+        def finished(record: Record) -> Record | None:
+            # another drainer that claimed it meanwhile ends it in its own way
+            return None if record.owner and record.is_leased(now) else forget_waiting(record, ended)
+
+        self._table.change_known(identity, finished, now)
 
     # --- sending ---
 
