@@ -262,7 +262,7 @@ def test_any_number_of_values_is_written(capsys: pytest.CaptureFixture[str], num
 
 
 def test_a_line_is_what_powertools_writes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of one set of dimensions, apart from the time: its writer is this one's model, at five times the CPU."""
+    """Of one set of dimensions, apart from the time."""
     recorder = MetricsRecorder()
     theirs = EphemeralMetrics(namespace="PagerDutyPublisher", service="pagerduty-publisher")
     theirs.add_dimension("target", "a")
