@@ -12,11 +12,8 @@ from handler import sources
 from handler.agreement import Agreement, Scope, TargetRouting, Why
 from handler.alert import Alert, Status
 from handler.envelope import unwrap
-from handler.errors import NoTargetError
 from handler.operators.entries import Known
 from handler.operators.reporter import Operators
-from handler.outcome import Rejected
-from handler.report import Report
 from handler.targets.secrets import parse_targets
 from local.stack import ACCOUNT, REGION, Emulator
 from tests.lab.alerts import AN_ALERT
@@ -139,16 +136,21 @@ def test_operators_are_notified_once(emulator: Emulator, table: str) -> None:
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return [message["Body"] for message in messages]
 
-    report = Report(result=Rejected(error=NoTargetError("no target")), alert=AN_ALERT, target="all")
-    make().note([report])
-    make().note([report])
+    sent_at = {"SentTimestamp": str(round(now[0] * 1000))}
+    letter = {
+        "MessageId": "m-1",
+        "Body": '{"alert": {"alert_name": "Dead", "fingerprint": "d"}}',
+        "Attributes": sent_at,
+    }
+    for _ in range(2):
+        make().look_at_dead_letters(1, lambda at_most: [letter], lambda alert, target: (target, None))
     [first] = told()
-    assert "CheckoutErrorRate" in first
+    assert "Dead" in first
     known = {"all#late": Known(alert=AN_ALERT, since=now[0] - 200)}
     now[0] += 60
     make().look(known, lambda identities: known)
     [second] = told()
-    assert "DEAD LETTERS: 1" in second
+    assert "DEAD LETTERS" not in second
     assert "NOT ACCEPTED: 1 critical" in second
     now[0] += 60
     make().look(known, lambda identities: known)
