@@ -74,6 +74,12 @@ MUTANTS = [
         "case _ if age < 0:",
     ),
     mutant(
+        "decide: a resolve that an acknowledge overtook dies with its sender",
+        "claims",
+        "if age < 0 and not is_redelivery:",
+        "if age < 0:",
+    ),
+    mutant(
         "decide: an acknowledge supersedes a resolve",
         "claims",
         "case Status.ACKNOWLEDGED, Status.RESOLVED:",
