@@ -164,8 +164,14 @@ MUTANTS = [
     mutant(
         "claim: a delivery before counts for this one",
         "record",
-        "message_ids=ids, delivered_at=None, again=False)",
-        "message_ids=ids, again=False)",
+        "message_ids=ids, delivered_at=None)",
+        "message_ids=ids)",
+    ),
+    mutant(
+        "claim: what has to be sent again is sent a third time",
+        "record",
+        "        again=False,\n        waiting=None,\n",
+        "        waiting=None,\n",
     ),
     mutant(
         "settle: a trigger that the record did not know of is forgotten",

@@ -415,6 +415,15 @@ def test_a_trigger_sent_without_the_record_while_its_end_is_sent_is_ended_again(
     assert (record.waiting, record.body, record.delivered_at) == (Waiting(Order.FOLLOWING, NOW), BODY, None)
 
 
+def test_the_end_that_comes_twice_meanwhile_does_not_hide_that() -> None:
+    """The second one waits in the record until the first is settled; whoever claims next has no need of it."""
+    marked = reassert(claimed(observation=seen(RESOLVED)), NOW, body=BODY)
+    twice = wait(marked, seen(RESOLVED, message_id="m-2"), Order.FOLLOWING, BODY, NOW)
+    record = settle(twice, seen(RESOLVED), NOW, body=BODY)
+    assert (record.status, record.open, is_in_index(record)) == (RESOLVED, True, True)
+    assert not claimed(twice, seen(RESOLVED)).again
+
+
 def test_a_trigger_sent_without_the_record_while_a_drainer_sends_its_end_is_ended_again() -> None:
     """What waits stays in the index while a drainer sends it, and yet has to go out once more."""
     waits = settle(claimed(delivered(), seen(RESOLVED)), seen(RESOLVED), NOW, body=BODY)

@@ -179,7 +179,7 @@ def observe(record: Record | None, seen: Observation) -> Record:
     ids = {**old.message_ids, **({seen.status: seen.message_id} if seen.message_id else {})}
     # the end of what is acknowledged may have been published before the acknowledgement
     at = max(old.at, seen.at) if seen.status is Status.RESOLVED else seen.at
-    new = replace(old, status=seen.status, at=at, message_ids=ids, delivered_at=None, again=False)
+    new = replace(old, status=seen.status, at=at, message_ids=ids, delivered_at=None)
     if seen.status is Status.FIRING:
         # an acknowledgement that is newer still follows; one that the alert fired on after does not
         acknowledged = old.at if old.status is Status.ACKNOWLEDGED and not old.triggered else old.acknowledge
@@ -207,6 +207,7 @@ def claim(record: Record | None, seen: Observation, *, owner: str, now: int, lea
         lease_until=lease_until,
         # set before anything is sent; the incident of an unknown alert that does not fire may be older than the record
         open=new.open or seen.status is Status.FIRING or record is None,
+        again=False,
         waiting=None,
         body=None,
     )
