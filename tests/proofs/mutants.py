@@ -76,7 +76,7 @@ MUTANTS = [
     mutant(
         "decide: a resolve that an acknowledge overtook dies with its sender",
         "claims",
-        "if age < 0 and not is_redelivery:",
+        "if age < 0 and not (is_redelivery and seen.status is Status.RESOLVED):",
         "if age < 0:",
     ),
     mutant(
