@@ -283,9 +283,8 @@ def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
     if event == drainer.REQUEST:
         return drain_all(deadline)
     records = envelope.split(event)
-    is_of_pipe = isinstance(
-        event, list
-    )  # Pipes does not read partial batch responses, so a lost alert must fail the invocation
+    # Pipes does not read partial batch responses, so a lost alert must fail the invocation
+    is_of_pipe = isinstance(event, list)
     if not is_of_pipe and any(isinstance(it, dict) and it.get("eventSource") == "aws:sqs" for it in records):
         return handle_batch(event, deadline, context)
     failures: list[Exception] = []

@@ -450,9 +450,8 @@ class Sender:
             trace, lambda: self._table.change(sending.seen.identity, settled, now, known=sending.mine)
         )
         if change is None and not sending.is_drained and sending.seen.status is Status.FIRING:
-            self._keep(
-                sending.delivery, trace
-            )  # its carrier does not deliver it again, and an acknowledgement may have to follow
+            # its carrier does not deliver it again, and an acknowledgement may have to follow
+            self._keep(sending.delivery, trace)
         if change and change.after and change.after.waiting and not sending.is_drained:
             self._wake_drainer(sending.delivery.target)
 
