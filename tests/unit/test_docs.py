@@ -129,7 +129,7 @@ def test_every_parameter_is_explained_with_its_default() -> None:
 
 
 def test_the_readme_names_the_costs_that_were_measured() -> None:
-    """Of a million triggers, by service, as the last results of `make bench` have them."""
+    """Of an idle month, and of a million triggers by service, as the last results of `make bench` have them."""
     readme = (ROOT / "README.md").read_text()
     lines = (ROOT / "benchmarks/results.md").read_text().splitlines()
     header, _, *rows = lines[next(n for n, line in enumerate(lines) if line.startswith("| a million of them")) :]
@@ -142,6 +142,8 @@ def test_the_readme_names_the_costs_that_were_measured() -> None:
     assert said == {name: round(float(cost[column]), 1) for name, column in measured.items()}
     (total,) = re.findall(r"a million\s+alerts cost about US\$ (\d+)", readme)
     assert int(total) == round(float(cost["total"]))
+    (idle,) = re.findall(r"An idle stack costs US\$ (\d+\.\d\d) a month", readme)
+    assert next(line for line in lines if line.startswith("| without the dashboard ")).split("|")[2].strip() == idle
 
 
 def test_every_reason_is_explained() -> None:
