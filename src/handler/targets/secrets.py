@@ -150,14 +150,13 @@ class Targets:
     def _replace(self, secrets: Mapping[str, str]) -> None:
         """Take over what was read; a secret that could not be read this time keeps its last known text."""
         stale = {name: self._texts[name] for name, text in secrets.items() if not text and self._texts.get(name)}
-        is_partial = self._is_partial(secrets)
         self._texts = {**secrets, **stale}
         read = parse_targets(self._texts, self._base_url)
         unread = [
             InvalidTargetError(f"secret {name}: could not be read this time; its last known text is used")
             for name in sorted(stale)
         ]
-        self._set = replace(read, problems=(*read.problems, *unread), is_partial=is_partial)
+        self._set = replace(read, problems=(*read.problems, *unread), is_partial=not all(self._texts.values()))
         for problem in self._set.problems:
             self._report(problem)
 
