@@ -291,6 +291,7 @@ MUTANTS = [
         "self._quietly(trace, lambda: self._limiter.close(key, now, PROBE_SECONDS))",
         "pass",
     ),
+    mutant("send: a failed probe opens the key", "sender", " and not _is_lost(trace.attempts[-1]):", ":"),
     mutant(
         "send: everything goes where the limiter throttles", "sender", "if taker is not Taker.CRITICAL:", "if False:"
     ),

@@ -374,6 +374,17 @@ def test_a_probe_that_ends_in_a_400_opens_the_key(world: World) -> None:
     assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]
 
 
+def test_a_new_arrival_whose_probe_fails_leaves_the_key_closed(world: World) -> None:
+    """Its retry gets no permit any more; that is no answer of PagerDuty's. The next one is not sent at all."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+    world.publish_one(message("a"))
+    world.clock.advance(PROBE_SECONDS)
+    before = len(world.requests)
+    assert kept_for(world.publish_one(message("b", severity="critical"))) is DeferReason.CIRCUIT_OPEN
+    assert kept_for(world.publish_one(message("c", severity="critical"))) is DeferReason.CIRCUIT_OPEN
+    assert len(world.requests) - before == 1
+
+
 def test_a_refused_key_holds_its_target(world: World) -> None:
     """With one probe a minute; nothing is dead-lettered, and all goes out once PagerDuty knows the key."""
     world.pagerduty.set_known_keys([])

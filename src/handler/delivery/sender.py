@@ -385,7 +385,8 @@ class Sender:
         try:
             answer = self._post(sending.delivery, deadline, trace, take, max_retries=0 if permit else None)
         except PublishError as error:
-            if is_probe and not isinstance(error, OUT_OF_REACH) and trace.attempts:
+            # by the last attempt, not by the error: a probe that failed may end in a retry that gets no permit
+            if is_probe and trace.attempts and not _is_lost(trace.attempts[-1]):
                 self._quietly(trace, lambda: self._limiter.reopen(key, self._clock()))
             return self._after(error, sending, deadline, trace, taker)
         now = self._now()
@@ -419,8 +420,7 @@ class Sender:
 
         def on_attempt(attempt: Attempt) -> None:
             trace.attempts.append(attempt)
-            is_lost = attempt.status.startswith("5") or not attempt.status.isdigit()
-            self._failed_attempts[key] = self._failed_attempts.get(key, 0) + 1 if is_lost else 0
+            self._failed_attempts[key] = self._failed_attempts.get(key, 0) + 1 if _is_lost(attempt) else 0
 
         return self._client.send(
             event_of(delivery.alert, delivery.target.default_severity),
@@ -641,6 +641,11 @@ def _has_ended_since(record: Record, sent: Observation) -> bool:
     """Whether something newer was accepted while the record did not know that the trigger was sent."""
     has_moved_on = record.status is Status.RESOLVED or (record.status is Status.ACKNOWLEDGED and record.triggered)
     return has_moved_on and compare(sent.at, record.at) <= 0
+
+
+def _is_lost(attempt: Attempt) -> bool:
+    """Whether an attempt had no answer, or a 5xx."""
+    return attempt.status.startswith("5") or not attempt.status.isdigit()
 
 
 def can_be_drained(record: Record, now: int) -> bool:
