@@ -28,6 +28,8 @@ from handler import envelope, health, preparation, sources
 from handler.delivery import drainer
 from handler.delivery.drainer import Drainer, MapConcurrently
 from handler.delivery.dynamodb import Table
+from handler.delivery.gateway import Gateway
+from handler.delivery.ledger import Ledger
 from handler.delivery.limiter import RateLimiter
 from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
@@ -183,19 +185,16 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
     sender = Sender(
-        client,
-        table,
+        Gateway(client, limiter, clock=time.time, rotated=targets.rotated),
+        Ledger(table, clock=time.time, new_owner=new_owner, repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER),
         limiter,
         clock=time.time,
         random=random.random,
-        new_owner=new_owner,
         give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
-        repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER,
         wake=queues.wake_quietly,
         keep_copy=lambda delivery, delay: queues.keep_copy(
             delivery.alert, delivery.target.name, delivery.failures, delay, time.time()
         ),
-        rotated=targets.rotated,
     )
     publisher = Publisher(
         targets=targets,

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from handler import sources
 from handler.alert import Alert, Ignored, Status
+from handler.delivery.delivery import Delivery
 from handler.delivery.drainer import MapConcurrently
 from handler.delivery.record import Observation, never_opened
 from handler.delivery.record import Record as DeliveryRecord
-from handler.delivery.sender import Delivery, Sender
+from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
 from handler.envelope import Record, unwrap, without_dead_letters
 from handler.errors import (

@@ -12,6 +12,8 @@ from mypy_boto3_sqs.client import SQSClient
 
 from handler.delivery.drainer import Drainer, MapConcurrently
 from handler.delivery.dynamodb import Table
+from handler.delivery.gateway import Gateway
+from handler.delivery.ledger import Ledger
 from handler.delivery.limiter import RateLimiter
 from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
@@ -97,19 +99,16 @@ def make_parts(
     )
     queues = Queues(cast(SQSClient, sqs), RETRY_URL, DEAD_LETTER_URL)
     sender = Sender(
-        client,
-        table,
+        Gateway(client, limiter, clock=clock, rotated=targets.rotated),
+        Ledger(table, clock=clock, new_owner=owners, repeat_after_seconds=repeat_after_seconds),
         limiter,
         clock=clock,
         random=random,
-        new_owner=owners,
         give_up_after_seconds=give_up_after_seconds,
-        repeat_after_seconds=repeat_after_seconds,
         wake=queues.wake_quietly,
         keep_copy=lambda delivery, delay: queues.keep_copy(
             delivery.alert, delivery.target.name, delivery.failures, delay, clock()
         ),
-        rotated=targets.rotated,
     )
     publisher = Publisher(
         targets=targets,

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from handler.delivery.drainer import BATCH
-from handler.delivery.sender import REFUSED_KEY_SECONDS
+from handler.delivery.retry import REFUSED_KEY_SECONDS
 from handler.pagerduty.connections import CONNECT_SECONDS
 from handler.targets.secrets import RETRY_SECONDS
 from local.simulator.faults import FaultKind

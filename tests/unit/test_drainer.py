@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from handler.delivery.drainer import MAX_HANDOVERS, UNKNOWN_TARGET_SECONDS
+from handler.delivery.drainer import MAX_HANDOVERS, MAX_TRIES, UNKNOWN_TARGET_SECONDS
 from handler.delivery.record import DAY_MS
-from handler.delivery.sender import MAX_TRIES
 from handler.errors import NoTargetError, PublishError
 from handler.messages import WakeUp
 from handler.outcome import Accepted, Rejected, Skipped, SkipReason

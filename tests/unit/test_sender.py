@@ -9,14 +9,10 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from handler.alert import Status
+from handler.delivery.delivery import Delivery
+from handler.delivery.gateway import FAILED_ATTEMPTS, PROBE_SECONDS
 from handler.delivery.record import Order, Record, Waiting
-from handler.delivery.sender import (
-    FAILED_ATTEMPTS,
-    PROBE_SECONDS,
-    THROTTLED_SECONDS,
-    Delivery,
-    can_be_drained,
-)
+from handler.delivery.retry import THROTTLED_SECONDS
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, Skipped, SkipReason
 from handler.pagerduty.client import MAX_RETRY_AFTER_SECONDS
 from handler.report import Report
@@ -307,10 +303,10 @@ def test_a_repeat_is_not_drained_before_its_time() -> None:
     """Nor is anything while somebody sends it, or after it was sent."""
     place = Waiting(Order.REPEAT, 1000)
     record = Record(status=Status.FIRING, at=0, waiting=place)
-    assert [can_be_drained(record, now) for now in (999, 1000)] == [False, True]
-    assert can_be_drained(replace(record, waiting=Waiting(Order.TRIGGER, 1000)), 999)
-    assert not can_be_drained(replace(record, lease_until=1001), 1000)
-    assert not can_be_drained(replace(record, waiting=None), 1000)
+    assert [record.can_be_drained(now) for now in (999, 1000)] == [False, True]
+    assert replace(record, waiting=Waiting(Order.TRIGGER, 1000)).can_be_drained(999)
+    assert not replace(record, lease_until=1001).can_be_drained(1000)
+    assert not replace(record, waiting=None).can_be_drained(1000)
 
 
 # --- failing ----------------------------------------------------------------------------------------------------------
@@ -640,6 +636,21 @@ def test_what_was_accepted_and_not_recorded_ends_right(world: World, error: Any)
     world.publish_one(message(status="resolved", at=60))
     drain_until_done(world)
     assert world.states["f-1"] == "resolved"
+
+
+def test_a_report_has_all_attempts_and_all_errors_in_their_order(world: World) -> None:
+    """The table fails after the claim, the routing key was replaced, and the queue takes no copy."""
+    world.publish_one(message("first"))
+    world.pagerduty.set_known_keys([OTHER_KEY])
+    world.secrets.secrets["pagerduty/production"] = target_secret("production", OTHER_KEY)
+    world.dynamodb.fail("InternalServerError", after=1)
+    world.sqs.fail("ServiceUnavailable")
+    report = world.publish_one(message())
+    assert is_accepted(report)
+    assert [attempt.status for attempt in report.attempts] == ["400", "202"]
+    # a permit with each key, then the record, then its copy
+    assert [str(error.reason) for error in report.errors] == ["table_unavailable"] * 3 + ["queue_unavailable"]
+    assert report.known is False
 
 
 def test_an_execution_keeps_the_limit_by_itself_without_the_limiter_s_item() -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from handler.delivery.gateway import PROBE_SECONDS
 from handler.delivery.record import DAY_MS
-from handler.delivery.sender import PROBE_SECONDS, REFUSED_KEY_SECONDS, THROTTLED_SECONDS
+from handler.delivery.retry import REFUSED_KEY_SECONDS, THROTTLED_SECONDS
 from handler.outcome import Accepted, DeferReason, Deferred, Rejected, SkipReason
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import NOW

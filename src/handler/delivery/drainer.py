@@ -17,7 +17,7 @@ from handler.delivery.body import unpack
 from handler.delivery.limiter import BELIEVED_MS, NoPermitError, Permit, RateLimiter, Refusal, Taker
 from handler.delivery.rate import Window, may_drain, segment_of
 from handler.delivery.record import Order, Record
-from handler.delivery.sender import MAX_TRIES, Sender, can_be_drained
+from handler.delivery.sender import Sender
 from handler.delivery.table import MAX_KEYS, DedupTable, Place
 from handler.errors import (
     ExhaustedError,
@@ -55,6 +55,8 @@ UNKNOWN_TARGET_SECONDS = 900.0
 """How long a delivery waits for a deleted target before it is dead-lettered."""
 UNREAD_TARGET_SECONDS = 86_400.0
 """The same while a secret that could not be read may hold the target."""
+MAX_TRIES = 5
+"""After this many claims without any answer, a waiting delivery counts as one that kills its sender."""
 SUSPECT_TRIES = 1
 """A delivery that was claimed this often without an answer may kill its sender: it goes last, and alone."""
 HIDDEN_SECONDS = 5.0
@@ -237,7 +239,7 @@ class Drainer:
             records = self.table.read([place.identity for place in chosen], now)
             for place in chosen:
                 record, target = records.get(place.identity), targets.named(place.target)
-                if record is None or not can_be_drained(record, now):
+                if record is None or not record.can_be_drained(now):
                     continue
                 if target is not None:
                     report = Report(result=Skipped(reason=SkipReason.NO_PAGE), target=place.target)
@@ -353,7 +355,7 @@ class Drainer:
             record = records.get(place.identity)
             if record is None or not record.waiting:
                 run.hide(place, now + HIDDEN_SECONDS)  # settled; the index lags
-            elif not can_be_drained(record, now_ms):
+            elif not record.can_be_drained(now_ms):
                 run.hide(place, max(now + NAP_SECONDS, record.lease_until / 1000))
             else:
                 found.append((place, record))

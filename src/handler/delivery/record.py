@@ -157,6 +157,12 @@ class Record:
         """Whether the newest observation has not been accepted yet."""
         return self.delivered_at is None
 
+    def can_be_drained(self, now: int) -> bool:
+        """Whether what waits may be sent now."""
+        if self.waiting is None or self.is_leased(now):
+            return False
+        return self.waiting.order is not Order.REPEAT or self.waiting.due <= now
+
 
 class Keeping(NamedTuple):
     """How long records are kept, in milliseconds after their last change."""
