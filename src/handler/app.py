@@ -26,7 +26,8 @@ from botocore.session import get_session
 
 from handler import envelope, health, preparation, sources
 from handler.delivery import drainer
-from handler.delivery.drainer import Drainer, MapConcurrently
+from handler.delivery.concurrency import MapConcurrently
+from handler.delivery.drainer import Drainer
 from handler.delivery.dynamodb import Table
 from handler.delivery.gateway import Gateway
 from handler.delivery.ledger import Ledger

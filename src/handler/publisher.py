@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from handler import sources
 from handler.alert import Alert, Ignored, Status
+from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.delivery import Delivery
-from handler.delivery.drainer import MapConcurrently
 from handler.delivery.record import Observation, never_opened
 from handler.delivery.record import Record as DeliveryRecord
 from handler.delivery.sender import Sender

@@ -10,7 +10,8 @@ from mypy_boto3_dynamodb.client import DynamoDBClient
 from mypy_boto3_secretsmanager.client import SecretsManagerClient
 from mypy_boto3_sqs.client import SQSClient
 
-from handler.delivery.drainer import Drainer, MapConcurrently
+from handler.delivery.concurrency import MapConcurrently
+from handler.delivery.drainer import Drainer
 from handler.delivery.dynamodb import Table
 from handler.delivery.gateway import Gateway
 from handler.delivery.ledger import Ledger

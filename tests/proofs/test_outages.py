@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from handler.delivery.drainer import BATCH
+from handler.delivery.backlog import BATCH
 from handler.delivery.retry import REFUSED_KEY_SECONDS
 from handler.pagerduty.connections import CONNECT_SECONDS
 from handler.targets.secrets import RETRY_SECONDS

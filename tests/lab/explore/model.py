@@ -15,8 +15,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 from pydantic import SecretStr
 
 from handler.alert import Status
-from handler.delivery.drainer import _Run as DrainerRun
-from handler.delivery.drainer import _Taken
+from handler.delivery.backlog import Backlog, Taken
 from handler.delivery.limiter import NoPermitError, Permit, Refusal, Taker
 from handler.delivery.rate import Limit, Window
 from handler.delivery.table import Place, load
@@ -371,17 +370,19 @@ class Replayer:
 
     def _draining(self, waiting: Waiting) -> Callable[[float], list[Report]]:
         """Return what a drainer does with one record, from the moment at which it has read it."""
-        drainer = self._parts().drainer
+        parts = self._parts()
         record = load(self._items[waiting])
         place = record.waiting
         assert place
-        taken = _Taken(Place(place.order, place.due, waiting.identity), record, Permit(Window(0)))
+        taken = Taken(Place(place.order, place.due, waiting.identity), record, Permit(Window(0)))
         target = self._targets.read().named(waiting.identity.partition("#")[0])
         assert target
 
+        backlog = Backlog([target], parts.table, parts.limiter, self._tape.clock)
+
         def drain(deadline: float) -> list[Report]:
-            report = drainer._deliver(taken, DrainerRun([target], deadline))
-            return [report] if report else []
+            report = parts.drainer.deliver(taken, backlog, deadline)
+            return [report] if isinstance(report, Report) else []
 
         return drain
 
