@@ -298,6 +298,27 @@ MUTANTS = [
         "return _error_of(lambda: self._limiter.close(key, now, PROBE_SECONDS))",
         "return ()",
     ),
+    mutant(
+        "send: a refused key is tried by everybody",
+        "gateway",
+        "return _error_of(lambda: self._limiter.close(key, now, REFUSED_KEY_SECONDS))",
+        "return ()",
+    ),
+    mutant(
+        "send: an answered probe opens nothing",
+        "gateway",
+        "errors += _error_of(lambda: self._limiter.reopen(key, self._clock()))",
+        "pass",
+    ),
+    mutant(
+        "send: what was accepted and not recorded is forgotten",
+        "sender",
+        "errors += self._keep(claim.delivery)",
+        "pass",
+    ),
+    mutant(
+        "send: a failure does not pause", "ledger", "pause_until=now + pause_ms if failed else 0,", "pause_until=0,"
+    ),
     mutant("send: a failed probe opens the key", "gateway", " and not _is_lost(attempts[-1]):", ":"),
     mutant(
         "send: everything goes where the limiter throttles", "gateway", "if taker is not Taker.CRITICAL:", "if False:"
