@@ -185,17 +185,13 @@ class Audit:
         return wrong
 
     def _right_at_the_end(self, history: History) -> set[bool]:
-        """Return whether the incident may be open at the end."""
+        """Return whether the incident may be open at the end; an acknowledge changes nothing about that."""
+        telling = [change for change in history.changes if change.status != "acknowledged"]
+        if not telling:
+            return {True, False}
         newest = history.changes[-1]
-        right = {_leaves_open(newest)} if newest.status != "acknowledged" else self._before_acknowledge(history)
-        tied = [change for change in history.changes if history.tie(change, newest)]
-        right |= {_leaves_open(change) for change in tied if change.status != "acknowledged"}
-        return right
-
-    def _before_acknowledge(self, history: History) -> set[bool]:
-        """An acknowledge changes nothing about whether the incident is open."""
-        before = [change for change in history.changes if change.status != "acknowledged"]
-        return {_leaves_open(before[-1])} if before else {True, False}
+        tied = [change for change in telling if history.tie(change, telling[-1]) or history.tie(change, newest)]
+        return {_leaves_open(change) for change in (telling[-1], *tied)}
 
     @property
     def stale(self) -> list[Taken]:

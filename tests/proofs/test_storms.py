@@ -170,11 +170,9 @@ def test_what_is_over_leaves_no_line_behind() -> None:
 @ALL
 @pytest.mark.parametrize("within", [0.5, 2.0])
 def test_2000_alerts_that_start_cold(within: float) -> None:
-    """Every execution environment is new, and takes 0.6 s to start."""
-    audit = run(Fleet(storm(2000, 20, within=within), latencies=Latencies(cold_start=0.6)))
-    assert_right(audit)
-    assert audit.refused == 0
-    assert audit.critical_latency < 3
+    """Every execution environment is new, and takes 0.6 s to start; there are as many criticals as permits for them."""
+    audit = run(Fleet(storm(2000, 10, within=within), latencies=Latencies(cold_start=0.6)))
+    assert_calm(audit)
 
 
 def test_a_run_repeats_itself_from_its_seed() -> None:
