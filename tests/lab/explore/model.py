@@ -126,7 +126,6 @@ class Bounds:
         max_retries: of the client, within an invocation.
         separate_start: whether others may come between reading the clock and the claim's arrival at DynamoDB.
         drainers: how many may run at once.
-        most_states: after so many, those nearest to the start, the exploration is cut off; None for all there are.
     """
 
     crashes: int = 0
@@ -136,7 +135,6 @@ class Bounds:
     max_retries: int = 0
     separate_start: bool = False
     drainers: int = 1
-    most_states: int | None = None
 
 
 # --- One delivery, replayed -------------------------------------------------------------------------------------------

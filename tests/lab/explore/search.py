@@ -25,6 +25,7 @@ from local.simulator.faults import Answer, Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
+from tests.lab.explore.graph import Graph, RoundForEver
 from tests.lab.explore.model import (
     FINGERPRINT,
     Answered,
@@ -41,7 +42,7 @@ from tests.lab.explore.model import (
     no_permit,
     start_of,
 )
-from tests.lab.explore.report import Cause, Explored, RoundForEver, Violation, count_schedules, schedule_to
+from tests.lab.explore.report import Explored, Violation
 from tests.lab.expressions import Item
 from tests.lab.failures import client_error
 from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
@@ -50,7 +51,7 @@ MARGIN_SECONDS = 3.0
 """How long after its deadline an invocation may still write to the table and the queues: `app.MARGIN_SECONDS`."""
 NOW_MS = round(NOW * 1000)
 FAR_SECONDS = 30 * 86400
-MAX_STATES = 400_000
+MAX_STATES = 2_000_000
 
 
 # --- What the deliveries share ----------------------------------------------------------------------------------------
@@ -178,7 +179,6 @@ class Explorer:
             self._start = self._start_after(before)
         if waiting:
             self._start = self._start_with(waiting)
-        self._came_from: dict[State, Cause[State] | None] = {self._start: None}
 
     def _start_after(self, name: str) -> State:
         """Return the start a day after an incident was opened: its record has expired, and is still in the table."""
@@ -205,33 +205,35 @@ class Explorer:
 
     def explore(self) -> Explored:
         """Visit every state; raise Violation at the first that is wrong, which is one nearest to the start."""
-        follow: dict[State, list[State]] = {}
+        graph = Graph()
+        graph.add(self._start)
         found = deque([self._start])
-        ends = requests_at_most = 0
-        while found and len(follow) != self._bounds.most_states:
+        visited = ends = requests_at_most = 0
+        while found:
             state = found.popleft()
-            follow[state] = []
             requests_at_most = max(requests_at_most, sum(len(account.taken_in) for account in state.accounts))
+            follow: list[int] = []
             try:
-                moves = [self._set_back(move) for move in self._moves(state)]
-                if not moves:
+                for move in map(self._set_back, self._moves(state)):
+                    following = len(graph)
+                    follow.append(graph.add(move.state, visited, f"  {move.who:8} {move.what}"))
+                    if follow[-1] == following:
+                        found.append(move.state)
+                if not follow:
                     ends += 1
                     self._check_end(state)
-                for move in moves:
-                    follow[state].append(move.state)
-                    if move.state not in self._came_from:
-                        self._came_from[move.state] = Cause(move.who, move.what, state)
-                        found.append(move.state)
+                if visited > MAX_STATES:
+                    raise Violation("no end in sight")
             except Violation as violation:
-                raise Violation(f"{violation}\n{schedule_to(state, self._came_from)}") from None
-            if len(follow) > MAX_STATES:
-                raise Violation(f"no end in sight\n{schedule_to(state, self._came_from)}")
+                raise Violation(f"{violation}\n{graph.schedule_to(visited)}") from None
+            graph.visited(follow)
+            visited += 1
         try:
-            schedules = count_schedules(self._start, follow)
+            schedules = graph.count_schedules()
         except RoundForEver as round_for_ever:
-            [state] = round_for_ever.args
-            raise Violation(f"goes round for ever\n{schedule_to(state, self._came_from)}") from None
-        return Explored(len(follow), schedules, ends, requests_at_most, is_complete=not found)
+            [number] = round_for_ever.args
+            raise Violation(f"goes round for ever\n{graph.schedule_to(number)}") from None
+        return Explored(visited, schedules, ends, requests_at_most)
 
     def _set_back(self, move: Move) -> Move:
         """Set the clock back to the start, and the records' times and numbers, where nobody runs to notice."""
@@ -257,7 +259,8 @@ class Explorer:
         yield from self._let_time_pass(state)
 
     def _begin(self, state: State, message: Message) -> Iterator[Move]:
-        run = self._replayer.begin(message._replace(sender=""), self._new_owner(state), state.now)
+        work = message._replace(sender="")
+        run = self._replayer.begin(work, self._new_owner(state, message.seen.name), state.now)
         left = list(state.messages)
         left.remove(message)
         yield from self._run(state._replace(messages=tuple(left)), run)
@@ -269,7 +272,8 @@ class Explorer:
         for identity, record in state.table.records.items():
             if "waiting" in record and state.table.lease_of(identity) <= state.now:
                 item = state.table.items[identity]
-                run = self._replayer.begin(Waiting(identity, _content(item)), self._new_owner(state), state.now, item)
+                work = Waiting(identity, _content(item))
+                run = self._replayer.begin(work, self._new_owner(state, "drainer"), state.now, item)
                 yield from self._run(state, run)
 
     def _run(self, state: State, run: Run) -> Iterator[Move]:
@@ -282,10 +286,11 @@ class Explorer:
         else:
             yield from self._step(state, run)
 
-    def _new_owner(self, state: State) -> str:
+    def _new_owner(self, state: State, name: str) -> str:
+        """Return an owner that nobody knows, named after its work: so it does not matter who began first."""
         used = {run.owner for run in state.running} | set(state.table.owners().values())
         used |= {message.sender for message in state.messages}
-        return next(name for name in map("owner-{}".format, count(1)) if name not in used)
+        return next(owner for owner in map(f"{name}-{{}}".format, count(1)) if owner not in used)
 
     def _step(self, state: State, run: Run) -> Iterator[Move]:
         assert isinstance(run.next, Step)
