@@ -4,7 +4,8 @@
 what was explored, and the shortest path to a violation.
 """
 
-from tests.lab.explore.model import Bounds, Outcome, Setting
+from tests.lab.explore.model import Bounds, Setting
+from tests.lab.explore.replay import Outcome
 from tests.lab.explore.report import Explored, Violation
 from tests.lab.explore.search import Explorer
 

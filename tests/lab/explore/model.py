@@ -1,16 +1,9 @@
-"""One delivery, replayed: it runs from its start with the answers it has had so far, and stops at the next call.
-
-A delivery is plain synchronous code. The explorer makes the call on which it stopped, on a shared table, queue and
-PagerDuty, notes the answer, and so has the delivery one step further. No thread, no sleep; the time is part of the
-state.
-"""
+"""The deliveries of one alert: what is published, to which targets, how much may go wrong, and how one is replayed."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import count
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import SecretStr
 
@@ -20,10 +13,8 @@ from handler.delivery.limiter import NoPermitError, Permit, Refusal, Taker
 from handler.delivery.rate import Limit, Window
 from handler.delivery.table import Place, load
 from handler.report import Report
-from local.simulator.faults import Answer
 from local.simulator.pagerduty import PagerDuty
-from tests.lab.clock import NOW, Clock
-from tests.lab.dynamodb import FakeDynamoDB
+from tests.lab.explore.replay import Kind, Outcome, Replayer, Run, Tape
 from tests.lab.expressions import Item
 from tests.lab.histories import TOPIC_ARN
 from tests.lab.parts import Parts, make_parts
@@ -101,19 +92,6 @@ class Seen:
         return json.dumps({"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns})
 
 
-class Outcome(StrEnum):
-    """How one step ends."""
-
-    DONE = "done"
-    REFUSED = "is answered 500"
-    UNANSWERED = "is taken in, and the answer is lost"
-    INVALID = "is answered 400"
-    NO_PERMIT = "gets no permit"
-    TWICE = "is made twice, for boto3 lost the first answer"
-    LOST = "is made, and fails for want of an answer"
-    DOWN = "fails"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """How much may go wrong in total.
@@ -137,85 +115,7 @@ class Bounds:
     drainers: int = 1
 
 
-# --- One delivery, replayed -------------------------------------------------------------------------------------------
-
-
-class Kind(StrEnum):
-    """The operation that is called."""
-
-    TABLE = "table"
-    PAGERDUTY = "pagerduty"
-    QUEUE = "queue"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """A call that waits for its answer."""
-
-    kind: Kind
-    operation: str
-    arguments: Mapping[str, Any]
-
-
-class Answered(NamedTuple):
-    """What a call returned or raised, and when."""
-
-    at: float
-    outcome: Outcome
-    gives: Any
-
-
-class _Pause(BaseException):
-    """Stops a replay; no `except Exception` may catch it."""
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-
-
-class _Tape:
-    """The answers that a replay plays back; stands in for every client."""
-
-    exceptions: ClassVar[Any] = FakeDynamoDB.exceptions
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.owner = ""
-        self.has_woken = False
-        self._left: Iterator[Answered] = iter(())
-        self._next: Answered | None = None
-
-    def load(self, started_at: float, owner: str, answers: Sequence[Answered]) -> None:
-        self.clock.now, self.owner = started_at, owner
-        self.has_woken = False
-        self._left = iter(answers)
-        self._next = next(self._left, None)
-
-    def put_item(self, **arguments: Any) -> Any:
-        return self._play(Kind.TABLE, "put_item", arguments)
-
-    def batch_get_item(self, **arguments: Any) -> Any:
-        return self._play(Kind.TABLE, "batch_get_item", arguments)
-
-    def send_message(self, **arguments: Any) -> Any:
-        return self._play(Kind.QUEUE, "send_message", arguments)
-
-    def handle(self, method: str, path: str, body: bytes) -> Answer:
-        return cast(Answer, self._play(Kind.PAGERDUTY, "", {"method": method, "path": path, "body": body}))
-
-    def permit(self) -> None:
-        """Refuse a permit where that is what comes next; whether there is one is said with the request's answer."""
-        if self._next and self._next.outcome is Outcome.NO_PERMIT:
-            self._play(Kind.PAGERDUTY, "", {})
-
-    def _play(self, kind: Kind, operation: str, arguments: Mapping[str, Any]) -> Any:
-        answer = self._next
-        if answer is None:
-            raise _Pause(Step(kind, operation, arguments))
-        self._next = next(self._left, None)
-        self.clock.now = answer.at
-        if isinstance(answer.gives, BaseException):
-            raise answer.gives.with_traceback(None)
-        return answer.gives
+# --- How a delivery is replayed ---------------------------------------------------------------------------------------
 
 
 class _Permits:
@@ -223,11 +123,12 @@ class _Permits:
 
     limit = Limit.of(120)
 
-    def __init__(self, tape: _Tape) -> None:
+    def __init__(self, tape: Tape) -> None:
         self._tape = tape
 
     def take(self, routing_key: SecretStr, taker: Taker, now: float) -> Permit:
-        self._tape.permit()
+        if self._tape.next and self._tape.next.outcome is Outcome.NO_PERMIT:
+            self._tape.play(Kind.PAGERDUTY, "", {})  # which is said with the request's answer
         return Permit(Window(0))
 
     def push_back(self, routing_key: SecretStr, now: float, seconds: float) -> None: ...
@@ -261,56 +162,45 @@ class Waiting(NamedTuple):
     content: tuple[Any, ...]
 
 
-@dataclass(eq=False)
-class Run:
-    """An invocation at one of its steps; equal work, start and answers are always the same object.
-
-    Attributes:
-        work: a message, or what waits in a record.
-        next: the call that it stopped at, or what it came to.
-        has_woken: whether it woke a drainer.
-        queued: where its last message went.
-    """
-
-    number: int
-    work: Message | Waiting
-    owner: str
-    started_at: float
-    answers: tuple[Answered, ...]
-    next: Step | list[Report]
-    has_woken: bool = False
-    queued: tuple[str, ...] = ()
-    after: dict[Any, "Run"] = field(default_factory=dict)
-
-    @property
-    def deadline(self) -> float:
-        return self.started_at + INVOCATION_SECONDS
-
-    @property
-    def name(self) -> str:
-        return self.work.seen.name if isinstance(self.work, Message) else "drainer"
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether a call to DynamoDB has failed for it."""
-        return any(answer.outcome in (Outcome.DOWN, Outcome.LOST) for answer in self.answers)
-
-    def __lt__(self, other: "Run") -> bool:
-        return self.number < other.number
+type Work = Message | Waiting
 
 
-class Replayer:
-    """A publisher and a drainer whose calls are played back."""
+class Deliveries:
+    """Begins deliveries of the real publisher and drainer, and replays them."""
 
     def __init__(self, setting: Setting, max_retries: int) -> None:
-        self._tape = tape = _Tape()
-        self._numbers = count()
-        self._begun: dict[Any, Run] = {}
+        self._tape = tape = Tape()
+        self._replayer = Replayer(tape, self._invoke, INVOCATION_SECONDS)
+        self.go_on = self._replayer.go_on
         self._items: dict[Waiting, Item] = {}
         self._pool = DirectPool(cast(PagerDuty, tape), tape.clock)
         self._secrets = FakeSecrets({f"pagerduty/{name}": text for name, text in setting.secrets.items()})
         self._max_retries = max_retries
         self._targets = self._parts().targets
+
+    def begin(self, work: Work, owner: str, at: float, item: Item | None = None) -> Run[Work]:
+        """Return a delivery before its first step; of what waits, `item` is the record."""
+        if isinstance(work, Waiting) and item is not None:
+            self._items[work] = item
+        return self._replayer.begin(work, owner, at)
+
+    def _invoke(self, work: Work, deadline: float) -> list[Report]:
+        parts = self._parts()
+        if isinstance(work, Message):
+            return list(parts.publisher.publish(json.loads(work.raw), deadline))
+        return self._drain(parts, work, deadline)
+
+    def _drain(self, parts: Parts, waiting: Waiting, deadline: float) -> list[Report]:
+        """Do what a drainer does with one record, from the moment at which it has read it."""
+        record = load(self._items[waiting])
+        place = record.waiting
+        assert place
+        taken = Taken(Place(place.order, place.due, waiting.identity), record, Permit(Window(0)))
+        target = self._targets.read().named(waiting.identity.partition("#")[0])
+        assert target
+        backlog = Backlog([target], parts.table, parts.limiter, self._tape.clock)
+        report = parts.drainer.deliver(taken, backlog, deadline)
+        return [report] if isinstance(report, Report) else []
 
     def _parts(self) -> Parts:
         """Return the parts of an environment that has just started: none remembers what another run did."""
@@ -329,61 +219,6 @@ class Replayer:
             max_retries=self._max_retries,
         )
 
-    def begin(self, work: Message | Waiting, owner: str, at: float, item: Item | None = None) -> Run:
-        """Return an invocation before its first step."""
-        key = (work, owner, at)
-        run = self._begun.get(key)
-        if run is None:
-            if isinstance(work, Waiting) and item is not None:
-                self._items[work] = item
-            run = self._begun[key] = self._replay(work, owner, at, ())
-        return run
-
-    def go_on(self, run: Run, answer: Answered, key: Any) -> Run:
-        """Return the invocation after its next step; `key` tells the answer's content from others."""
-        key = (answer.at, answer.outcome, key)
-        after = run.after.get(key)
-        if after is None:
-            after = self._replay(run.work, run.owner, run.started_at, (*run.answers, answer))
-            step = run.next
-            assert isinstance(step, Step)
-            is_sent = step.kind is Kind.QUEUE
-            after.queued = (*run.queued, step.arguments["QueueUrl"]) if is_sent else run.queued
-            run.after[key] = after
-        return after
-
-    def _replay(self, work: Message | Waiting, owner: str, started_at: float, answers: tuple[Answered, ...]) -> Run:
-        self._tape.load(started_at, owner, answers)
-        call = self._publishing(work) if isinstance(work, Message) else self._draining(work)
-        waits_for: Step | list[Report]
-        try:
-            waits_for = call(started_at + INVOCATION_SECONDS)
-        except _Pause as pause:
-            waits_for = pause.step
-        return Run(next(self._numbers), work, owner, started_at, answers, waits_for, self._tape.has_woken)
-
-    def _publishing(self, message: Message) -> Callable[[float], list[Report]]:
-        publisher = self._parts().publisher
-        return lambda deadline: publisher.publish(json.loads(message.raw), deadline)
-
-    def _draining(self, waiting: Waiting) -> Callable[[float], list[Report]]:
-        """Return what a drainer does with one record, from the moment at which it has read it."""
-        parts = self._parts()
-        record = load(self._items[waiting])
-        place = record.waiting
-        assert place
-        taken = Taken(Place(place.order, place.due, waiting.identity), record, Permit(Window(0)))
-        target = self._targets.read().named(waiting.identity.partition("#")[0])
-        assert target
-
-        backlog = Backlog([target], parts.table, parts.limiter, self._tape.clock)
-
-        def drain(deadline: float) -> list[Report]:
-            report = parts.drainer.deliver(taken, backlog, deadline)
-            return [report] if isinstance(report, Report) else []
-
-        return drain
-
 
 def _complain(error: Exception) -> None:
     raise error
@@ -393,6 +228,3 @@ def start_of(names: Sequence[str], setting: Setting) -> tuple[Message, ...]:
     """Return the messages that bring these observations."""
     each = [Seen.of(name) for name in names]
     return tuple(sorted(Message(seen, seen.raw(setting.labels.get(seen.name, {}))) for seen in each))
-
-
-__all__ = ["NOW", "Bounds", "Message", "Outcome", "Replayer", "Run", "Seen", "Setting", "Step", "Waiting"]

@@ -28,20 +28,17 @@ from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
 from tests.lab.explore.graph import Graph, RoundForEver
 from tests.lab.explore.model import (
     FINGERPRINT,
-    Answered,
     Bounds,
-    Kind,
+    Deliveries,
     Message,
-    Outcome,
-    Replayer,
-    Run,
     Seen,
     Setting,
-    Step,
     Waiting,
+    Work,
     no_permit,
     start_of,
 )
+from tests.lab.explore.replay import Answered, Kind, Outcome, Run, Step
 from tests.lab.explore.report import Explored, Violation
 from tests.lab.expressions import Item
 from tests.lab.failures import client_error
@@ -121,7 +118,7 @@ class State(NamedTuple):
     now: float
     table: Table
     accounts: tuple[Account, ...]
-    running: tuple[Run, ...]
+    running: tuple[Run[Work], ...]
     messages: tuple[Message, ...]
     spent: Spent
 
@@ -165,11 +162,11 @@ class Explorer:
     ) -> None:
         self._bounds = bounds
         self._setting = setting or Setting()
-        self._replayer = Replayer(self._setting, bounds.max_retries)
+        self._deliveries = Deliveries(self._setting, bounds.max_retries)
         self._tables: dict[Any, Table] = {}
         self._accounts: dict[Any, Account] = {}
         self._answers: dict[Any, tuple[Table, Any, Any]] = {}
-        self._queued: dict[Run, tuple[Any, str]] = {}
+        self._queued: dict[Run[Work], tuple[Any, str]] = {}
         self._received: dict[Any, tuple[Account, Answer]] = {}
         self._seen = sorted(map(Seen.of, [*names, waiting] if waiting else names))
         messages = start_of(names, self._setting)
@@ -260,7 +257,7 @@ class Explorer:
 
     def _begin(self, state: State, message: Message) -> Iterator[Move]:
         work = message._replace(sender="")
-        run = self._replayer.begin(work, self._new_owner(state, message.seen.name), state.now)
+        run = self._deliveries.begin(work, self._new_owner(state, message.seen.name), state.now)
         left = list(state.messages)
         left.remove(message)
         yield from self._run(state._replace(messages=tuple(left)), run)
@@ -273,16 +270,16 @@ class Explorer:
             if "waiting" in record and state.table.lease_of(identity) <= state.now:
                 item = state.table.items[identity]
                 work = Waiting(identity, _content(item))
-                run = self._replayer.begin(work, self._new_owner(state, "drainer"), state.now, item)
+                run = self._deliveries.begin(work, self._new_owner(state, "drainer"), state.now, item)
                 yield from self._run(state, run)
 
-    def _run(self, state: State, run: Run) -> Iterator[Move]:
+    def _run(self, state: State, run: Run[Work]) -> Iterator[Move]:
         if isinstance(run.next, list):
-            yield Move(run.name, "has nothing to do", state)
+            yield Move(_name(run), "has nothing to do", state)
             return
         state = state._replace(running=tuple(sorted((*state.running, run))))
         if self._bounds.separate_start or isinstance(run.work, Waiting):
-            yield Move(run.name, "begins", state)
+            yield Move(_name(run), "begins", state)
         else:
             yield from self._step(state, run)
 
@@ -292,7 +289,7 @@ class Explorer:
         used |= {message.sender for message in state.messages}
         return next(owner for owner in map(f"{name}-{{}}".format, count(1)) if owner not in used)
 
-    def _step(self, state: State, run: Run) -> Iterator[Move]:
+    def _step(self, state: State, run: Run[Work]) -> Iterator[Move]:
         assert isinstance(run.next, Step)
         match run.next.kind:
             case Kind.TABLE:
@@ -302,7 +299,7 @@ class Explorer:
             case Kind.QUEUE:
                 yield from self._enqueue(state, run, run.next)
 
-    def _ask_table(self, state: State, run: Run, step: Step) -> Iterator[Move]:
+    def _ask_table(self, state: State, run: Run[Work], step: Step) -> Iterator[Move]:
         before = state.table
         is_write = step.operation == "put_item"
         for outcome in self._outcomes(state, *((Outcome.TWICE, Outcome.LOST) if is_write else ()), Outcome.DOWN):
@@ -313,13 +310,13 @@ class Explorer:
                 self._check_write(state, after, run, step)
             yield from self._answer(after, run, answer, key, _told_change(step, before, table))
 
-    def _request(self, state: State, run: Run, step: Step) -> Iterator[Move]:
+    def _request(self, state: State, run: Run[Work], step: Step) -> Iterator[Move]:
         body = json.loads(step.arguments["body"])
         target = self._setting.target_of_key[body["routing_key"]]
         identity = f"{target}#{FINGERPRINT}"
         is_claimed = state.table.owners().get(identity) == run.owner and state.table.lease_of(identity) > state.now
         if not is_claimed and not run.is_failing:
-            raise Violation(f"{run.name} sends without holding the claim")
+            raise Violation(f"{_name(run)} sends without holding the claim")
         name = self._name_of(body)
         wanted = [Outcome.REFUSED, Outcome.UNANSWERED, Outcome.INVALID]
         if isinstance(run.work, Message):
@@ -351,7 +348,7 @@ class Explorer:
             case _:
                 return next((seen.name for seen in self._seen if seen.status is Status.RESOLVED), "R?")
 
-    def _enqueue(self, state: State, run: Run, step: Step) -> Iterator[Move]:
+    def _enqueue(self, state: State, run: Run[Work], step: Step) -> Iterator[Move]:
         gives, raw = self._put(run, step)
         if raw:
             assert isinstance(run.work, Message)
@@ -363,23 +360,23 @@ class Explorer:
             what = "puts a dead letter on its queue"
         yield from self._answer(state, run, Answered(state.now, Outcome.DONE, gives), None, what)
 
-    def _answer(self, state: State, run: Run, answer: Answered, key: Any, what: str) -> Iterator[Move]:
+    def _answer(self, state: State, run: Run[Work], answer: Answered, key: Any, what: str) -> Iterator[Move]:
         """Let a delivery have its answer; after its last step it ends, or its process dies before that is known."""
-        after = self._replayer.go_on(run, answer, key)
+        after = self._deliveries.go_on(run, answer, key)
         if answer.outcome is not Outcome.DONE:
             what = f"{what}: {answer.outcome}"
         others = [other for other in state.running if other is not run]
         if isinstance(after.next, Step):
-            yield Move(run.name, what, state._replace(running=tuple(sorted((*others, after)))))
+            yield Move(_name(run), what, state._replace(running=tuple(sorted((*others, after)))))
             return
         self._check_ended(state, after, after.next)
         ended = state._replace(running=tuple(others))
         told = ", ".join(map(_told, after.next))
-        yield Move(run.name, f"{what}; ends {told}", ended)
+        yield Move(_name(run), f"{what}; ends {told}", ended)
         if isinstance(run.work, Message):
             yield from self._crash(ended, after)
 
-    def _crash(self, state: State, run: Run) -> Iterator[Move]:
+    def _crash(self, state: State, run: Run[Work]) -> Iterator[Move]:
         """Let a process die; its message is delivered again, now or any time later, and what waits goes on waiting."""
         if state.spent.crashes == self._bounds.crashes:
             return
@@ -391,7 +388,7 @@ class Explorer:
             messages=messages,
             spent=state.spent._replace(crashes=state.spent.crashes + 1, excuses=state.spent.excuses + 1),
         )
-        yield Move(run.name, "dies", state)
+        yield Move(_name(run), "dies", state)
 
     def _let_time_pass(self, state: State) -> Iterator[Move]:
         """Go on to the end of a lease or a pause: nothing else depends on the time."""
@@ -425,51 +422,51 @@ class Explorer:
 
     # --- invariants ---
 
-    def _check_write(self, state: State, after: State, run: Run, step: Step) -> None:
+    def _check_write(self, state: State, after: State, run: Run[Work], step: Step) -> None:
         identity = step.arguments["Item"]["id"]["S"]
         before, now = state.table.records.get(identity), after.table.records[identity]
         owned, owns = state.table.owners().get(identity), after.table.owners().get(identity)
         if before is not None and state.table.is_live(identity, state.now):
             is_followed = now["status"] == "firing" and "acknowledge" in now
             if _version(now) < _version(before) and not is_followed:
-                raise Violation(f"{run.name} takes the record back to an older observation")
+                raise Violation(f"{_name(run)} takes the record back to an older observation")
             if "waiting" in before and "waiting" not in now and not self._may_leave(before, now, run):
-                raise Violation(f"{run.name} takes out of the index what still waits")
+                raise Violation(f"{_name(run)} takes out of the index what still waits")
         if owns == run.owner and owned != owns:
             for other in state.running:
                 is_alive = other is not run and other.owner == owned and state.now < other.deadline
                 if is_alive and state.table.lease_of(identity) > state.now:
-                    raise Violation(f"{run.name} takes the claim of {other.name}, which is alive")
+                    raise Violation(f"{_name(run)} takes the claim of {_name(other)}, which is alive")
 
-    def _may_leave(self, before: Mapping[str, Any], now: Mapping[str, Any], run: Run) -> bool:
+    def _may_leave(self, before: Mapping[str, Any], now: Mapping[str, Any], run: Run[Work]) -> bool:
         """A fresh arrival's claim takes a delivery out, for its carrier brings it again; else only an end does."""
         is_claim = isinstance(run.work, Message) and now.get("owner") == run.owner
         return is_claim or "delivered_at" in now or DEAD_LETTER_URL in run.queued
 
-    def _check_taken_in(self, state: State, run: Run, account: Account) -> None:
+    def _check_taken_in(self, state: State, run: Run[Work], account: Account) -> None:
         if state.spent.loose:
             return
         # an acknowledge that overtook its trigger, which PagerDuty drops, follows it once more
         taken_in = [Seen.of(name) for name in account.taken_in if name[0] != "A"]
         if len(taken_in) > 1 and taken_in[-1] < taken_in[-2]:
-            raise Violation(f"{run.name} reaches PagerDuty after a newer observation: {account.taken_in}")
+            raise Violation(f"{_name(run)} reaches PagerDuty after a newer observation: {account.taken_in}")
         repeats = len(taken_in) - len(set(taken_in))
         if repeats > state.spent.excuses:
-            raise Violation(f"{run.name} is sent again, and nothing went wrong")
+            raise Violation(f"{_name(run)} is sent again, and nothing went wrong")
         opened = [name for _, name in account.incidents]
         if len(set(opened)) < len(opened):
-            raise Violation(f"a repeat of {run.name} opens a second incident")
+            raise Violation(f"a repeat of {_name(run)} opens a second incident")
 
-    def _check_ended(self, state: State, run: Run, reports: list[Report]) -> None:
+    def _check_ended(self, state: State, run: Run[Work], reports: list[Report]) -> None:
         for report in reports:
             if report.lost:
-                raise Violation(f"{run.name} is lost: {report.lost}")
+                raise Violation(f"{_name(run)} is lost: {report.lost}")
             if not self._is_true(state, run, report):
-                raise Violation(f"{run.name} ends {_told(report)}, which is not true")
+                raise Violation(f"{_name(run)} ends {_told(report)}, which is not true")
             if not self._is_woken(state, run, report):
-                raise Violation(f"{run.name} ends {_told(report)}, and woke no drainer")
+                raise Violation(f"{_name(run)} ends {_told(report)}, and woke no drainer")
 
-    def _is_woken(self, state: State, run: Run, report: Report) -> bool:
+    def _is_woken(self, state: State, run: Run[Work], report: Report) -> bool:
         """Whoever lets a delivery wait wakes a drainer; an acknowledge may go with whoever sends its trigger."""
         if not isinstance(run.work, Message) or not isinstance(report.result, Deferred) or run.is_failing:
             return True
@@ -478,7 +475,7 @@ class Explorer:
         record = state.table.records.get(f"{report.target}#{FINGERPRINT}", {})
         return run.has_woken or not report.result.is_kept or "waiting" not in record
 
-    def _is_true(self, state: State, run: Run, report: Report) -> bool:
+    def _is_true(self, state: State, run: Run[Work], report: Report) -> bool:
         if not isinstance(run.work, Message) or not report.target:
             return True
         seen = run.work.seen
@@ -566,7 +563,7 @@ class Explorer:
         after = self._table(dynamodb.tables[TABLE])
         return (after, _NO_ANSWER, None) if outcome is Outcome.LOST else (after, gives, content)
 
-    def _put(self, run: Run, step: Step) -> tuple[Any, str]:
+    def _put(self, run: Run[Work], step: Step) -> tuple[Any, str]:
         """Return what a call of SQS returns, and the record that comes back if it was of the retry queue."""
         found = self._queued.get(run)
         if found is None:
@@ -594,6 +591,10 @@ class Explorer:
                 account = self._account(account.target, history, incidents, taken_in)
             found = self._received[key] = account, answer
         return found
+
+
+def _name(run: Run[Work]) -> str:
+    return run.work.seen.name if isinstance(run.work, Message) else "drainer"
 
 
 def _call(dynamodb: FakeDynamoDB, step: Step) -> tuple[Any, Any]:
