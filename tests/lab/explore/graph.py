@@ -1,7 +1,90 @@
-"""The states that an exploration has found: by number, in the order of their distance from the start."""
+"""Visits every state that can be reached from a start, those nearest to it first, and counts the ways through them."""
 
 from array import array
-from collections.abc import Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MAX_STATES = 4_000_000
+"""More are a mistake in what is explored, or take more memory than a machine has."""
+
+
+class Violation(AssertionError):
+    """An invariant does not hold; the message has the shortest schedule that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """The extent of an exploration without a violation.
+
+    Attributes:
+        states: how many different ones.
+        schedules: in how many ways an end can be reached.
+        ends: how many different ones.
+        requests_at_most: that one schedule makes.
+    """
+
+    states: int
+    schedules: int
+    ends: int
+    requests_at_most: int
+
+
+class Move[State: Hashable](NamedTuple):
+    """What leads from one state to the next: who does what."""
+
+    who: str
+    what: str
+    state: State
+
+
+def explore[State: Hashable](
+    start: State,
+    moves: Callable[[State], Iterable[Move[State]]],
+    check_end: Callable[[State], None],
+    requests: Callable[[State], int],
+) -> Explored:
+    """Visit every state.
+
+    Args:
+        start: the first state.
+        moves: returns what can happen in a state; raises Violation if something of it is wrong.
+        check_end: raises Violation if a state in which nothing can happen is wrong.
+        requests: returns how many requests have been made in a state.
+
+    Raises:
+        Violation: the first that was found, with the shortest schedule that leads to it.
+    """
+    graph = Graph()
+    graph.add(start)
+    found = deque([start])
+    visited = ends = requests_at_most = 0
+    while found:
+        state = found.popleft()
+        requests_at_most = max(requests_at_most, requests(state))
+        follow: list[int] = []
+        try:
+            for move in moves(state):
+                following = len(graph)
+                follow.append(graph.add(move.state, visited, f"  {move.who:8} {move.what}"))
+                if follow[-1] == following:
+                    found.append(move.state)
+            if not follow:
+                ends += 1
+                check_end(state)
+            if visited > MAX_STATES:
+                raise Violation("no end in sight")
+        except Violation as violation:
+            raise Violation(f"{violation}\n{graph.schedule_to(visited)}") from None
+        graph.visited(follow)
+        visited += 1
+    try:
+        schedules = graph.count_schedules()
+    except RoundForEver as round_for_ever:
+        [number] = round_for_ever.args
+        raise Violation(f"goes round for ever\n{graph.schedule_to(number)}") from None
+    return Explored(visited, schedules, ends, requests_at_most)
 
 
 class Graph:

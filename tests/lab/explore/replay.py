@@ -81,12 +81,14 @@ class Tape:
         self.has_woken = False
         self.next: Answered | None = None
         self._left: Iterator[Answered] = iter(())
+        self._pause: _Pause | None = None
 
     def load(self, started_at: float, owner: str, answers: Sequence[Answered]) -> None:
         """Rewind to the start of an invocation."""
         self.clock.now, self.owner, self.has_woken = started_at, owner, False
         self._left = iter(answers)
         self.next = next(self._left, None)
+        self._pause = None
 
     def put_item(self, **arguments: Any) -> Any:
         return self.play(Kind.TABLE, "put_item", arguments)
@@ -113,10 +115,14 @@ class Tape:
         return cast(Answer, self.play(Kind.PAGERDUTY, "", {"method": method, "path": path, "body": body}))
 
     def play(self, kind: Kind, operation: str, arguments: Mapping[str, Any]) -> Any:
-        """Return what the call returned, or raise what it raised; stop the replay where that is not known yet."""
+        """Return what the call returned, or raise what it raised; stop the replay where that is not known yet.
+
+        What a `finally` calls while the replay stops does not happen.
+        """
         answer = self.next
         if answer is None:
-            raise _Pause(Step(kind, operation, arguments))
+            self._pause = self._pause or _Pause(Step(kind, operation, arguments))
+            raise self._pause
         self.next = next(self._left, None)
         self.clock.now = answer.at
         if isinstance(answer.gives, BaseException):

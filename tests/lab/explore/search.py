@@ -25,7 +25,7 @@ from local.simulator.faults import Answer, Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
-from tests.lab.explore.graph import Graph, RoundForEver
+from tests.lab.explore.graph import Explored, Move, Violation, explore
 from tests.lab.explore.model import (
     FINGERPRINT,
     Bounds,
@@ -39,7 +39,6 @@ from tests.lab.explore.model import (
     start_of,
 )
 from tests.lab.explore.replay import Answered, Kind, Outcome, Run, Step
-from tests.lab.explore.report import Explored, Violation
 from tests.lab.expressions import Item
 from tests.lab.failures import client_error
 from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
@@ -48,7 +47,6 @@ MARGIN_SECONDS = 3.0
 """How long after its deadline an invocation may still write to the table and the queues: `app.MARGIN_SECONDS`."""
 NOW_MS = round(NOW * 1000)
 FAR_SECONDS = 30 * 86400
-MAX_STATES = 2_000_000
 
 
 # --- What the deliveries share ----------------------------------------------------------------------------------------
@@ -123,14 +121,6 @@ class State(NamedTuple):
     spent: Spent
 
 
-class Move(NamedTuple):
-    """What leads from one state to the next."""
-
-    who: str
-    what: str
-    state: State
-
-
 _BEHAVIOUR = {
     Outcome.DONE: None,
     Outcome.REFUSED: Fault(FaultKind.STATUS, status=500),
@@ -202,37 +192,14 @@ class Explorer:
 
     def explore(self) -> Explored:
         """Visit every state; raise Violation at the first that is wrong, which is one nearest to the start."""
-        graph = Graph()
-        graph.add(self._start)
-        found = deque([self._start])
-        visited = ends = requests_at_most = 0
-        while found:
-            state = found.popleft()
-            requests_at_most = max(requests_at_most, sum(len(account.taken_in) for account in state.accounts))
-            follow: list[int] = []
-            try:
-                for move in map(self._set_back, self._moves(state)):
-                    following = len(graph)
-                    follow.append(graph.add(move.state, visited, f"  {move.who:8} {move.what}"))
-                    if follow[-1] == following:
-                        found.append(move.state)
-                if not follow:
-                    ends += 1
-                    self._check_end(state)
-                if visited > MAX_STATES:
-                    raise Violation("no end in sight")
-            except Violation as violation:
-                raise Violation(f"{violation}\n{graph.schedule_to(visited)}") from None
-            graph.visited(follow)
-            visited += 1
-        try:
-            schedules = graph.count_schedules()
-        except RoundForEver as round_for_ever:
-            [number] = round_for_ever.args
-            raise Violation(f"goes round for ever\n{graph.schedule_to(number)}") from None
-        return Explored(visited, schedules, ends, requests_at_most)
+        return explore(
+            self._start,
+            lambda state: map(self._set_back, self._moves(state)),
+            self._check_end,
+            lambda state: sum(len(account.taken_in) for account in state.accounts),
+        )
 
-    def _set_back(self, move: Move) -> Move:
+    def _set_back(self, move: Move[State]) -> Move[State]:
         """Set the clock back to the start, and the records' times and numbers, where nobody runs to notice."""
         state = move.state
         if state.running:
@@ -244,7 +211,7 @@ class Explorer:
 
     # --- moves ---
 
-    def _moves(self, state: State) -> Iterator[Move]:
+    def _moves(self, state: State) -> Iterator[Move[State]]:
         for message in dict.fromkeys(state.messages):
             if all(run.owner != message.sender for run in state.running):
                 yield from self._begin(state, message)
@@ -255,14 +222,14 @@ class Explorer:
                 yield from self._crash(state, run)
         yield from self._let_time_pass(state)
 
-    def _begin(self, state: State, message: Message) -> Iterator[Move]:
+    def _begin(self, state: State, message: Message) -> Iterator[Move[State]]:
         work = message._replace(sender="")
         run = self._deliveries.begin(work, self._new_owner(state, message.seen.name), state.now)
         left = list(state.messages)
         left.remove(message)
         yield from self._run(state._replace(messages=tuple(left)), run)
 
-    def _drain(self, state: State) -> Iterator[Move]:
+    def _drain(self, state: State) -> Iterator[Move[State]]:
         """Let a drainer read what waits, and go on with it: maybe much later."""
         if sum(isinstance(run.work, Waiting) for run in state.running) >= self._bounds.drainers:
             return
@@ -273,7 +240,7 @@ class Explorer:
                 run = self._deliveries.begin(work, self._new_owner(state, "drainer"), state.now, item)
                 yield from self._run(state, run)
 
-    def _run(self, state: State, run: Run[Work]) -> Iterator[Move]:
+    def _run(self, state: State, run: Run[Work]) -> Iterator[Move[State]]:
         if isinstance(run.next, list):
             yield Move(_name(run), "has nothing to do", state)
             return
@@ -289,7 +256,7 @@ class Explorer:
         used |= {message.sender for message in state.messages}
         return next(owner for owner in map(f"{name}-{{}}".format, count(1)) if owner not in used)
 
-    def _step(self, state: State, run: Run[Work]) -> Iterator[Move]:
+    def _step(self, state: State, run: Run[Work]) -> Iterator[Move[State]]:
         assert isinstance(run.next, Step)
         match run.next.kind:
             case Kind.TABLE:
@@ -299,7 +266,7 @@ class Explorer:
             case Kind.QUEUE:
                 yield from self._enqueue(state, run, run.next)
 
-    def _ask_table(self, state: State, run: Run[Work], step: Step) -> Iterator[Move]:
+    def _ask_table(self, state: State, run: Run[Work], step: Step) -> Iterator[Move[State]]:
         before = state.table
         is_write = step.operation == "put_item"
         for outcome in self._outcomes(state, *((Outcome.TWICE, Outcome.LOST) if is_write else ()), Outcome.DOWN):
@@ -310,7 +277,7 @@ class Explorer:
                 self._check_write(state, after, run, step)
             yield from self._answer(after, run, answer, key, _told_change(step, before, table))
 
-    def _request(self, state: State, run: Run[Work], step: Step) -> Iterator[Move]:
+    def _request(self, state: State, run: Run[Work], step: Step) -> Iterator[Move[State]]:
         body = json.loads(step.arguments["body"])
         target = self._setting.target_of_key[body["routing_key"]]
         identity = f"{target}#{FINGERPRINT}"
@@ -348,7 +315,7 @@ class Explorer:
             case _:
                 return next((seen.name for seen in self._seen if seen.status is Status.RESOLVED), "R?")
 
-    def _enqueue(self, state: State, run: Run[Work], step: Step) -> Iterator[Move]:
+    def _enqueue(self, state: State, run: Run[Work], step: Step) -> Iterator[Move[State]]:
         gives, raw = self._put(run, step)
         if raw:
             assert isinstance(run.work, Message)
@@ -360,7 +327,7 @@ class Explorer:
             what = "puts a dead letter on its queue"
         yield from self._answer(state, run, Answered(state.now, Outcome.DONE, gives), None, what)
 
-    def _answer(self, state: State, run: Run[Work], answer: Answered, key: Any, what: str) -> Iterator[Move]:
+    def _answer(self, state: State, run: Run[Work], answer: Answered, key: Any, what: str) -> Iterator[Move[State]]:
         """Let a delivery have its answer; after its last step it ends, or its process dies before that is known."""
         after = self._deliveries.go_on(run, answer, key)
         if answer.outcome is not Outcome.DONE:
@@ -376,7 +343,7 @@ class Explorer:
         if isinstance(run.work, Message):
             yield from self._crash(ended, after)
 
-    def _crash(self, state: State, run: Run[Work]) -> Iterator[Move]:
+    def _crash(self, state: State, run: Run[Work]) -> Iterator[Move[State]]:
         """Let a process die; its message is delivered again, now or any time later, and what waits goes on waiting."""
         if state.spent.crashes == self._bounds.crashes:
             return
@@ -390,7 +357,7 @@ class Explorer:
         )
         yield Move(_name(run), "dies", state)
 
-    def _let_time_pass(self, state: State) -> Iterator[Move]:
+    def _let_time_pass(self, state: State) -> Iterator[Move[State]]:
         """Go on to the end of a lease or a pause: nothing else depends on the time."""
         ends = [state.table.lease_of(identity) for identity in state.table.records]
         to = min((at for at in ends if at > state.now), default=None)
