@@ -40,6 +40,7 @@ TESTED_BY = {"gateway": "sender", "ledger": "sender", "backlog": "drainer"}
 """Whose unit tests notice mutants of a module without a test file of its own."""
 PROOFS = [
     "tests/proofs/test_interleavings.py",
+    "tests/proofs/test_wake_ups.py",
     "tests/proofs/test_storms.py",
     "tests/proofs/test_outages.py",
     "-k",
@@ -348,6 +349,7 @@ MUTANTS = [
     ),
     mutant("drain: triggers and resolves do not alternate", "backlog", "    if alternates:\n", "    if False:\n"),
     mutant("drain: a record that kills is tried for ever", "drainer", "if record.tries >= MAX_TRIES:", "if False:"),
+    mutant("drain: ends at once", "drainer", "self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)", "break"),
     mutant("drain: nobody goes on", "drainer", "self.wake(drained.left, wake_up.handovers + 1)", "pass"),
     mutant(
         "drain: the schedule does not take over",

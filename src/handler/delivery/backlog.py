@@ -4,7 +4,7 @@ The index and the window are read every second, and may be outdated at any time.
 chosen, and whether there is a permit is decided where it is taken.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -64,7 +64,6 @@ class Backlog:
         self._clock = clock
         self._window = Window(0)
         self._hidden_until: dict[str, float] = {}
-        self._failed: set[str] = set()
         self._held_until = 0.0
         self._paced_until = 0.0
         self._alternates = False
@@ -88,7 +87,7 @@ class Backlog:
         now = self._clock()
         now_ms = round(now * 1000)
         visible = [place for place in self.places if self._hidden_until.get(place.identity, 0.0) <= now]
-        candidates = in_turn(visible, failed=self._failed, alternates=self._alternates)
+        candidates = in_turn(visible, alternates=self._alternates)
         if not candidates or not self._may_take(candidates[0], now_ms, 0):
             return []
         chosen = self._choose(candidates, now_ms)
@@ -104,12 +103,9 @@ class Backlog:
         return [Taken(place, record, permit) for place, record in chosen]
 
     def note(self, place: Place, report: Report) -> None:
-        """Remember how a delivery ended: one that failed goes last until another did not."""
+        """Remember how a delivery ended: one that failed pauses, so that it does not hold up the others."""
         if isinstance(report.result, Deferred):
-            self._failed.add(place.identity)
             self._hide(place, self._clock() + report.result.delay_seconds)
-        else:
-            self._failed.clear()
 
     def pause_seconds(self) -> float:
         """Return how long nothing can happen: until a permit comes free, or the index is read again."""
@@ -195,18 +191,13 @@ class Backlog:
         self._hidden_until[place.identity] = until
 
 
-def in_turn(places: Sequence[Place], *, failed: Container[str] = (), alternates: bool = False) -> list[Place]:
+def in_turn(places: Sequence[Place], *, alternates: bool = False) -> list[Place]:
     """Return the order in which places are served: critical triggers, then triggers alternating with what follows.
 
-    Within an order by age, but what has failed goes last, so that a bad delivery is not the only probe.
-
-    Args:
-        places: what waits.
-        failed: the identities of what has failed.
-        alternates: whether it is the turn of what follows triggers.
+    Within an order the oldest goes first. `alternates` says whether it is the turn of what follows triggers.
     """
     by_order: dict[Order, list[Place]] = {order: [] for order in Order}
-    for place in sorted(places, key=lambda place: (place.identity in failed, place)):
+    for place in sorted(places):
         by_order[place.order].append(place)
     first, second = by_order[Order.TRIGGER], by_order[Order.FOLLOWING]
     if alternates:
