@@ -17,7 +17,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from handler import sources
-from handler.agreement import ALARM_TYPES, ALARMS_A_PAGE, Alarm, notification
+from handler.agreement.alarm import Alarm, notification
+from handler.agreement.cloudwatch import ALARM_TYPES, ALARMS_A_PAGE
 from handler.alert import Alert
 from handler.envelope import unwrap
 from handler.errors import NoTargetError, PublishError

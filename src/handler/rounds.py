@@ -19,7 +19,7 @@ from handler.targets.secrets import Targets
 if TYPE_CHECKING:
     import urllib3
 
-    from handler.agreement import Agreement
+    from handler.agreement.agreement import Agreement
     from handler.alert import Alert
     from handler.operators.entries import Known
     from handler.operators.reporter import Operators
@@ -142,11 +142,11 @@ class Rounds:
         """Publish the alerts on which CloudWatch's alarms and the records disagree; return their numbers by reason."""
         if self._settings.AGREE_WITH_CLOUDWATCH == "off":
             return {}
-        from handler.agreement import TargetRouting
+        from handler.agreement.routing import Routing
 
         published: dict[str, int] = {}
         try:
-            routing = TargetRouting(self._targets.read())
+            routing = Routing(self._targets.read())
         except PublishError as error:
             self._report(f"alarms and records could not be compared: {error}")
             return {}
@@ -193,7 +193,8 @@ class Rounds:
 
     def _agreement(self, function_arn: str) -> "Agreement":
         if self._compared is None:
-            from handler.agreement import Agreement, Scope
+            from handler.agreement.agreement import Agreement
+            from handler.agreement.wiring import Scope
 
             self._compared = Agreement(
                 self._make_client("cloudwatch"),

@@ -9,7 +9,10 @@ from uuid import uuid4
 import pytest
 
 from handler import sources
-from handler.agreement import Agreement, Scope, TargetRouting, Why
+from handler.agreement.agreement import Agreement
+from handler.agreement.decisions import Why
+from handler.agreement.routing import Routing
+from handler.agreement.wiring import Scope
 from handler.alert import Alert, Status
 from handler.envelope import unwrap
 from handler.operators.entries import Known
@@ -92,7 +95,7 @@ def test_alarms_and_records_are_compared(emulator: Emulator, table: str) -> None
         clock=lambda: time.time() + HOUR,
         report=said.append,
     )
-    routing = TargetRouting(parse_targets({"pagerduty/all": target_secret("all")}, BASE_URL))
+    routing = Routing(parse_targets({"pagerduty/all": target_secret("all")}, BASE_URL))
     found = [each for page in agreement.run(routing, time.time() + 2 * HOUR) for each in page]
     cloudwatch.delete_alarms(AlarmNames=[lost, known, over, foreign])
     assert said == []

@@ -48,6 +48,7 @@ NEVER_AT_INIT = {
     "botocore.crt.auth",
     "doctest",
     "email_validator",
+    "handler.agreement",
     "handler.sources.alertmanager",
     "handler.sources.cloudwatch",
     "handler.sources.securityhub",

@@ -10,7 +10,9 @@ from itertools import pairwise
 from typing import Any, cast
 
 from handler import sources
-from handler.agreement import Agreement, Scope, TargetRouting
+from handler.agreement.agreement import Agreement
+from handler.agreement.routing import Routing
+from handler.agreement.wiring import Scope
 from handler.alert import Alert, WhenUndetermined
 from handler.envelope import unwrap
 from handler.errors import PublishError
@@ -217,7 +219,7 @@ class AlarmFleet(Fleet):
         """Compare alarms with records, as `rounds.agree` does."""
         agreement = self._agreements.setdefault(environment, _agreement(self, environment))
         try:
-            routing = TargetRouting(environment.parts.targets.read())
+            routing = Routing(environment.parts.targets.read())
         except PublishError as error:
             self.problems.append(error)
             return

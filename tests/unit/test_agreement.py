@@ -10,22 +10,20 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from handler import sources
-from handler.agreement import (
+from handler.agreement.agreement import Agreement, Disagreement
+from handler.agreement.alarm import Alarm, notification
+from handler.agreement.decisions import (
     GRACE,
-    Agreement,
-    Alarm,
     Decision,
-    Disagreement,
-    Known,
-    Scope,
-    TargetRouting,
     Verdict,
     Why,
     decide_ended,
     decide_firing,
     left_alone,
-    notification,
 )
+from handler.agreement.records import AlarmRecord
+from handler.agreement.routing import Routing
+from handler.agreement.wiring import Scope
 from handler.alert import Alert, Status, WhenUndetermined
 from handler.envelope import unwrap
 from handler.mapping import dedup_key_of
@@ -45,7 +43,9 @@ CLOCK = Clock()
 NOW = datetime.fromtimestamp(CLOCK.now, UTC)
 SINCE = NOW - timedelta(minutes=10)
 ALARM = Alarm(arn=f"{PREFIX}late", name="late", state="ALARM", since=SINCE, actions=(TOPIC,))
-RECORD = Known(target="a", dedup_key=ALARM.arn, status=Status.FIRING, observed_at=SINCE, is_open=True, is_waiting=False)
+RECORD = AlarmRecord(
+    target="a", dedup_key=ALARM.arn, status=Status.FIRING, observed_at=SINCE, is_open=True, is_waiting=False
+)
 IGNORE, RESOLVE = WhenUndetermined.IGNORE, WhenUndetermined.RESOLVE
 
 
@@ -97,7 +97,7 @@ def test_what_nobody_sends_any_more_pages_again() -> None:
     }
 
     def is_abandoned(**more: Any) -> bool:
-        known = Known.of({**item, **more}, NOW)
+        known = AlarmRecord.of({**item, **more}, NOW.timestamp())
         assert known
         return known.is_abandoned
 
@@ -344,8 +344,8 @@ class Bench:
         )
 
     @property
-    def routing(self) -> TargetRouting:
-        return TargetRouting(parse_targets(self.secrets, BASE_URL))
+    def routing(self) -> Routing:
+        return Routing(parse_targets(self.secrets, BASE_URL))
 
     def run(self, agreement: Agreement | None = None, seconds: float = 50) -> list[Disagreement]:
         run = (agreement or self.agreement()).run(self.routing, self.clock() + seconds)

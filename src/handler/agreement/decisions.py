@@ -1,0 +1,115 @@
+"""Decides whether an alarm pages, whether an incident is resolved, or why neither. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from handler.agreement.alarm import Alarm
+from handler.agreement.records import AlarmRecord
+from handler.alert import Status, WhenUndetermined
+
+GRACE = timedelta(seconds=30)
+"""How long a state is left alone: its own notification may still be on its way."""
+TIE = timedelta(seconds=1.5)
+"""Times this close count as the same, as in the records: a notification may have a state's time in whole seconds."""
+
+
+class Verdict(StrEnum):
+    """What to do about an alarm, or about an open incident."""
+
+    PAGE = "page"
+    RESOLVE = "resolve"
+    LEAVE = "leave"
+
+
+class Why(StrEnum):
+    """The reason of a verdict: in the answer of the health check for what is published, else only counted."""
+
+    NO_RECORD = "no_record"
+    """No target has a record of the alarm."""
+    NEWER_ALARM = "newer_alarm"
+    """The alarm went to ALARM after everything that the records know of."""
+    ALARM_IS_OK = "alarm_is_ok"
+    ALARM_IS_GONE = "alarm_is_gone"
+
+    KNOWN = "known"
+    """The records know of this ALARM, or an incident is open."""
+    NEWER_RECORD = "newer_record"
+    """The records know of a later state than CloudWatch showed."""
+    TOO_RECENT = "too_recent"
+    NOT_WIRED = "not_wired"
+    ACTIONS_DISABLED = "actions_disabled"
+    SUPPRESSED = "suppressed"
+    MUTED = "muted"
+    SUMS_UP = "sums_up_contributors"
+    STILL_FIRING = "still_firing"
+    UNDETERMINED = "insufficient_data"
+    NO_TARGET = "no_target_wants_it"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict and its reason."""
+
+    verdict: Verdict
+    why: Why
+
+
+def silenced(alarm: Alarm, *, is_muted: bool) -> Why | None:
+    """Return what holds back the alarm's actions, or None."""
+    if not alarm.actions_enabled:
+        return Why.ACTIONS_DISABLED
+    if alarm.is_suppressed:
+        return Why.SUPPRESSED
+    return Why.MUTED if is_muted else None
+
+
+def left_alone(alarm: Alarm, now: datetime, *, is_wired: bool, is_muted: bool) -> Why | None:
+    """Return why an alarm in ALARM is not compared now, or None where it is compared with its records."""
+    if not is_wired:
+        return Why.NOT_WIRED
+    if why := silenced(alarm, is_muted=is_muted):
+        return why
+    if alarm.sums_up:
+        return Why.SUMS_UP
+    return Why.TOO_RECENT if now - alarm.since < GRACE else None
+
+
+def decide_firing(alarm: Alarm, records: Sequence[AlarmRecord]) -> Decision:
+    """Decide about an alarm in ALARM: it pages unless a record knows of this ALARM or has an open incident.
+
+    An incident that a person has resolved in PagerDuty is still open in the table, so it does not page again.
+    """
+    if not records:
+        return Decision(Verdict.PAGE, Why.NO_RECORD)
+    firing = [record for record in records if record.status is not Status.RESOLVED and not record.is_abandoned]
+    if any(record.is_open or record.is_waiting or record.observed_at >= alarm.since - TIE for record in firing):
+        return Decision(Verdict.LEAVE, Why.KNOWN)
+    if max(record.observed_at for record in records) > alarm.since:
+        return Decision(Verdict.LEAVE, Why.NEWER_RECORD)
+    return Decision(Verdict.PAGE, Why.NEWER_ALARM)
+
+
+def decide_ended(
+    alarm: Alarm | None, record: AlarmRecord, now: datetime, when_undetermined: WhenUndetermined, *, is_muted: bool
+) -> Decision:
+    """Decide about an open incident, whose `alarm` is None where CloudWatch no longer has it.
+
+    INSUFFICIENT_DATA ends an incident only where `when_undetermined` says that it resolves.
+    """
+    if alarm is None:
+        is_young = now - record.observed_at < GRACE
+        return Decision(Verdict.LEAVE, Why.TOO_RECENT) if is_young else Decision(Verdict.RESOLVE, Why.ALARM_IS_GONE)
+    if why := silenced(alarm, is_muted=is_muted):
+        return Decision(Verdict.LEAVE, why)
+    if alarm.state == "ALARM":
+        return Decision(Verdict.LEAVE, Why.STILL_FIRING)
+    if alarm.state != "OK" and when_undetermined is not WhenUndetermined.RESOLVE:
+        return Decision(Verdict.LEAVE, Why.UNDETERMINED)
+    if now - alarm.since < GRACE:
+        return Decision(Verdict.LEAVE, Why.TOO_RECENT)
+    if alarm.since < record.observed_at:
+        return Decision(Verdict.LEAVE, Why.NEWER_RECORD)
+    return Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)
