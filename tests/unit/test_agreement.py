@@ -1,8 +1,7 @@
 """Agreement with CloudWatch: what was lost pages, what nobody resolved resolves, and everything else is left alone."""
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -12,224 +11,30 @@ from botocore.exceptions import EndpointConnectionError
 from handler import sources
 from handler.agreement.agreement import Agreement, Disagreement
 from handler.agreement.alarm import Alarm, notification
-from handler.agreement.decisions import (
-    GRACE,
-    Decision,
-    Verdict,
-    Why,
-    decide_ended,
-    decide_firing,
-    left_alone,
-)
-from handler.agreement.records import AlarmRecord
+from handler.agreement.decisions import Decision, Verdict, Why
 from handler.agreement.routing import Routing
 from handler.agreement.wiring import Scope
-from handler.alert import Alert, Status, WhenUndetermined
+from handler.alert import Alert, Status
 from handler.envelope import unwrap
 from handler.mapping import dedup_key_of
 from handler.targets.secrets import parse_targets
 from tests.lab.alerts import parse_alert, sample
 from tests.lab.clock import Clock
+from tests.lab.cloudwatch import (
+    FUNCTION,
+    OTHER_TOPIC,
+    PREFIX,
+    SINCE,
+    TOPIC,
+    FakeCloudWatch,
+    FakeSNS,
+    described,
+)
 from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, target_secret
 from tests.lab.wire import BASE_URL
 
-REGION, ACCOUNT = "eu-west-1", "123456789012"
-TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
-OTHER_TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:others"
-FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:publisher"
-PREFIX = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:"
-CLOCK = Clock()
-NOW = datetime.fromtimestamp(CLOCK.now, UTC)
-SINCE = NOW - timedelta(minutes=10)
-ALARM = Alarm(arn=f"{PREFIX}late", name="late", state="ALARM", since=SINCE, actions=(TOPIC,))
-RECORD = AlarmRecord(
-    target="a", dedup_key=ALARM.arn, status=Status.FIRING, observed_at=SINCE, is_open=True, is_waiting=False
-)
-IGNORE, RESOLVE = WhenUndetermined.IGNORE, WhenUndetermined.RESOLVE
-
-
-# --- The decisions ------------------------------------------------------------------------------------------------
-
-
-def test_an_alarm_without_a_record_pages() -> None:
-    assert decide_firing(ALARM, ()) == Decision(Verdict.PAGE, Why.NO_RECORD)
-
-
-@pytest.mark.parametrize(
-    ("status", "is_open", "is_waiting", "minutes"),
-    list(itertools.product(Status, [True, False], [True, False], [-1, 0, 1])),
-)
-def test_a_record_agrees_or_an_alarm_pages(status: Status, is_open: bool, is_waiting: bool, minutes: int) -> None:
-    """Known is: this ALARM or a later state, an open incident, a trigger that waits. Everything else was lost."""
-    record = replace(
-        RECORD,
-        status=status,
-        is_open=is_open,
-        is_waiting=is_waiting,
-        observed_at=SINCE + timedelta(minutes=minutes),
-    )
-    decision = decide_firing(ALARM, [record])
-    if status is Status.RESOLVED:
-        expected = Verdict.LEAVE if minutes > 0 else Verdict.PAGE
-    else:
-        expected = Verdict.PAGE if minutes < 0 and not is_open and not is_waiting else Verdict.LEAVE
-    assert decision.verdict is expected
-
-
-@pytest.mark.parametrize(("seconds", "verdict"), [(-1, Verdict.LEAVE), (-2, Verdict.PAGE)])
-def test_times_in_a_tie_are_the_same_state(seconds: int, verdict: Verdict) -> None:
-    """A dead letter of this ALARM is not paged again every five minutes because its time was rounded."""
-    record = replace(RECORD, is_open=False, observed_at=SINCE + timedelta(seconds=seconds))
-    assert decide_firing(ALARM, [record]).verdict is verdict
-
-
-def test_what_nobody_sends_any_more_pages_again() -> None:
-    """The health check died while it sent: no notification would come again."""
-    assert decide_firing(ALARM, [replace(RECORD, is_abandoned=True)]).verdict is Verdict.PAGE
-    item: dict[str, Any] = {
-        "id": {"S": f"a#{ALARM.arn}"},
-        "status": {"S": "resolved"},
-        "observed_at": {"S": SINCE.isoformat()},
-        "open": {"BOOL": True},
-        "owner": {"S": "dead"},
-        "lease_until": {"N": str(int(NOW.timestamp() * 1000))},
-    }
-
-    def is_abandoned(**more: Any) -> bool:
-        known = AlarmRecord.of({**item, **more}, NOW.timestamp())
-        assert known
-        return known.is_abandoned
-
-    assert is_abandoned()
-    assert not is_abandoned(lease_until={"N": str(int(NOW.timestamp() * 1000) + 1)})
-    assert not is_abandoned(delivered_at={"N": "1"})
-    assert not is_abandoned(waiting={"S": "a#0"})
-    del item["owner"]
-    assert not is_abandoned()
-
-
-def test_one_open_incident_is_enough() -> None:
-    """A target that was added later, or that skipped the alert, does not page for it again."""
-    ended = replace(RECORD, target="b", status=Status.RESOLVED, observed_at=SINCE - timedelta(hours=1), is_open=False)
-    assert decide_firing(ALARM, [ended, RECORD]).verdict is Verdict.LEAVE
-
-
-@pytest.mark.parametrize(
-    ("alarm", "is_wired", "is_muted", "why"),
-    [
-        (ALARM, True, False, None),
-        (ALARM, False, False, Why.NOT_WIRED),
-        (ALARM, True, True, Why.MUTED),
-        (replace(ALARM, actions_enabled=False), True, False, Why.ACTIONS_DISABLED),
-        (replace(ALARM, is_suppressed=True), True, False, Why.SUPPRESSED),
-        (replace(ALARM, since=NOW - GRACE), True, False, None),
-        (replace(ALARM, since=NOW - GRACE + timedelta(seconds=1)), True, False, Why.TOO_RECENT),
-        (replace(ALARM, reason="2 time series evaluated to ALARM"), True, False, Why.SUMS_UP),
-    ],
-)
-def test_what_is_meant_to_be_quiet_stays_quiet(alarm: Alarm, is_wired: bool, is_muted: bool, why: Why | None) -> None:
-    assert left_alone(alarm, NOW, is_wired=is_wired, is_muted=is_muted) is why
-
-
-OK = replace(ALARM, state="OK", since=SINCE + timedelta(minutes=5))
-UNDETERMINED = replace(OK, state="INSUFFICIENT_DATA")
-
-
-@pytest.mark.parametrize(
-    ("alarm", "when", "is_muted", "decision"),
-    [
-        (OK, IGNORE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)),
-        (OK, IGNORE, True, Decision(Verdict.LEAVE, Why.MUTED)),
-        (replace(OK, actions_enabled=False), IGNORE, False, Decision(Verdict.LEAVE, Why.ACTIONS_DISABLED)),
-        (replace(OK, is_suppressed=True), IGNORE, False, Decision(Verdict.LEAVE, Why.SUPPRESSED)),
-        (replace(OK, since=NOW - timedelta(seconds=5)), IGNORE, False, Decision(Verdict.LEAVE, Why.TOO_RECENT)),
-        (replace(OK, since=SINCE - timedelta(1)), IGNORE, False, Decision(Verdict.LEAVE, Why.NEWER_RECORD)),
-        (ALARM, RESOLVE, False, Decision(Verdict.LEAVE, Why.STILL_FIRING)),
-        (UNDETERMINED, IGNORE, False, Decision(Verdict.LEAVE, Why.UNDETERMINED)),
-        (UNDETERMINED, WhenUndetermined.TRIGGER, False, Decision(Verdict.LEAVE, Why.UNDETERMINED)),
-        (UNDETERMINED, RESOLVE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)),
-        (None, IGNORE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_GONE)),
-    ],
-)
-def test_an_incident_ends_with_its_alarm(
-    alarm: Alarm | None, when: WhenUndetermined, is_muted: bool, decision: Decision
-) -> None:
-    assert decide_ended(alarm, RECORD, NOW, when, is_muted=is_muted) == decision
-
-
-def test_an_alarm_of_seconds_ago_is_not_taken_for_deleted() -> None:
-    """CloudWatch may list an alarm a moment after it has notified."""
-    young = replace(RECORD, observed_at=NOW - timedelta(seconds=5))
-    assert decide_ended(None, young, NOW, IGNORE, is_muted=False).verdict is Verdict.LEAVE
-
-
-# --- With CloudWatch and the table --------------------------------------------------------------------------------
-
-
-@dataclass
-class FakeCloudWatch:
-    """Alarms, mute rules and tags; every call is counted, and fails on demand."""
-
-    alarms: list[dict[str, Any]] = field(default_factory=list)
-    muted: list[str] = field(default_factory=list)
-    tags: dict[str, dict[str, str]] = field(default_factory=dict)
-    contributors: list[dict[str, Any]] | None = None
-    """Of the alarm `sum`; None where CloudWatch does not know the operation."""
-    calls: list[str] = field(default_factory=list)
-    errors: dict[str, Exception] = field(default_factory=dict)
-
-    def _called(self, operation: str) -> None:
-        self.calls.append(operation)
-        if operation in self.errors:
-            raise self.errors[operation]
-
-    def describe_alarms(
-        self,
-        *,
-        AlarmTypes: Sequence[str],
-        MaxRecords: int,
-        StateValue: str = "",
-        AlarmNames: Sequence[str] | None = None,
-        NextToken: str = "0",
-    ) -> dict[str, Any]:
-        self._called("DescribeAlarms")
-        assert set(AlarmTypes) == {"MetricAlarm", "CompositeAlarm", "LogAlarm"}
-        assert MaxRecords <= 100
-        assert AlarmNames is None or 1 <= len(AlarmNames) <= 100
-        found = [
-            alarm
-            for alarm in self.alarms
-            if (not StateValue or alarm["StateValue"] == StateValue)
-            and (AlarmNames is None or alarm["AlarmName"] in AlarmNames)
-        ]
-        start = int(NextToken)
-        more = {"NextToken": str(start + MaxRecords)} if len(found) > start + MaxRecords else {}
-        return {"MetricAlarms": found[start : start + MaxRecords], "CompositeAlarms": [], **more}
-
-    def describe_alarm_contributors(self, *, AlarmName: str, NextToken: str = "0") -> dict[str, Any]:
-        self._called("DescribeAlarmContributors")
-        assert AlarmName == "sum"
-        if self.contributors is None:
-            raise client_error("UnknownOperationException", "DescribeAlarmContributors")
-        start = int(NextToken)
-        more = {"NextToken": str(start + 2)} if len(self.contributors) > start + 2 else {}
-        return {"AlarmContributors": self.contributors[start : start + 2], **more}
-
-    def list_alarm_mute_rules(self, *, Statuses: Sequence[str], NextToken: str = "") -> dict[str, Any]:
-        self._called("ListAlarmMuteRules")
-        assert Statuses == ["ACTIVE"]
-        arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm-mute-rule:night"
-        return {"AlarmMuteRuleSummaries": [{"AlarmMuteRuleArn": arn}] if self.muted else []}
-
-    def get_alarm_mute_rule(self, *, AlarmMuteRuleName: str) -> dict[str, Any]:
-        self._called("GetAlarmMuteRule")
-        assert AlarmMuteRuleName == "night"
-        return {"MuteTargets": {"AlarmNames": self.muted}}
-
-    def list_tags_for_resource(self, *, ResourceARN: str) -> dict[str, Any]:
-        self._called("ListTagsForResource")
-        return {"Tags": [{"Key": key, "Value": value} for key, value in self.tags.get(ResourceARN, {}).items()]}
+NOW = SINCE + timedelta(minutes=10)
 
 
 @dataclass
@@ -275,41 +80,6 @@ class FakeTable:
         page = ids[start : start + 300]
         more = {"LastEvaluatedKey": {"id": {"S": page[-1]}}} if start + 300 < len(ids) else {}
         return {"Items": [self.items[identity] for identity in page], **more}
-
-
-@dataclass
-class FakeSNS:
-    """Who subscribes to which topic."""
-
-    endpoints: dict[str, list[str]] = field(default_factory=dict)
-    calls: int = 0
-
-    def list_subscriptions_by_topic(self, *, TopicArn: str, NextToken: str = "") -> dict[str, Any]:
-        self.calls += 1
-        if TopicArn not in self.endpoints:
-            raise client_error("AuthorizationError", "ListSubscriptionsByTopic")
-        return {"Subscriptions": [{"Endpoint": endpoint} for endpoint in self.endpoints[TopicArn]]}
-
-
-def described(name: str = "late", state: str = "ALARM", **more: Any) -> dict[str, Any]:
-    """Return an alarm as DescribeAlarms does."""
-    return {
-        "AlarmName": name,
-        "AlarmArn": f"{PREFIX}{name}",
-        "AlarmDescription": "Labels wait for more than five minutes",
-        "ActionsEnabled": True,
-        "AlarmActions": [TOPIC],
-        "OKActions": [],
-        "StateValue": state,
-        "StateReason": "Threshold Crossed: 418.0 > 300.0",
-        "StateUpdatedTimestamp": SINCE,
-        "StateTransitionedTimestamp": SINCE,
-        "MetricName": "ApproximateAgeOfOldestMessage",
-        "Namespace": "AWS/SQS",
-        "Dimensions": [{"Name": "QueueName", "Value": "parcel-labels"}],
-        "Threshold": 300.0,
-        **more,
-    }
 
 
 def parse(message: Mapping[str, Any], now: datetime = NOW) -> Alert | None:

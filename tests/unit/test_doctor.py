@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab.cloudwatch import ACCOUNT, FUNCTION, OTHER_TOPIC, PREFIX, REGION, TOPIC, described
 from tests.lab.failures import client_error
-from tests.unit.test_agreement import ACCOUNT, FUNCTION, OTHER_TOPIC, PREFIX, REGION, TOPIC, described
 from tools.doctor import CHECKS, diagnose, gather, main, rewire
 from tools.stack import ToolError, find_stack
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.clock import NOW, Clock
-from tests.unit.test_agreement import TOPIC
+from tests.lab.cloudwatch import TOPIC
 from tests.unit.test_doctor import SECRET
 from tests.unit.test_trace import Stack
 from tools.page import main
