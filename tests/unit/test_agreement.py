@@ -365,6 +365,19 @@ def test_a_time_series_that_fires_no_more_is_resolved_though_others_fire(bench: 
     assert (alert.fingerprint, alert.status) == (f"{PREFIX}sum#ended", Status.RESOLVED)
 
 
+def test_an_alarm_with_a_hash_in_its_name_is_not_taken_for_a_time_series(bench: Bench) -> None:
+    """Also where another alarm has the name before the `#`."""
+    bench.cloudwatch.alarms = [described("errors", "OK"), described("errors#2"), described("queue #3", "OK")]
+    for name in ("errors#2", "queue #3", "#gone"):
+        bench.table.put("a", f"{PREFIX}{name}")
+    bench.cloudwatch.muted = ["errors"]
+    alerts = [parse(found.message) for found in bench.run()]
+    assert {(a.fingerprint, a.name) for a in alerts if a} == {
+        (f"{PREFIX}#gone", "#gone"),
+        (f"{PREFIX}queue #3", "queue #3"),
+    }
+
+
 @pytest.mark.parametrize("contributors", [None, []])
 def test_where_the_time_series_are_not_known_nothing_is_done(bench: Bench, contributors: Any) -> None:
     bench.cloudwatch.alarms = [SUM]

@@ -180,7 +180,7 @@ class Agreement:
         for keys in batched(sorted(by_key), ALARMS_A_PAGE, strict=False):
             if self._clock() >= deadline:
                 return
-            alarms = self._alarms.named({by_key[key][0].alarm_name for key in keys})
+            alarms = self._alarms.named({name for key in keys for name, _ in by_key[key][0].subjects})
             firing = {alarm.name: self._firing_series(alarm) for alarm in alarms.values()}
             ended = (self._to_resolve_of(by_key[key], alarms, firing, muted) for key in keys)
             yield [disagreement for disagreement in ended if disagreement]
@@ -205,7 +205,8 @@ class Agreement:
             muted: the names of muted alarms.
         """
         now = self._now()
-        name, contributor = records[0].alarm_name, records[0].contributor
+        subjects = records[0].subjects
+        name, contributor = next((subject for subject in subjects if subject[0] in alarms), subjects[0])
         alarm = alarms.get(name)
         if alarm and contributor:
             alarm = _state_of_series(alarm, contributor, firing[name], now)
@@ -218,7 +219,7 @@ class Agreement:
                 self.left[decision.why] += 1
         if not found:
             return None
-        gone = Alarm(arn=records[0].alarm_arn, name=name, state="OK", since=now, reason="The alarm was deleted")
+        gone = Alarm(arn=records[0].dedup_key, name=name, state="OK", since=now, reason="The alarm was deleted")
         return Disagreement(name, found, notification(replace(alarm or gone, state="OK", contributor=contributor)))
 
 

@@ -1,6 +1,7 @@
 """Reads alarms, their time series and tags, and mute rules from CloudWatch."""
 
 from collections.abc import Collection, Mapping
+from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
@@ -41,9 +42,12 @@ class Alarms:
         return _alarms(page), page.get("NextToken", "")
 
     def named(self, names: Collection[str]) -> dict[str, Alarm]:
-        """Return the alarms with these names, by name; at most a page of them. One that does not exist is absent."""
-        page = self._client.describe_alarms(AlarmNames=sorted(names), AlarmTypes=ALARM_TYPES, MaxRecords=ALARMS_A_PAGE)
-        return {alarm.name: alarm for alarm in _alarms(page)}
+        """Return the alarms with these names, by name. One that does not exist is absent."""
+        found: dict[str, Alarm] = {}
+        for some in batched(sorted(names), ALARMS_A_PAGE, strict=False):
+            page = self._client.describe_alarms(AlarmNames=list(some), AlarmTypes=ALARM_TYPES, MaxRecords=ALARMS_A_PAGE)
+            found |= {alarm.name: alarm for alarm in _alarms(page)}
+        return found
 
     def time_series_of(self, alarm: Alarm) -> list[Alarm]:
         """Return the time series in ALARM of an alarm that sums them up; of any other, the alarm itself.

@@ -65,19 +65,14 @@ class AlarmRecord:
         )
 
     @property
-    def alarm_arn(self) -> str:
-        """The alarm's ARN, with which the dedup key begins."""
-        return self.dedup_key.partition("#")[0]
+    def subjects(self) -> list[tuple[str, str]]:
+        """What it may be about: the name of an alarm, and the id of a time series, which is empty for the whole alarm.
 
-    @property
-    def alarm_name(self) -> str:
-        """The alarm's name, with which its ARN ends."""
-        return self.alarm_arn.split(":", 6)[-1]
-
-    @property
-    def contributor(self) -> str:
-        """The id of the time series; empty for the whole alarm."""
-        return self.dedup_key.partition("#")[2]
+        A `#` in the dedup key separates the two, or it is part of the name.
+        """
+        name = self.dedup_key.split(":", 6)[-1]
+        before, _, after = name.rpartition("#")
+        return [(name, ""), (before, after)] if before and after else [(name, "")]
 
 
 class Records:
