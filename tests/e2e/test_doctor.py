@@ -15,6 +15,7 @@ import pytest
 from local.simulator.server import SimulatorServer
 from local.stack import ACCOUNT, REGION, ROUTING_KEY, STACK_NAME, Emulator, deploy, parameters_for
 from tests.e2e.conftest import Deployed
+from tests.lab.cloudwatch import put_alarm
 from tools import doctor, trace
 
 FIRST_TARGET = f"pagerduty/{STACK_NAME}"
@@ -67,18 +68,7 @@ def examine(stack: Deployed, *arguments: str) -> tuple[int, str]:
 def alarm(stack: Deployed, name: str, **more: Any) -> Iterator[None]:
     """An alarm that is wired as it should be, but for what is given."""
     cloudwatch, topic = stack.emulator.client("cloudwatch"), stack.outputs["AlertTopicArn"]
-    settings: dict[str, Any] = {
-        "AlarmActions": [topic],
-        "OKActions": [topic],
-        "Namespace": "Shop",
-        "MetricName": "Latency",
-        "Statistic": "Average",
-        "Period": 60,
-        "EvaluationPeriods": 1,
-        "Threshold": 0.5,
-        "ComparisonOperator": "GreaterThanThreshold",
-    }
-    cloudwatch.put_metric_alarm(AlarmName=name, **{**settings, **more})
+    put_alarm(cloudwatch, name, **{"AlarmActions": [topic], "OKActions": [topic], **more})
     try:
         yield
     finally:

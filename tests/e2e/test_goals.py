@@ -27,6 +27,7 @@ from local.stack import (
     await_until,
     aws_environment,
 )
+from tests.lab.cloudwatch import put_alarm
 
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 OUTPUT = re.findall(r"(?m)^output\(\) .*$", OPERATIONS)[0]
@@ -109,18 +110,8 @@ def test_wire_existing_alarms(user: User) -> None:
     subscribe, try_it = commands("Wire existing alarms")
     sns = user.emulator.client("sns")
     topic = sns.create_topic(Name="alarms")["TopicArn"]
-    user.emulator.client("cloudwatch").put_metric_alarm(
-        AlarmName="checkout-errors",
-        Namespace="Shop",
-        MetricName="Errors",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-        AlarmActions=[topic],
-        OKActions=[topic],
-    )
+    cloudwatch = user.emulator.client("cloudwatch")
+    put_alarm(cloudwatch, "checkout-errors", AlarmActions=[topic], OKActions=[topic])
     subscribed = json.loads(user.run(subscribe))["SubscriptionArn"]
     attributes = sns.get_subscription_attributes(SubscriptionArn=subscribed)["Attributes"]
     assert (

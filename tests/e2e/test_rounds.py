@@ -19,6 +19,7 @@ from handler.pagerduty.severity import Severity
 from local.simulator.faults import Fault, FaultKind
 from local.stack import ACCOUNT, REGION, ROUTING_KEY, await_until
 from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
+from tests.lab.cloudwatch import put_alarm
 
 
 @pytest.fixture
@@ -162,17 +163,7 @@ def test_an_alarm_whose_notification_is_lost_opens_an_incident_and_closes_it(sta
     """By the health check's comparison alone: its topic leads nowhere, and it has no OK action."""
     cloudwatch, name = stack.emulator.client("cloudwatch"), f"lost-{uuid4().hex[:8]}"
     key = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
-    cloudwatch.put_metric_alarm(
-        AlarmName=name,
-        AlarmActions=[stack.outputs["AlertTopicArn"]],
-        Namespace="Shop",
-        MetricName="Latency",
-        Statistic="Average",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=0.5,
-        ComparisonOperator="GreaterThanThreshold",
-    )
+    put_alarm(cloudwatch, name, AlarmActions=[stack.outputs["AlertTopicArn"]])
 
     def compared(state: str) -> bool:
         time.sleep(2)  # far more often than the schedule, and still not so often that the log overflows

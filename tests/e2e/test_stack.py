@@ -17,6 +17,7 @@ from local.stack import (
     native_event,
 )
 from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
+from tests.lab.cloudwatch import put_alarm
 
 STARTED_AT = datetime.now(UTC) - timedelta(minutes=1)
 
@@ -44,16 +45,12 @@ def test_an_alarm_pages_and_its_recovery_resolves(stack: Deployed) -> None:
     """CloudWatch alarm -> SNS -> function -> incident, and back."""
     cloudwatch = stack.emulator.client("cloudwatch")
     topic = stack.outputs["AlertTopicArn"]
-    cloudwatch.put_metric_alarm(
-        AlarmName="e2e-queue-age",
+    put_alarm(
+        cloudwatch,
+        "e2e-queue-age",
         Namespace="AWS/SQS",
         MetricName="ApproximateAgeOfOldestMessage",
         Dimensions=[{"Name": "QueueName", "Value": "orders"}],
-        Statistic="Maximum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=300,
-        ComparisonOperator="GreaterThanThreshold",
         AlarmActions=[topic],
         OKActions=[topic],
     )

@@ -20,6 +20,7 @@ from handler.operators.reporter import Operators
 from handler.targets.secrets import parse_targets
 from local.stack import ACCOUNT, REGION, Emulator
 from tests.lab.alerts import AN_ALERT
+from tests.lab.cloudwatch import put_alarm
 from tests.lab.secrets import target_secret
 from tests.lab.wire import BASE_URL
 
@@ -65,17 +66,7 @@ def test_alarms_and_records_are_compared(emulator: Emulator, table: str) -> None
     names = [f"{state}-{uuid4().hex[:6]}" for state in ("lost", "known", "over", "gone", "foreign")]
     lost, known, over, gone, foreign = names
     for name in (lost, known, over, foreign):
-        cloudwatch.put_metric_alarm(
-            AlarmName=name,
-            AlarmActions=[] if name == foreign else [topic],
-            Namespace="Shop",
-            MetricName="Latency",
-            Statistic="Average",
-            Period=60,
-            EvaluationPeriods=1,
-            Threshold=0.5,
-            ComparisonOperator="GreaterThanThreshold",
-        )
+        put_alarm(cloudwatch, name, AlarmActions=[] if name == foreign else [topic])
         cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK" if name == over else "ALARM", StateReason="test")
     before = datetime.now(UTC) - timedelta(hours=1)
     for name in (known, over, gone):

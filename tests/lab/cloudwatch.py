@@ -38,6 +38,20 @@ def described(name: str = "late", state: str = "ALARM", **more: Any) -> dict[str
     }
 
 
+def put_alarm(cloudwatch: Any, name: str, **more: Any) -> None:
+    """Create a metric alarm with a client of CloudWatch, without actions unless `more` names some."""
+    settings: dict[str, Any] = {
+        "Namespace": "Shop",
+        "MetricName": "Latency",
+        "Statistic": "Average",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 0.5,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    cloudwatch.put_metric_alarm(AlarmName=name, **{**settings, **more})
+
+
 @dataclass
 class FakeCloudWatch:
     """Alarms, mute rules and tags; every call is counted, and fails on demand."""
