@@ -12,7 +12,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handler.agreement.alarm import Alarm, notification
 from handler.agreement.aws import code_of, in_words
 from handler.agreement.cloudwatch import ALARMS_A_PAGE, Alarms
-from handler.agreement.decisions import GRACE, Decision, Verdict, Why, decide_ended, decide_firing, left_alone
+from handler.agreement.decisions import (
+    Decision,
+    Verdict,
+    Why,
+    decide_ended,
+    decide_firing,
+    left_alone,
+    state_of_series,
+)
 from handler.agreement.records import AlarmRecord, Records
 from handler.agreement.routing import Routing
 from handler.agreement.wiring import Scope, Wiring
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns.client import SNSClient
 
 UNWANTED_SECONDS = 900
-"""How long an alarm that no target takes is left alone, unless its state changes: then its tags are read again."""
+"""How long an alarm that no target takes is left alone, unless its state changes; then its tags are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class Disagreement:
     Attributes:
         name: the alarm's.
         decision: whether to page or to resolve, and why.
-        message: does so when it is published; in the shape of CloudWatch's notifications.
+        message: the notification that does so when it is published.
     """
 
     name: str
@@ -87,7 +95,7 @@ class Agreement:
         self._position = ""
         self._unwanted: dict[str, tuple[float, datetime]] = {}
         self.left: Counter[Why] = Counter()
-        """How many alarms and incidents were left alone in the last run, and why."""
+        """How many alarms and incidents the last run left alone, by reason."""
 
     def run(self, routing: Routing, deadline: float) -> Iterator[list[Disagreement]]:
         """Yield what to publish, a page of alarms at a time, until all are compared or the deadline is near.
@@ -174,7 +182,7 @@ class Agreement:
         _, partition, _, region, account, *_ = self._function_arn.split(":")
         prefix = f"arn:{partition}:cloudwatch:{region}:{account}:alarm:"
         by_key: dict[str, list[AlarmRecord]] = {}
-        for record in self._records.open(prefix, deadline):
+        for record in self._records.unresolved(prefix, deadline):
             if routing.resolves(record.target):
                 by_key.setdefault(record.dedup_key, []).append(record)
         for keys in batched(sorted(by_key), ALARMS_A_PAGE, strict=False):
@@ -209,7 +217,7 @@ class Agreement:
         name, contributor = next((subject for subject in subjects if subject[0] in alarms), subjects[0])
         alarm = alarms.get(name)
         if alarm and contributor:
-            alarm = _state_of_series(alarm, contributor, firing[name], now)
+            alarm = state_of_series(alarm, contributor, firing[name], now)
         found: Decision | None = None
         for record in records:
             decision = decide_ended(alarm, record, now, self._when_undetermined, is_muted=name in muted)
@@ -221,11 +229,3 @@ class Agreement:
             return None
         gone = Alarm(arn=records[0].dedup_key, name=name, state="OK", since=now, reason="The alarm was deleted")
         return Disagreement(name, found, notification(replace(alarm or gone, state="OK", contributor=contributor)))
-
-
-def _state_of_series(alarm: Alarm, contributor: str, firing: Collection[str], now: datetime) -> Alarm:
-    """Return the state of one time series: its alarm's, but OK if only others are in ALARM."""
-    if not firing or "" in firing or contributor in firing:
-        return alarm
-    # CloudWatch does not tell when it ended
-    return replace(alarm, state="OK", since=now - GRACE, reason="This time series fires no more")

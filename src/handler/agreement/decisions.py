@@ -1,7 +1,7 @@
 """Decides whether an alarm pages, whether an incident is resolved, or why neither. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -24,29 +24,33 @@ class Verdict(StrEnum):
 
 
 class Why(StrEnum):
-    """The reason of a verdict: in the answer of the health check for what is published, else only counted."""
+    """Why an alarm pages, why an incident is resolved, or why either is left alone."""
 
     NO_RECORD = "no_record"
-    """No target has a record of the alarm."""
+    """It pages: no target has a record of the alarm."""
     NEWER_ALARM = "newer_alarm"
-    """The alarm went to ALARM after everything that the records know of."""
+    """It pages: the alarm went to ALARM after all that the records know of."""
     ALARM_IS_OK = "alarm_is_ok"
+    """The incident is resolved; so it is for `ALARM_IS_GONE`. The reasons below leave things alone."""
     ALARM_IS_GONE = "alarm_is_gone"
-
     KNOWN = "known"
-    """The records know of this ALARM, or an incident is open."""
+    """A record knows of this ALARM, or has an open incident."""
     NEWER_RECORD = "newer_record"
-    """The records know of a later state than CloudWatch showed."""
+    """A record knows of a later state than CloudWatch returned."""
     TOO_RECENT = "too_recent"
+    """The state may still be notified."""
     NOT_WIRED = "not_wired"
+    """The alarm is not this stack's."""
     ACTIONS_DISABLED = "actions_disabled"
     SUPPRESSED = "suppressed"
     MUTED = "muted"
     SUMS_UP = "sums_up_contributors"
+    """The alarm's time series page, each for itself."""
     STILL_FIRING = "still_firing"
     UNDETERMINED = "insufficient_data"
     NO_TARGET = "no_target_wants_it"
     UNREADABLE = "unreadable"
+    """The notification would be no alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,21 @@ def decide_firing(alarm: Alarm, records: Sequence[AlarmRecord]) -> Decision:
     if max(record.observed_at for record in records) > alarm.since:
         return Decision(Verdict.LEAVE, Why.NEWER_RECORD)
     return Decision(Verdict.PAGE, Why.NEWER_ALARM)
+
+
+def state_of_series(alarm: Alarm, contributor: str, firing: Collection[str], now: datetime) -> Alarm:
+    """Return the alarm as one of its time series: OK if others are in ALARM and this one is not.
+
+    Args:
+        alarm: in any state.
+        contributor: the id of the time series.
+        firing: the ids of the time series in ALARM; an empty id is the whole alarm, whose time series are unknown.
+        now: the time.
+    """
+    if not firing or "" in firing or contributor in firing:
+        return alarm
+    # CloudWatch does not tell when it ended
+    return replace(alarm, state="OK", since=now - GRACE, reason="This time series fires no more")
 
 
 def decide_ended(

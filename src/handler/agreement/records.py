@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 MAX_KEYS = 100
-"""At a time: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
+"""In one BatchGetItem: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 BATCH_ATTEMPTS = 3
+"""How often DynamoDB is asked for the keys that it leaves unprocessed."""
 _PROJECTION = "id, #s, observed_at, #o, attempted, waiting, #w, lease_until, delivered_at, expires_at"
 _NAMES = {"#s": "status", "#o": "open", "#w": "owner"}
 
@@ -65,10 +66,16 @@ class AlarmRecord:
         )
 
     @property
-    def subjects(self) -> list[tuple[str, str]]:
-        """What it may be about: the name of an alarm, and the id of a time series, which is empty for the whole alarm.
+    def is_unresolved(self) -> bool:
+        """Whether an incident may be open and was not resolved; a resolve whose sender died does not count."""
+        return self.is_open and (self.status is not Status.RESOLVED or self.is_abandoned)
 
-        A `#` in the dedup key separates the two, or it is part of the name.
+    @property
+    def subjects(self) -> list[tuple[str, str]]:
+        """The alarms that it may be of: pairs of a name and the id of a time series, empty for the whole alarm.
+
+        A `#` in the dedup key either separates the two or is part of the name. The record is of the first of these
+        alarms that exists.
         """
         name = self.dedup_key.split(":", 6)[-1]
         before, _, after = name.rpartition("#")
@@ -120,11 +127,10 @@ class Records:
                 return
         raise TableThrottledError(f"DynamoDB table {self._table} throttles")
 
-    def open(self, prefix: str, deadline: float) -> Iterator[AlarmRecord]:
-        """Yield the firing records with an open incident whose dedup keys begin with `prefix`, an alarm's ARN.
+    def unresolved(self, prefix: str, deadline: float) -> Iterator[AlarmRecord]:
+        """Yield the records of unresolved incidents whose alarms' ARNs begin with `prefix`.
 
-        What an abandoned record says of its end never reached PagerDuty, so it counts as firing. Stops at `deadline`,
-        in epoch seconds.
+        The read is not consistent: what it yields may just have ended. It stops at `deadline`, in epoch seconds.
         """
         more: dict[str, Any] = {}
         while self._clock() < deadline:
@@ -143,15 +149,13 @@ class Records:
             )
             for item in page.get("Items", []):
                 record = AlarmRecord.of(item, self._clock())
-                if (
-                    record
-                    and record.is_open
-                    and (record.status is not Status.RESOLVED or record.is_abandoned)
-                    and record.dedup_key.startswith(prefix)
-                    # a longer key is cut and ends in a hash, which does not say which alarm it was
-                    and len(record.dedup_key) < MAX_DEDUP_KEY_CHARACTERS
-                ):
+                if record and record.is_unresolved and _is_of_alarm(record.dedup_key, prefix):
                     yield record
             if "LastEvaluatedKey" not in page:
                 return
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def _is_of_alarm(dedup_key: str, prefix: str) -> bool:
+    # a longer key was cut and ends in a hash, which does not say which alarm it is of
+    return dedup_key.startswith(prefix) and len(dedup_key) < MAX_DEDUP_KEY_CHARACTERS
