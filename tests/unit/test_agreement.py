@@ -1,7 +1,7 @@
 """Agreement with CloudWatch: what was lost pages, what nobody resolved resolves, and everything else is left alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from handler.alert import Alert, Status
 from handler.envelope import unwrap
 from handler.mapping import dedup_key_of
 from handler.targets.secrets import parse_targets
-from tests.lab.alerts import parse_alert, sample
+from tests.lab.alerts import AN_ALERT, parse_alert, sample
 from tests.lab.clock import Clock
 from tests.lab.cloudwatch import (
     FUNCTION,
@@ -185,6 +185,23 @@ def test_an_open_incident_of_an_alarm_that_is_ok_or_gone_is_resolved(bench: Benc
     ]
 
 
+def test_a_resolve_whose_sender_died_is_sent_again(bench: Bench) -> None:
+    bench.cloudwatch.alarms = [described("ok", "OK")]
+    bench.table.put("a", f"{PREFIX}ok", status="resolved")
+    bench.table.items[f"a#{PREFIX}ok"]["owner"] = {"S": "dead"}
+    assert [found.name for found in bench.run()] == ["ok"]
+
+
+def test_a_dedup_key_that_was_cut_is_of_no_known_alarm(bench: Bench) -> None:
+    """It is not taken for that of a deleted alarm."""
+    name = "x" * 300
+    cut = dedup_key_of(replace(AN_ALERT, fingerprint=f"{PREFIX}{name}"))
+    bench.cloudwatch.alarms = [described(name)]
+    bench.table.put("a", cut)
+    assert cut.startswith(PREFIX)
+    assert bench.run() == []
+
+
 def test_a_target_that_sends_no_resolves_is_not_asked_for_one(bench: Bench) -> None:
     """It would skip one every five minutes for ever."""
     bench.secrets = {"pagerduty/a": target_secret("a", auto_resolve=False)}
@@ -259,6 +276,14 @@ def test_tags_come_along_where_the_alarm_sends_them(bench: Bench) -> None:
     assert agreement.left == {Why.NO_TARGET: 1}
 
 
+def test_only_the_tags_that_the_alarm_names_come_along(bench: Bench) -> None:
+    bench.cloudwatch.tags = {f"{PREFIX}late": {"team": "labels", "cost": "7"}}
+    enabled = {"AlarmTagsPropagation": {"Enabled": True, "IncludedTagKeys": ["team"]}}
+    bench.cloudwatch.alarms = [described(ActionConfiguration=enabled)]
+    [found] = bench.run()
+    assert found.message["AlarmTags"] == {"team": "labels"}
+
+
 def test_what_no_target_wants_is_not_asked_about_again_at_once(bench: Bench) -> None:
     """Below a threshold, or with no target that matches: nothing would come of publishing it every five minutes."""
     bench.secrets = {"pagerduty/a": target_secret("a", severity_threshold="critical")}
@@ -271,6 +296,31 @@ def test_what_no_target_wants_is_not_asked_about_again_at_once(bench: Bench) -> 
     bench.cloudwatch.tags = {f"{PREFIX}late": {"severity": "critical"}}
     bench.clock.advance(1000)
     assert len(bench.run(agreement)) == 1
+
+
+def test_what_no_target_wanted_is_asked_about_again_when_it_fires_anew(bench: Bench) -> None:
+    """Its tags may have changed since."""
+    bench.secrets = {"pagerduty/a": target_secret("a", severity_threshold="critical")}
+    enabled = {"AlarmTagsPropagation": {"Enabled": True}}
+    bench.cloudwatch.alarms = [described(ActionConfiguration=enabled)]
+    agreement = bench.agreement()
+    assert bench.run(agreement) == []
+    bench.cloudwatch.tags = {f"{PREFIX}late": {"severity": "critical"}}
+    bench.cloudwatch.alarms[0]["StateTransitionedTimestamp"] = SINCE + timedelta(minutes=5)
+    assert len(bench.run(agreement)) == 1
+
+
+def test_a_position_that_cloudwatch_no_longer_knows_is_given_up(bench: Bench) -> None:
+    """The run after that begins with the first alarm."""
+    bench.cloudwatch.alarms = [described(f"n-{n:03}") for n in range(300)]
+    agreement = bench.agreement()
+    pages = agreement.run(bench.routing, bench.clock() + 50)
+    assert next(pages)[0].name == "n-000"
+    assert next(pages)[0].name == "n-100"
+    bench.cloudwatch.errors["DescribeAlarms"] = client_error("InvalidNextToken", "DescribeAlarms")
+    assert bench.run(agreement) == []
+    del bench.cloudwatch.errors["DescribeAlarms"]
+    assert bench.run(agreement)[0].name == "n-000"
 
 
 def test_ten_thousand_alarms_take_a_page_at_a_time(bench: Bench) -> None:
@@ -342,8 +392,8 @@ def test_each_time_series_of_an_alarm_is_compared(bench: Bench) -> None:
     bench.cloudwatch.alarms = [SUM]
     bench.cloudwatch.contributors = [
         series("known"),
-        series("lost"),
         series("young", StateTransitionedTimestamp=NOW - timedelta(seconds=5)),
+        series("lost"),  # on the second page
     ]
     bench.table.put("a", f"{PREFIX}sum#known")
     [found] = bench.run()
