@@ -132,7 +132,7 @@ class Agreement:
                 return
 
     def _candidates(self, alarms: Sequence[Alarm], muted: Collection[str]) -> list[tuple[Alarm, str]]:
-        """Return the alarms, or their time series, to compare with records, with their dedup keys; count the others."""
+        """Return what to compare with records, each an alarm or a time series with its dedup key; count the others."""
         candidates = []
         for described in alarms:
             is_wired = self._wiring.is_wired(described)
