@@ -134,6 +134,8 @@ def report_problem(error: PublishError) -> None:
 
 deliveries = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
 drains = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
+woken = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="woken")
+"""For the wake-ups of one batch: no routing key waits for the end of another's backlog. They wait for `drains`."""
 
 
 def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:
@@ -319,8 +321,7 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
         processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
         context=context,
     )
-    for wake_up in wake_ups.values():
-        drain(wake_up, deadline)
+    map_on(woken)(partial(drain, deadline=deadline), wake_ups.values())
     return answer
 
 

@@ -432,7 +432,7 @@ class Environment:
             random=fleet.random,
             tell=fleet.note,
             explain=fleet.explain,
-            map_concurrently=self._map,
+            map_concurrently=self.map,
         )
 
     @property
@@ -440,7 +440,7 @@ class Environment:
         """When the invocation must have ended, by its own clock."""
         return self.execution.began_at + self.clock.skew_seconds + FUNCTION_TIMEOUT_SECONDS - MARGIN_SECONDS
 
-    def _map[A, B](self, function: Callable[[A], B], things: Iterable[A]) -> list[B]:
+    def map[A, B](self, function: Callable[[A], B], things: Iterable[A]) -> list[B]:
         """Call a function on several threads, at most thirty at a time, as `app.CONCURRENT_DELIVERIES` has it."""
         each = list(things)
         found: list[B] = []
@@ -765,8 +765,7 @@ class Fleet:
                     wake_ups.setdefault(wake_up.target, wake_up)
                 elif not environment.publish(message.record):
                     failed.append(message)
-            for wake_up in wake_ups.values():
-                environment.drain(wake_up)
+            environment.map(environment.drain, wake_ups.values())
             kept = failed
         finally:
             if not self.timeline.errors:

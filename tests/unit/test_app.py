@@ -8,14 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from threading import Event
-from types import ModuleType
+from threading import Barrier, Event
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from handler.delivery.drainer import Drained
 from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
+from handler.messages import WakeUp
 from handler.metrics import SERVICE
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.parts import make_client
@@ -425,6 +427,25 @@ def test_what_waits_is_sent_when_the_schedule_or_a_wake_up_asks_for_it(function:
         assert [line["outcome"] for line in function.lines] == ["accepted"]
         assert list(world.table.all_waiting()) == []
     assert world.states == {"f-0": "triggered", "f-1": "triggered"}
+
+
+def test_no_routing_key_waits_for_the_end_of_anothers_backlog(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits at several targets sends their wake-ups at once, and SQS may put these in one batch."""
+    together = Barrier(2)
+    drained: list[str] = []
+
+    def run(_: Any, __: float, wake_up: WakeUp, ___: Any) -> Drained:
+        together.wait(timeout=10)
+        drained.append(wake_up.target)
+        return Drained()
+
+    app_parts = function.app.parts
+    monkeypatch.setattr(function.app, "parts", replace(app_parts, drainer=SimpleNamespace(run=run)))
+    answer = function.invoke(sqs({"drain": True, "target": "a"}, {"drain": True, "target": "b"}))
+    assert answer == {"batchItemFailures": []}
+    assert sorted(drained) == ["a", "b"]
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "secrets"])
