@@ -348,6 +348,12 @@ MUTANTS = [
         'return f"{target}{_SEPARATOR}change{_SEPARATOR}{key}{_SEPARATOR}{occurred}"',
     ),
     mutant("drain: triggers and resolves do not alternate", "backlog", "    if alternates:\n", "    if False:\n"),
+    mutant(
+        "drain: what is skipped takes a permit, and the probe",
+        "backlog",
+        "for place, record in found if self._skips(place, record)]",
+        "for place, record in found if False]",
+    ),
     mutant("drain: a record that kills is tried for ever", "drainer", "if record.tries >= MAX_TRIES:", "if False:"),
     mutant("drain: ends at once", "drainer", "self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)", "break"),
     mutant("drain: nobody goes on", "drainer", "self.wake(drained.left, wake_up.handovers + 1)", "pass"),

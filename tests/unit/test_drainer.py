@@ -517,6 +517,58 @@ def test_what_waits_for_a_disabled_target_is_skipped() -> None:
     assert [incident.dedup_key for incident in world.pagerduty.incidents] == ["open", "open", "skipped", "unsent"]
 
 
+@pytest.mark.parametrize("change", [{"enabled": False}, {"severity_threshold": "critical"}])
+def test_what_is_skipped_is_no_probe(change: dict[str, Any]) -> None:
+    """A target is silenced during an outage: its backlog does not keep another target's from going out after it."""
+    world = make_world(TWO_TARGETS)
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+    for number in range(50):
+        world.publish(message(f"b-{number}", labels={"team": "b"}))
+    world.clock.advance(1)
+    world.publish(message("a-1", labels={"team": "a"}))
+    world.secrets.secrets["pagerduty/b"] = target_secret("b", match=['team="b"'], **change)
+    world.targets.read(anew=True)
+    world.pagerduty.set_faults()
+    world.drain()
+    assert (world.states, waiting(world)) == ({"a-1": "triggered"}, [])
+
+
+def test_what_is_skipped_takes_no_permit() -> None:
+    """A backlog of thousands that nobody wants any more costs the other targets with that key nothing."""
+    world = made_waiting(TWO_TARGETS, rate_limit=12)
+    for number in range(100):
+        world.publish(message(f"b-{number}", labels={"team": "b"}))
+    for number in range(5):
+        world.publish(message(f"a-{number}", labels={"team": "a"}))
+    world.secrets.secrets["pagerduty/b"] = target_secret("b", match=['team="b"'], enabled=False)
+    world.targets.read(anew=True)
+    world.clock.advance(30)
+    world.drain()
+    assert [identity for identity in waiting(world) if identity.startswith("b")] == []
+    assert {f"a-{number}" for number in range(5)} <= set(sent(world))
+
+
+def test_what_is_skipped_no_longer_is_sent_with_a_permit_of_its_own() -> None:
+    """A resolve takes the place of what a silenced target would skip, after the drainer has looked at it."""
+    world = make_world(TWO_TARGETS)
+    world.publish(message("open", labels={"team": "b"}))
+    hold(world)
+    world.publish(message("open", labels={"team": "b"}, severity="critical", at=5))
+    world.secrets.secrets["pagerduty/b"] = target_secret("b", match=['team="b"'], enabled=False)
+    targets = world.targets.read(anew=True)
+    identity, now = "b#open", round(world.clock() * 1000)
+    record = world.table.read([identity], now)[identity]
+    assert targets.targets[1].skip_reason_of(
+        record.status, record.urgency, is_change=False, has_open_incident=record.open
+    )
+    world.publish(message("open", "resolved", labels={"team": "b"}, at=10))
+    world.clock.advance(31)
+    report = world.sender.deliver_waiting(identity, record, targets.targets[1], None, world.clock() + 30)
+    assert report is not None
+    assert isinstance(report.result, Accepted)
+    assert world.states["open"] == "resolved"
+
+
 def test_what_waits_for_a_target_that_is_gone_is_dead_lettered_visibly() -> None:
     """After a quarter of an hour; the other targets' deliveries go on at once."""
     world = make_world(

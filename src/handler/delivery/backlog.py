@@ -13,6 +13,7 @@ from handler.delivery.rate import Window, may_drain, segment_of
 from handler.delivery.record import Order, Record
 from handler.delivery.table import DedupTable, Place
 from handler.errors import TableContendedError, TableThrottledError
+from handler.identity import is_of_change
 from handler.outcome import Deferred
 from handler.report import Report
 from handler.targets.target import Target
@@ -34,11 +35,15 @@ HIDDEN_SECONDS = 5.0
 
 
 class Taken(NamedTuple):
-    """A delivery with a permit taken for it."""
+    """A delivery that goes out next.
+
+    Attributes:
+        permit: that was taken for it; None where its target skips it by now, so that nothing is sent.
+    """
 
     place: Place
     record: Record
-    permit: Permit
+    permit: Permit | None
 
 
 class Backlog:
@@ -83,14 +88,20 @@ class Backlog:
         self.looked_at = now
 
     def take(self) -> list[Taken]:
-        """Choose the next deliveries, and take a permit for each; none if nothing can go out now."""
+        """Choose the next deliveries, and take a permit for each; none if nothing can go out now.
+
+        What is skipped goes first: it takes no permit, which others need, and is no probe.
+        """
         now = self._clock()
         now_ms = round(now * 1000)
         visible = [place for place in self.places if self._hidden_until.get(place.identity, 0.0) <= now]
         candidates = in_turn(visible, alternates=self._alternates)
         if not candidates or not self._may_take(candidates[0], now_ms, 0):
             return []
-        chosen = self._choose(candidates, now_ms)
+        found = self._read(candidates[:BATCH])
+        if skipped := [(place, record) for place, record in found if self._skips(place, record)]:
+            return self._taken(skipped, None, now)
+        chosen = self._choose(found, now_ms)
         if not chosen:
             return []
         permit = self._take_permits(len(chosen))
@@ -98,9 +109,11 @@ class Backlog:
             return []
         self._window = permit.window
         self._pace([place for place, _ in chosen], now_ms)
-        for place, _ in chosen:
-            self._hide(place, now + HIDDEN_SECONDS)
-        return [Taken(place, record, permit) for place, record in chosen]
+        return self._taken(chosen, permit, now)
+
+    def target_of(self, place: Place) -> Target:
+        """Return the target of a delivery."""
+        return next(target for target in self.targets if target.name == place.target)
 
     def note(self, place: Place, report: Report) -> None:
         """Remember how a delivery ended: one that failed pauses, so that it does not hold up the others."""
@@ -119,9 +132,20 @@ class Backlog:
             until = min(until, free_at if free_at > now else now + 0.25)
         return max(NAP_SECONDS, until - now)
 
-    def _choose(self, candidates: Sequence[Place], now_ms: int) -> list[tuple[Place, Record]]:
-        """Return the deliveries for which there may be permits, at most one batch."""
-        found = self._read(candidates[:BATCH])
+    def _taken(self, chosen: Sequence[tuple[Place, Record]], permit: Permit | None, now: float) -> list[Taken]:
+        for place, _ in chosen:
+            self._hide(place, now + HIDDEN_SECONDS)
+        return [Taken(place, record, permit) for place, record in chosen]
+
+    def _skips(self, place: Place, record: Record) -> bool:
+        """Whether the target skips what waits: it was disabled meanwhile, or takes less than it did."""
+        reason = self.target_of(place).skip_reason_of(
+            record.status, record.urgency, is_change=is_of_change(place.identity), has_open_incident=record.open
+        )
+        return reason is not None
+
+    def _choose(self, found: Sequence[tuple[Place, Record]], now_ms: int) -> list[tuple[Place, Record]]:
+        """Return those deliveries for which there may be permits."""
         if self._window.probe_at is not None:
             # the probe: the most urgent that has not failed, else the one that failed longest ago
             return sorted(found, key=lambda pair: pair[1].lease_until)[:1]

@@ -247,7 +247,7 @@ class Drainer:
             The report; None if it no longer waits; an unexpected exception as an error.
         """
         place, record = taken.place, taken.record
-        target = next(target for target in backlog.targets if target.name == place.target)
+        target = backlog.target_of(place)
         try:
             if record.tries >= MAX_TRIES:
                 error = ExhaustedError(f"claimed {record.tries} times without an answer: it may kill the function")

@@ -100,9 +100,12 @@ class Sender:
                 return Skipped(reason=SKIPS[verdict])
 
     def deliver_waiting(
-        self, identity: str, record: Record, target: Target, permit: Permit, deadline: float
+        self, identity: str, record: Record, target: Target, permit: Permit | None, deadline: float
     ) -> Report | None:
-        """Deliver what waits in a record, with a permit that was taken before; return None if it no longer waits."""
+        """Deliver what waits in a record; return None if it no longer waits.
+
+        `permit` was taken for it before; it is None where its target skips it.
+        """
         claim = self._ledger.claim_waiting(identity, record, target, deadline)
         if claim is None:
             return None

@@ -107,21 +107,25 @@ class Target(BaseModel):
 
         A disabled target still resolves and acknowledges an incident that is open.
         """
+        urgency = (alert.severity or self.default_severity).urgency
+        return self.skip_reason_of(
+            alert.status, urgency, is_change=alert.is_change, has_open_incident=has_open_incident
+        )
+
+    def skip_reason_of(
+        self, status: Status, urgency: int, *, is_change: bool, has_open_incident: bool
+    ) -> SkipReason | None:
+        """Return the same of what a record says of an alert."""
         if self.type == "none":
             return SkipReason.NO_PAGE
-        ends_incident = has_open_incident and alert.status is not Status.FIRING and not alert.is_change
+        ends_incident = has_open_incident and status is not Status.FIRING and not is_change
         if not self.enabled and not ends_incident:
             return SkipReason.TARGET_DISABLED
-        if alert.is_change:
+        if is_change:
             return None
-        severity = alert.severity or self.default_severity
-        if (
-            alert.status is Status.FIRING
-            and self.severity_threshold
-            and severity.urgency < self.severity_threshold.urgency
-        ):
+        if status is Status.FIRING and self.severity_threshold and urgency < self.severity_threshold.urgency:
             return SkipReason.BELOW_THRESHOLD
-        if alert.status is Status.RESOLVED and not self.auto_resolve:
+        if status is Status.RESOLVED and not self.auto_resolve:
             return SkipReason.AUTO_RESOLVE_OFF
         return None
 
