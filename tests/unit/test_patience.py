@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from handler.messages import WakeUp
+from handler.targets.secrets import MAX_AGE_SECONDS, RETRY_SECONDS
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import NOW, Clock
 from tests.lab.deliveries import drain_until_done, message, waiting
@@ -128,6 +129,26 @@ def test_a_batch_of_ten_ends_in_time_while_the_table_hangs(status: str, pagerdut
     come_back(world)
     assert set(world.states.values()) == {"triggered" if status == "firing" else "resolved"}
     assert len(world.states) == BATCH
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["cold", "warm"])
+def test_a_message_of_a_hundred_alerts_ends_in_time_while_the_secrets_hang(*, knows: bool) -> None:
+    """A new execution environment puts them on the retry queue; one that knows the targets sends them."""
+    world = make_world()
+    if knows:
+        world.targets.read()
+        world.clock.advance(MAX_AGE_SECONDS)
+    hanging = world.secrets.failures = Hanging(world.clock)
+    began_at = world.clock()
+    reports = world.publish(group("firing"))
+    assert world.clock() - began_at <= INVOCATION_SECONDS
+    assert hanging.calls == 1
+    assert {report.outcome for report in reports} == {"accepted" if knows else "deferred"}
+    world.secrets.failures = Failures()
+    world.clock.advance(RETRY_SECONDS)
+    come_back(world)
+    assert len(world.states) == ALERTS
+    assert world.sqs.dead_letters == []
 
 
 def test_a_drainer_that_meets_a_table_that_hangs_ends_in_time() -> None:

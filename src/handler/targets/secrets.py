@@ -6,7 +6,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from handler.errors import InvalidTargetError, PublishError, TargetsUnavailableError
 from handler.pagerduty.client import PAGERDUTY_DOMAIN, REDACTED, is_pagerdutys
@@ -84,6 +84,7 @@ class Targets:
         self._fresh_until = 0.0
         self._retry_at = 0.0
         self._look_again_at = 0.0
+        self._hung_until = 0.0
         self._lock = Lock()
 
     def read(self, *, anew: bool = False) -> TargetSet:
@@ -126,6 +127,8 @@ class Targets:
         now = self._clock()
         if not anew and now < (self._fresh_until if self._set.targets else self._retry_at):
             return self._set
+        if now < self._hung_until:
+            return self._last_known(TargetsUnavailableError("Secrets Manager: a call hung; it is not asked again yet"))
         try:
             secrets = self._source.read(self._prefix)
             if self._is_partial(secrets):
@@ -134,14 +137,22 @@ class Targets:
             unavailable = TargetsUnavailableError(
                 f"Secrets Manager: secrets under {self._prefix} could not be read: {error}"
             )
-            if not self._texts:
-                raise unavailable from error
+            retry_at = self._clock() + RETRY_SECONDS
+            if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
+                self._hung_until = retry_at  # otherwise each alert of a message would wait as long
+            known = self._last_known(unavailable)
             self._report(unavailable)
-            self._fresh_until = self._retry_at = now + RETRY_SECONDS
-            return replace(self._set, problems=(*self._set.problems, unavailable))
+            self._fresh_until = self._retry_at = retry_at
+            return known
         self._replace(secrets)
         self._fresh_until = now + (RETRY_SECONDS if self._set.is_partial else MAX_AGE_SECONDS)
         return self._set
+
+    def _last_known(self, error: PublishError) -> TargetSet:
+        """Return the last known targets, with the error as a problem; raise it if there are none."""
+        if not self._texts:
+            raise error
+        return replace(self._set, problems=(*self._set.problems, error))
 
     def _is_partial(self, secrets: Mapping[str, str]) -> bool:
         """Whether a secret could not be read and never was: its alerts would go to whoever takes the rest."""
