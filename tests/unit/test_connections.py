@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any, Self
 
 import pytest
@@ -16,7 +17,7 @@ from urllib3.util.wait import wait_for_read
 
 from handler.pagerduty import connections
 from handler.pagerduty.client import Attempt, PagerDutyClient
-from handler.pagerduty.connections import CONNECT_SECONDS, TimeLeft, make_pool, tls_context
+from handler.pagerduty.connections import CONNECT_SECONDS, IDLE_SECONDS, TimeLeft, make_pool, tls_context
 from handler.pagerduty.errors import ApiConnectionError, ApiTimeoutError, NoAnswerError, PublishError
 from handler.pagerduty.events import Action, Event
 from local.simulator.faults import Fault, FaultKind
@@ -435,6 +436,33 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again(
             assert wait_for_read(connection.sock, timeout=10)
         assert client.resolve_event(ROUTING_KEY, "k").attempts == 1
         assert len(handshakes) == 2
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_that_was_dropped_unseen_is_opened_again(
+    scheme: str, certificate: Path, trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end got lost while the execution environment was frozen: a request on it would be reset."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    opened: list[int] = []
+
+    def handle(connection: socket.socket) -> None:
+        opened.append(len(opened))
+        connection.settimeout(10)
+        secured = context.wrap_socket(connection, server_side=True) if scheme == "https" else connection
+        with secured, contextlib.suppress(OSError):
+            if read_request(secured):
+                secured.sendall(ACCEPTED)
+            read_request(secured)
+
+    with serving(handle) as port, make_pool() as pool:
+        client = PagerDutyClient(base_url=f"{scheme}://localhost:{port}", pool=pool)
+        assert client.resolve_event(ROUTING_KEY, "k").attempts == 1
+        later = time() + IDLE_SECONDS + 1
+        monkeypatch.setattr(connections, "time", lambda: later)
+        assert client.resolve_event(ROUTING_KEY, "k").attempts == 1
+        assert len(opened) == 2
 
 
 def test_nothing_is_opened_ahead_without_tls_or_through_a_proxy() -> None:

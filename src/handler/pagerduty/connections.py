@@ -14,7 +14,7 @@ from functools import cache
 from http.client import HTTPResponse
 from ipaddress import ip_address
 from threading import Thread
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import urllib3
@@ -26,6 +26,10 @@ CONNECT_SECONDS = 3.0
 """The limit for connecting to one address; the TLS handshake has the same limit again."""
 RESERVED_ADDRESSES = 3
 """Each address gets a share of the time that leaves as much for this many others and for the answer."""
+IDLE_SECONDS = 60.0
+"""A connection that was not used for longer is opened again. Lambda drops idle connections, and the end of one may get
+lost while the environment is frozen; a request on it would fail, or have no answer:
+https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html"""
 UNBOUNDED_SECONDS = 60.0
 """The end of an attempt without a time limit."""
 _LAST_MOMENT_SECONDS = 0.001
@@ -64,6 +68,8 @@ class _Bounded(HTTPConnection):
     """A connection whose `timeout` is an end: it is set in seconds, and reading it returns what is left of them."""
 
     _ends_at: float
+    _used_at = 0.0
+    """In epoch seconds: a monotonic clock may stand still while the environment is frozen."""
     _unsent: list[bytes] | None = None
     """What `request` has gathered; None where bytes are sent as they come."""
 
@@ -75,6 +81,16 @@ class _Bounded(HTTPConnection):
     def timeout(self, seconds: Any) -> None:
         self._ends_at = monotonic() + (seconds if isinstance(seconds, int | float) else UNBOUNDED_SECONDS)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection can be used again."""
+        return self.is_recent and super().is_connected
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether it was opened or used a moment ago."""
+        return time() - self._used_at <= IDLE_SECONDS
+
     def seconds_left(self) -> float:
         """Return the seconds left of the attempt's time; raise TimeoutError if there are none."""
         left = self._ends_at - monotonic()
@@ -84,6 +100,7 @@ class _Bounded(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Connect to the first of the host's addresses that answers."""
+        self._used_at = time()
         try:
             addresses = _resolve(self._dns_host, self.port, max(self.timeout / 2, self.timeout - CONNECT_SECONDS))
         except socket.gaierror as error:
@@ -127,7 +144,7 @@ class _Bounded(HTTPConnection):
     def request(self, *what: Any, **more: Any) -> None:
         """Send a request, its head and its body in one packet: each packet of a small request costs as much."""
         parts: list[bytes] = []
-        self._unsent = parts
+        self._unsent, self._used_at = parts, time()
         try:
             super().request(*what, **more)
         finally:
@@ -163,6 +180,8 @@ class _BoundedTls(_Bounded, HTTPSConnection):
         TLS 1.3 sends session tickets after the handshake. urllib3 takes a connection with something to read for a
         dropped one, and would discard a prepared one.
         """
+        if not self.is_recent:
+            return False
         if super().is_connected or self.sock is None:
             return self.sock is not None
         try:
