@@ -229,6 +229,12 @@ MUTANTS = [
     mutant("release: forgets the attempts", "record", "open=was_open or attempted or", "open=was_open or"),
     mutant("release: forgets what was before", "record", "open=was_open or attempted or", "open=attempted or"),
     mutant(
+        "release: what ends goes on failing",
+        "record",
+        "return replace(new, waiting_since=None, failing_since=None)",
+        "return new",
+    ),
+    mutant(
         "release: what ended before its first request waits",
         "record",
         "if record.status is Status.RESOLVED and record.waiting and not new.open:",

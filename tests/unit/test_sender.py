@@ -449,6 +449,20 @@ def test_what_has_failed_for_too_long_is_dead_lettered() -> None:
     assert world.item("production#f-1")["open"]
 
 
+def test_what_was_dead_lettered_begins_anew(world: World) -> None:
+    """How long the alert had waited and failed before does not count against what comes days later."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4), Fault(FaultKind.STATUS, status=400))
+    assert kept_for(world.publish_one(message())) is DeferReason.FAILED
+    world.clock.advance(PROBE_SECONDS)
+    assert isinstance(world.publish_one(message(at=30, severity="critical")).result, Rejected)
+    world.clock.advance(2 * 86_400)
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4))
+    assert kept_for(world.publish_one(message(at=2 * 86_400))) is DeferReason.FAILED
+    assert len(world.sqs.dead_letters) == 1
+    [place] = world.table.all_waiting()
+    assert world.clock() - place.due / 1000 < 60
+
+
 def test_one_bad_delivery_does_not_close_the_key_for_long(world: World) -> None:
     """PagerDuty fails with one alert: the others are out within a minute or so."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=500, count=None, dedup_key="bad"))

@@ -342,8 +342,10 @@ def release(
     )
     if record.status is Status.RESOLVED and record.waiting and not new.open:
         return replace(_idle(new), lease_until=0, delivered_at=now)  # it ended before its first request
-    if record.waiting or waits is None:
+    if record.waiting:
         return new
+    if waits is None:
+        return replace(new, waiting_since=None, failing_since=None)
     since = record.waiting_since if record.waiting_since is not None else now
     place = waits if waits.order is Order.REPEAT else replace(waits, due=since)
     return replace(new, waiting=place, waiting_since=since, body=body)
