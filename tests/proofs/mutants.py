@@ -406,6 +406,7 @@ MUTANTS = [
         "if window.probe_at is not None and window.probe_at > now:",
         "if False:",
     ),
+    mutant("gateway: threads race for the last permit of their own", "gateway", "with self.lock:", "if True:"),
     # --- routing ---
     mutant(
         "route: a resolve goes where the matchers say",

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -606,6 +607,25 @@ def test_an_execution_keeps_the_limit_by_itself_without_the_table() -> None:
         drain_until_done(world)
     assert len(world.pagerduty.incidents) == 5
     assert world.sqs.dead_letters == []
+
+
+def test_the_threads_of_an_execution_share_that_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that take the last permit at the same moment do not both get it."""
+    world = make_world(rate_limit=1)
+    break_table(world)
+    threads: list[Thread] = []
+
+    def interrupted(*window: Any, **changes: Any) -> Any:
+        if not threads:
+            threads.append(Thread(target=world.publish_one, args=(message("second"),)))
+            threads[0].start()
+            threads[0].join(timeout=0.5)  # it may have to wait for this one
+        return replace(*window, **changes)
+
+    monkeypatch.setattr("handler.delivery.gateway.replace", interrupted)
+    world.publish_one(message("first"))
+    threads[0].join()
+    assert len(world.requests) == 1
 
 
 def test_a_queue_that_fails_as_well_stops_no_page(world: World) -> None:

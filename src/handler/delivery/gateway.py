@@ -6,6 +6,7 @@ refused key, or a PagerDuty out of reach, closes it to all but one probe at a ti
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from pydantic import SecretStr
 
@@ -158,19 +159,20 @@ class Gateway:
 
 @dataclass(slots=True)
 class _OwnWindow:
-    """The limit that one execution keeps by itself while the table is out."""
+    """The limit that one execution keeps by itself while the table is out. Its threads share it."""
 
     limit: Limit
     window: Window = field(default_factory=lambda: Window(0))
+    lock: Lock = field(default_factory=Lock)
 
     def take(self, now_ms: int) -> None:
-        segment = segment_of(now_ms)
-        window = self.window.at(segment) if segment > self.window.segment else self.window
-        if window.used >= self.limit.all:
-            wait_ms = window.free_at(self.limit.all, now_ms) - now_ms
-            raise NoPermitError(Refusal.LIMIT, max(SEGMENT_MS, wait_ms) / 1000, is_drained=False)
-        counts = {**window.counts, window.segment: window.counts.get(window.segment, 0) + 1}
-        self.window = replace(window, counts=counts)
+        with self.lock:
+            window = self.window.at(segment_of(now_ms))
+            if window.used >= self.limit.all:
+                wait_ms = window.free_at(self.limit.all, now_ms) - now_ms
+                raise NoPermitError(Refusal.LIMIT, max(SEGMENT_MS, wait_ms) / 1000, is_drained=False)
+            counts = {**window.counts, window.segment: window.counts.get(window.segment, 0) + 1}
+            self.window = replace(window, counts=counts)
 
 
 def _is_lost(attempt: Attempt) -> bool:
