@@ -450,6 +450,17 @@ def test_what_has_failed_for_too_long_is_dead_lettered() -> None:
     assert world.item("production#f-1")["open"]
 
 
+def test_what_found_no_time_has_not_failed(world: World) -> None:
+    """PagerDuty was not asked: it goes out as soon as a drainer runs, without a pause, and no day begins."""
+    [report] = world.publisher.publish(message(severity="critical"), world.clock() + 0.3)
+    assert kept_for(report) is DeferReason.FAILED
+    assert (waiting(world), world.requests, wake_ups(world)) == (["production#f-1"], [], 1)
+    began_at = world.clock()
+    [report] = world.drain()
+    assert is_accepted(report)
+    assert world.pagerduty.requests[0].at == began_at
+
+
 def test_what_was_dead_lettered_begins_anew(world: World) -> None:
     """How long the alert had waited and failed before does not count against what comes days later."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4), Fault(FaultKind.STATUS, status=400))

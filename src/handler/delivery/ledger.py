@@ -217,7 +217,7 @@ class Ledger:
         now = self._now()
         waits = claimed.place if isinstance(result, Deferred) else None
         body = pack(claimed.delivery.alert) if waits else None
-        failed = is_failure(result)
+        failed = attempted and is_failure(result)
         pause_ms = LONG_PAUSE_MS if claimed.mine.failing_since is not None else PAUSE_MS
 
         def released(record: Record | None) -> Record | None:
