@@ -20,7 +20,7 @@ from tests.lab.dynamodb import TABLE
 from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.sqs import DEAD_LETTER_URL
-from tests.lab.world import World, make_world
+from tests.lab.world import INVOCATION_SECONDS, World, make_world
 
 THROTTLED = "ProvisionedThroughputExceededException"
 TWO_TARGETS = {
@@ -588,6 +588,28 @@ def test_what_waits_for_a_target_that_is_gone_is_dead_lettered_visibly() -> None
     assert "'a'" in str(report.result.error)
     assert [letter.content["delivery"]["target"] for letter in world.sqs.dead_letters] == ["a"]
     assert waiting(world) == []
+
+
+def test_a_large_backlog_of_a_target_that_is_gone_outlasts_no_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next minute's drainer goes on with it; one that is killed would be started again beside that one."""
+    world = made_waiting()
+    for number in range(120):
+        world.publish(message(f"f-{number}"))
+    world.secrets.secrets = {"pagerduty/other": target_secret("other", OTHER_KEY)}
+    world.targets.read(anew=True)
+    world.clock.advance(UNKNOWN_TARGET_SECONDS + 60)
+    send = world.sqs.send_message
+
+    def send_slowly(**message: Any) -> Any:
+        world.clock.advance(1)
+        return send(**message)
+
+    monkeypatch.setattr(world.sqs, "send_message", send_slowly)
+    began_at = world.clock()
+    assert len(world.drain()) > 50
+    assert world.clock() - began_at < INVOCATION_SECONDS + 2
+    drain_until_done(world)
+    assert len(world.sqs.dead_letters) == 121
 
 
 def test_what_waits_for_a_target_that_was_not_read_waits_for_a_day() -> None:

@@ -129,7 +129,7 @@ class Drainer:
             count += drained.count
             errors += drained.errors
         try:
-            count += self._end_without_key(others, targets)
+            count += self._end_without_key(others, targets, deadline)
         except (TableUnavailableError, TableMissingError) as error:
             errors.append(error)
         return Drained(count=count, errors=errors)
@@ -262,8 +262,8 @@ class Drainer:
             backlog.note(place, report)
         return report
 
-    def _end_without_key(self, places: Sequence[Place], targets: TargetSet) -> int:
-        """End deliveries that wait for a target that does not page, or that was deleted.
+    def _end_without_key(self, places: Sequence[Place], targets: TargetSet, deadline: float) -> int:
+        """End deliveries that wait for a target that does not page, or that was deleted, until time is up.
 
         The first is skipped; the second becomes a dead letter after a quarter of an hour.
         """
@@ -273,6 +273,8 @@ class Drainer:
             chosen = places[start : start + MAX_KEYS]
             records = self.table.read([place.identity for place in chosen], now)
             for place in chosen:
+                if self.clock() > deadline:
+                    return count
                 record, target = records.get(place.identity), targets.named(place.target)
                 if record is None or not record.can_be_drained(now):
                     continue
