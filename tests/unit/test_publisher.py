@@ -295,6 +295,25 @@ def test_a_new_routing_key_is_found_when_pagerduty_refuses_the_old_one(world: Wo
     assert world.sqs.dead_letters == []
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [json.dumps({"name": "production", "type": "none"}), target_secret("production", OTHER_KEY, enabled=False)],
+    ids=["none", "disabled"],
+)
+def test_a_refused_key_of_a_target_that_pages_nobody_any_more(world: World, secret: str) -> None:
+    """Its integration was deleted at PagerDuty, and its secret edited a moment ago: the alert is skipped."""
+    world.publish(native("warm-up"))
+    world.pagerduty.set_known_keys([])
+    world.secrets.secrets["pagerduty/production"] = secret
+    assert world.publish_one(native()).outcome == "deferred"
+    world.drain()
+    world.clock.advance(60)
+    world.drain()
+    assert list(world.table.all_waiting()) == []
+    assert world.sqs.dead_letters == []
+    assert [key for action, key in world.requests] == ["warm-up", "f-1"]
+
+
 def test_a_routing_key_that_is_simply_wrong_is_no_dead_letter(world: World) -> None:
     """Its deliveries wait, with one probe a minute, and go out when the secret is fixed."""
     world.publish(native("warm-up"))

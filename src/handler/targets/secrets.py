@@ -106,15 +106,14 @@ class Targets:
             return self._read(anew=True)
 
     def rotated(self, target: Target) -> Target | None:
-        """Return the target if its routing key has changed; read the secrets again unless that is known already."""
-        known = self._set.named(target.name)
-        if known and known.routing_key != target.routing_key:
+        """Return the target if it pages with another routing key by now; read the secrets again if need be."""
+        if _has_other_key(known := self._set.named(target.name), target):
             return known
         try:
             read_again = self.read(anew=True).named(target.name)
         except PublishError:
             return None
-        return read_again if read_again and read_again.routing_key != target.routing_key else None
+        return read_again if _has_other_key(read_again, target) else None
 
     def redact(self, text: str) -> str:
         """Return a text that came from elsewhere, without the routing keys of the targets known now."""
@@ -170,6 +169,10 @@ class Targets:
         self._set = replace(read, problems=(*read.problems, *unread), is_partial=not all(self._texts.values()))
         for problem in self._set.problems:
             self._report(problem)
+
+
+def _has_other_key(known: Target | None, target: Target) -> bool:
+    return known is not None and known.is_paging and known.routing_key != target.routing_key
 
 
 def parse_targets(secrets: Mapping[str, str], base_url: str) -> TargetSet:
