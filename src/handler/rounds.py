@@ -98,7 +98,7 @@ class Rounds:
         from handler.operators.entries import Known
 
         try:
-            records = self._table.read(list(dict.fromkeys(identities)), round(self._clock() * 1000))
+            records = self._table.read(identities, round(self._clock() * 1000))
         except PublishError:
             return {}
         return {

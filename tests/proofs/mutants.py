@@ -407,6 +407,12 @@ MUTANTS = [
         "if False:",
     ),
     mutant("gateway: threads race for the last permit of their own", "gateway", "with self.lock:", "if True:"),
+    mutant(
+        "read: a key is asked for twice",
+        "table",
+        "identities = list(dict.fromkeys(identities))",
+        "identities = list(identities)",
+    ),
     # --- routing ---
     mutant(
         "route: a resolve goes where the matchers say",

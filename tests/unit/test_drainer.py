@@ -318,6 +318,28 @@ def test_an_index_that_lags_strands_nothing_and_sends_nothing_twice(seconds: flo
     assert sorted(map(str, sent(world))) == sorted(["held", *(f"f-{number}" for number in range(30))])
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_an_index_that_shows_a_delivery_twice_sends_it_once(*, is_gone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its place has changed, DynamoDB puts the new entry and deletes the old one in two writes."""
+    world = made_waiting()
+    world.publish(message("f-1"))
+    query, scan = world.dynamodb.query, world.dynamodb.scan
+
+    def twice(answer: dict[str, Any]) -> dict[str, Any]:
+        before = [{**item, "waiting_order": {"S": "2#0000000000001"}} for item in answer["Items"]]
+        return {**answer, "Items": [*before, *answer["Items"]]}
+
+    monkeypatch.setattr(world.dynamodb, "query", lambda **request: twice(query(**request)))
+    monkeypatch.setattr(world.dynamodb, "scan", lambda **request: twice(scan(**request)))
+    if is_gone:
+        world.secrets.secrets = {"pagerduty/other": target_secret("other", OTHER_KEY)}
+        world.targets.read(anew=True)
+    world.clock.advance(UNKNOWN_TARGET_SECONDS + 60)
+    world.drain()
+    assert (waiting(world), world.problems) == ([], [])
+    assert (len(sent(world)), len(world.sqs.dead_letters)) == ((0, 2) if is_gone else (2, 0))
+
+
 def test_one_drainer_is_enough() -> None:
     """A second wake-up finds the lease taken, and leaves."""
     world = made_waiting()

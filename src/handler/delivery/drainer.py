@@ -275,7 +275,7 @@ class Drainer:
             for place in chosen:
                 if self.clock() > deadline:
                     return count
-                record, target = records.get(place.identity), targets.named(place.target)
+                record, target = records.pop(place.identity, None), targets.named(place.target)
                 if record is None or not record.can_be_drained(now):
                     continue
                 if target is not None:

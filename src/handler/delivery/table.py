@@ -108,6 +108,7 @@ class DedupTable:
 
     def read(self, identities: Sequence[str], now: int) -> dict[str, Record]:
         """Return the live records of these identities, read consistently."""
+        identities = list(dict.fromkeys(identities))  # DynamoDB refuses a key twice
         records: dict[str, Record] = {}
         for start in range(0, len(identities), MAX_KEYS):
             request: Any = {
