@@ -298,6 +298,27 @@ def test_a_wake_up_drains_the_routing_key_of_its_target() -> None:
     assert waiting(world) == ["a#f-1"]
 
 
+@pytest.mark.parametrize(("keys", "at_a_time"), [(1, 30), (3, 10), (10, 3), (12, 3)])
+def test_routing_keys_share_the_threads(keys: int, at_a_time: int) -> None:
+    """Otherwise one's critical delivery stands behind hundreds of others', and permits are used seconds late."""
+    world = make_world({f"pagerduty/t-{n}": target_secret(f"t-{n}", f"{n:032}") for n in range(keys)})
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=None, retry_after=30))
+    for number in range(35):
+        world.publish(message(f"f-{number}"))
+    world.pagerduty.set_faults()
+    world.clock.advance(31)
+    batches: list[int] = []
+
+    def map_deliveries(deliver: Callable[[Any], Any], things: Any) -> list[Any]:
+        batches.append(len(list(things)))
+        return [deliver(thing) for thing in things]
+
+    drainer = replace(world.drainer, map_concurrently=map_deliveries)
+    drainer.run(world.targets.read(), world.clock() + 1000, WakeUp())
+    assert max(batches) == at_a_time
+    assert waiting(world) == []
+
+
 def test_a_wake_up_for_a_target_that_is_gone_drains_everything() -> None:
     """It may have been renamed meanwhile."""
     world = made_waiting()

@@ -19,7 +19,7 @@ from handler.report import Report
 from handler.targets.target import Target
 
 BATCH = 30
-"""Deliveries at a time. They share the connections; a burst takes its permits in few writes."""
+"""Deliveries at a time, of all routing keys. They share threads; a burst takes its permits in few writes."""
 VISIBLE = 50
 """Entries of each shard of the index that one look reads."""
 LOOK_SECONDS = 1.0
@@ -54,10 +54,16 @@ class Backlog:
         table: the records and their index.
         limiter: hands out permits.
         clock: epoch seconds.
+        batch: the most deliveries at a time.
     """
 
     def __init__(
-        self, targets: Sequence[Target], table: DedupTable, limiter: RateLimiter, clock: Callable[[], float]
+        self,
+        targets: Sequence[Target],
+        table: DedupTable,
+        limiter: RateLimiter,
+        clock: Callable[[], float],
+        batch: int = BATCH,
     ) -> None:
         self.targets = targets
         self.key = targets[0].routing_key
@@ -67,6 +73,7 @@ class Backlog:
         self._table = table
         self._limiter = limiter
         self._clock = clock
+        self._batch = batch
         self._window = Window(0)
         self._hidden_until: dict[str, float] = {}
         self._held_until = 0.0
@@ -145,12 +152,12 @@ class Backlog:
         return reason is not None
 
     def _choose(self, found: Sequence[tuple[Place, Record]], now_ms: int) -> list[tuple[Place, Record]]:
-        """Return those deliveries for which there may be permits."""
+        """Return the deliveries for which there may be permits, at most one batch."""
         if self._window.probe_at is not None:
             # the probe: the most urgent that has not failed, else the one that failed longest ago
             return sorted(found, key=lambda pair: pair[1].lease_until)[:1]
         chosen: list[tuple[Place, Record]] = []
-        for place, record in found:
+        for place, record in found[: self._batch]:
             is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer, so it goes last and alone
             if (is_suspect and chosen) or not self._may_take(place, now_ms, len(chosen)):
                 break

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from handler.delivery.backlog import LOOK_SECONDS, NAP_SECONDS, Backlog, Taken, is_due_later
+from handler.delivery.backlog import BATCH, LOOK_SECONDS, NAP_SECONDS, Backlog, Taken, is_due_later
 from handler.delivery.body import unpack
 from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.limiter import BELIEVED_MS, RateLimiter
@@ -37,6 +37,8 @@ REQUEST = {"drain": True}
 MAX_HANDOVERS = 3
 """So often a drainer hands over to the next by a message; the schedule's drainer, which takes over every minute, begins
 a new chain. Lambda stops a chain of Lambda and SQS after about 16 invocations: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+LEAST_BATCH = 3
+"""Deliveries at a time of each of many routing keys; ten keys are drained at a time."""
 LINGER_SECONDS = 3.0
 """How long an idle drainer stays: longer than executions rely on what they last read of it."""
 RENEW_SECONDS = 3.0
@@ -124,7 +126,10 @@ class Drainer:
         keys, others = self._waiting_targets(targets, places)
         count = 0
         errors: list[PublishError] = []
-        for drained in self.map_keys(lambda group: self.drain(group, deadline, takes_over=True), keys.values()):
+        batch = max(LEAST_BATCH, BATCH // max(1, len(keys)))
+        for drained in self.map_keys(
+            lambda group: self.drain(group, deadline, takes_over=True, batch=batch), keys.values()
+        ):
             self._hand_over(drained, wake_up)
             count += drained.count
             errors += drained.errors
@@ -157,15 +162,18 @@ class Drainer:
                 keys.setdefault(key, targets.with_key(target.routing_key))
         return keys, others
 
-    def drain(self, targets: Sequence[Target], deadline: float, *, takes_over: bool = False) -> Drained:
+    def drain(
+        self, targets: Sequence[Target], deadline: float, *, takes_over: bool = False, batch: int = BATCH
+    ) -> Drained:
         """Send what waits for these targets, which share a routing key, until nothing waits or time is up.
 
         Args:
             targets: one or more.
             deadline: epoch seconds when the invocation must have ended.
             takes_over: whether it takes the lease from a drainer at work.
+            batch: the most deliveries at a time.
         """
-        run = _Run(Backlog(targets, self.table, self.limiter, self.clock), self.new_owner(), deadline)
+        run = _Run(Backlog(targets, self.table, self.limiter, self.clock, batch), self.new_owner(), deadline)
         try:
             while self._leads(run, takes_over=takes_over and not run.renewed_at):
                 run.renewed_at = self.clock()
