@@ -34,10 +34,13 @@ from handler.errors import (
 from tests.lab.clock import NOW as NOW_SECONDS
 from tests.lab.clock import Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, check_item, item_bytes, plain
+from tests.lab.failures import client_error
 from tests.lab.world import make_table
 
 NOW = round(NOW_SECONDS * 1000)
 IDENTITY = "production#f-1"
+RESOLVER_SECONDS = 10.0
+"""How long a resolver takes that asks twice and gets no answer."""
 FIRING = Record(status=Status.FIRING, at=NOW - 1, owner="me", lease_until=NOW + 57_000, open=True)
 RESOLVED = Record(status=Status.RESOLVED, at=NOW, delivered_at=NOW)
 WAITING = Record(
@@ -584,6 +587,28 @@ def test_a_call_that_hangs_costs_its_patience_once(error: BotoCoreError) -> None
         table.read([IDENTITY], NOW)
     clock.advance(0.1)
     assert table.read([IDENTITY], NOW) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"), [(EndpointConnectionError(endpoint_url="x"), 1), (client_error("ThrottlingException"), 2)]
+)
+def test_a_call_without_an_answer_for_long_has_hung(
+    error: Exception, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where DNS hangs, botocore waits as long as the resolver does, and says only that it could not connect."""
+    clock = Clock()
+    dynamodb = FakeDynamoDB()
+
+    def fail(**_: Any) -> Any:
+        clock.advance(RESOLVER_SECONDS)
+        raise error
+
+    monkeypatch.setattr(dynamodb, "put_item", fail)
+    table = make_table(dynamodb, clock=clock)
+    for _ in range(2):
+        with pytest.raises(TableUnavailableError):
+            put(table, FIRING)
+    assert clock() - NOW_SECONDS == calls * RESOLVER_SECONDS
 
 
 @pytest.mark.parametrize(

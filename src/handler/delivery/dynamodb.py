@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KEY = "id"
 TTL_ATTRIBUTE = "expires_at"
 """Epoch seconds; named as the table's TimeToLiveSpecification in the template."""
+HANG_SECONDS = 5.0
+"""A call without an answer for so long counts as one that hung: the resolver's time is in no timeout of botocore's."""
 OUT_SECONDS = 60.0
 """How long the table counts as out after a call that hung: as long as an invocation, so that none pays twice."""
 
@@ -57,19 +59,21 @@ class Table:
     @contextmanager
     def calls(self) -> Iterator["DynamoDBClient"]:
         """Yield the client; translate what it raises."""
-        try:
-            with self._turns:
-                if self._clock() < self._out_until:
-                    raise TableUnavailableError(
-                        f"DynamoDB table {self.name}: a call hung a moment ago; not asked again yet"
-                    )
+        with self._turns:
+            began_at = self._clock()
+            if began_at < self._out_until:
+                raise TableUnavailableError(
+                    f"DynamoDB table {self.name}: a call hung a moment ago; not asked again yet"
+                )
+            try:
                 yield self.client
-        except ClientError as error:
-            raise _table_error(self.name, error.response["Error"].get("Code", "")) from error
-        except BotoCoreError as error:
-            if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-                self._out_until = self._clock() + OUT_SECONDS
-            raise TableUnavailableError(f"DynamoDB table {self.name}: {type(error).__name__}") from error
+            except ClientError as error:
+                raise _table_error(self.name, error.response["Error"].get("Code", "")) from error
+            except BotoCoreError as error:
+                timed_out = isinstance(error, ConnectTimeoutError | ReadTimeoutError)
+                if timed_out or self._clock() - began_at >= HANG_SECONDS:
+                    self._out_until = self._clock() + OUT_SECONDS
+                raise TableUnavailableError(f"DynamoDB table {self.name}: {type(error).__name__}") from error
 
     def connect(self) -> None:
         """Open a connection for the next call by asking for an item that never exists; raise botocore's errors."""
