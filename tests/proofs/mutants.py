@@ -344,6 +344,7 @@ MUTANTS = [
         "            if not",
     ),
     mutant("drain: told at the end", "drainer", "        self.tell(reports)\n", ""),
+    mutant("table: a resolver that hangs is waited for again", "dynamodb", "HANG_SECONDS = 5.0", "HANG_SECONDS = 60.0"),
     mutant(
         "table: an invocation pays twice for a table that hangs", "dynamodb", "OUT_SECONDS = 60.0", "OUT_SECONDS = 0.0"
     ),
@@ -367,8 +368,8 @@ MUTANTS = [
     mutant(
         "drain: the schedule does not take over",
         "drainer",
-        "takes_over=True), keys.values()",
-        "takes_over=False), keys.values()",
+        "takes_over=True, batch=batch)",
+        "takes_over=False, batch=batch)",
     ),
     mutant(
         "drain: an unknown target's deliveries end at once",
