@@ -457,15 +457,26 @@ class Environment:
         self.fleet.note(reports)
         return not any(report.lost for report in reports)
 
-    def drain(self, wake_up: WakeUp) -> None:
-        """Send what waits, as `app.drain` does."""
-        self.fleet.drains += 1
+    def drain(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send what waits, as `app.drain` does for all wake-ups of a batch at once."""
+        each = list(wake_ups)
+        self.fleet.drains += len(each)
+        if not each:
+            return
         try:
-            drained = self.parts.drainer.run(self.parts.targets.read(), self.deadline, wake_up)
+            targets = self.parts.targets.read()  # here, because virtual time stands still behind its lock
         except PublishError as error:
             self.fleet.problems.append(error)
             return
-        self.fleet.problems += drained.errors
+
+        def run(wake_up: WakeUp) -> Sequence[PublishError]:
+            try:
+                return self.parts.drainer.run(targets, self.deadline, wake_up).errors
+            except PublishError as error:
+                return [error]
+
+        for errors in self.map(run, each) if len(each) > 1 else map(run, each):
+            self.fleet.problems += errors
 
 
 # --- The fleet --------------------------------------------------------------------------------------------------------
@@ -703,7 +714,7 @@ class Fleet:
             is_done = False
             try:
                 if event == {"drain": True}:
-                    environment.drain(WakeUp())
+                    environment.drain([WakeUp()])
                     is_done = True
                 else:
                     is_done = all([environment.publish(raw) for raw in event.get("Records", [event])])
@@ -765,7 +776,7 @@ class Fleet:
                     wake_ups.setdefault(wake_up.target, wake_up)
                 elif not environment.publish(message.record):
                     failed.append(message)
-            environment.map(environment.drain, wake_ups.values())
+            environment.drain(wake_ups.values())
             kept = failed
         finally:
             if not self.timeline.errors:
