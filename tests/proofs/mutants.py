@@ -408,6 +408,12 @@ MUTANTS = [
         "if window.probe_at is not None and window.probe_at > now:",
         "if False:",
     ),
+    mutant(
+        "gateway: the timeout of a probe puts the next one off further",
+        "gateway",
+        "failed >= FAILED_ATTEMPTS and not is_probe:",
+        "failed >= FAILED_ATTEMPTS:",
+    ),
     mutant("gateway: threads race for the last permit of their own", "gateway", "with self.lock:", "if True:"),
     mutant(
         "read: a key is asked for twice",

@@ -23,10 +23,17 @@ ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minu
 # --- PagerDuty, DynamoDB, SQS, Lambda ---
 
 
-def test_recovery_after_an_hour_without_pagerduty() -> None:
+OUTAGES = {
+    "failing": failing(0, HOUR, FaultKind.STATUS, status=503),
+    "without an answer": failing(0, HOUR, FaultKind.ANSWER, delay_seconds=60.0),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_recovery_after_an_hour_without_pagerduty(outage: str) -> None:
     """What waits is out within 30 s and what the limit takes; criticals go first."""
     alerts = [*firing("warning", [number * 36.0 for number in range(90)]), *firing("critical", [60.0] * 10, "critical")]
-    audit = run(Fleet(alerts, misfortune=Misfortune(pagerduty=[failing(0, HOUR, FaultKind.STATUS, status=503)])))
+    audit = run(Fleet(alerts, misfortune=Misfortune(pagerduty=[OUTAGES[outage]])))
     assert_right(audit)
     assert audit.drained_at - HOUR <= 30 + 5
     first = [taken.sent.fingerprint for taken in audit.accepted[: 1 + BATCH]]  # the probe, and the first batch

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from threading import Thread
 from typing import Any
 
@@ -70,6 +71,13 @@ def summaries(world: World) -> list[str]:
 
 def wake_ups(world: World) -> int:
     return sum("drain" in retry.content for retry in world.sqs.retries)
+
+
+def drain_at_the_minute(world: World) -> None:
+    """Start a drainer, and let the schedule's minute pass."""
+    started = world.clock()
+    world.drain()
+    world.clock.advance(max(0.0, started + 60 - world.clock()))
 
 
 # --- a fresh arrival --------------------------------------------------------------------------------------------------
@@ -380,6 +388,19 @@ def test_a_new_arrival_whose_probe_fails_leaves_the_key_closed(world: World) -> 
     assert kept_for(world.publish_one(message("b", severity="critical"))) is DeferReason.CIRCUIT_OPEN
     assert kept_for(world.publish_one(message("c", severity="critical"))) is DeferReason.CIRCUIT_OPEN
     assert len(world.requests) - before == 1
+
+
+def test_a_probe_without_an_answer_puts_the_next_one_off_no_further(world: World) -> None:
+    """The time until it times out does not count on top: after an outage of timeouts everything is out as soon."""
+    world.pagerduty.set_faults(Fault(FaultKind.ANSWER, count=None, delay_seconds=60.0))
+    for number in range(3):
+        world.publish_one(message(f"f-{number}"))
+    closed = len(world.requests)
+    for _ in range(5):
+        drain_at_the_minute(world)
+    probes = [request.at for request in world.pagerduty.requests[closed:]]
+    assert len(probes) > 5
+    assert {round(later - earlier) for earlier, later in pairwise(probes)} == {PROBE_SECONDS}
 
 
 def test_a_refused_key_holds_its_target(world: World) -> None:

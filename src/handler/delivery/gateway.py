@@ -104,7 +104,7 @@ class Gateway:
         if blames_routing_key(outcome) and (rotated := self._rotated(target)):
             again = self.send(replace(delivery, target=rotated), taker, deadline)
             return replace(again, attempts=(*attempts, *again.attempts), errors=(*errors, *again.errors))
-        errors += self._hold_back(key, outcome, now)
+        errors += self._hold_back(key, outcome, now, is_probe=is_probe)
         return Sent(outcome, target, attempts, tuple(errors))
 
     def send_without_table(self, delivery: Delivery, deadline: float) -> Sent:
@@ -139,14 +139,17 @@ class Gateway:
         accepted = Accepted(dedup_key=answer.dedup_key or dedup_key_of(delivery.alert), at=self._clock())
         return accepted, tuple(attempts)
 
-    def _hold_back(self, key: SecretStr, error: PublishError, now: float) -> tuple[PublishError, ...]:
+    def _hold_back(
+        self, key: SecretStr, error: PublishError, now: float, *, is_probe: bool
+    ) -> tuple[PublishError, ...]:
         """Stop or close a key whose next request would fail as well; return what went wrong with that."""
         if seconds := throttled_seconds(error):
             return _error_of(lambda: self._limiter.push_back(key, now, seconds))
         if blames_routing_key(error):
             return _error_of(lambda: self._limiter.close(key, now, REFUSED_KEY_SECONDS))
         failed = self._failed_attempts.get(key.get_secret_value(), 0)
-        if isinstance(error, OUT_OF_REACH) and failed >= FAILED_ATTEMPTS:
+        # the permit of a probe has put off the next one already; its timeout must not count on top
+        if isinstance(error, OUT_OF_REACH) and failed >= FAILED_ATTEMPTS and not is_probe:
             return _error_of(lambda: self._limiter.close(key, now, PROBE_SECONDS))
         return ()
 
