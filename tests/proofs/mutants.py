@@ -355,6 +355,12 @@ MUTANTS = [
         'return f"{target}{_SEPARATOR}change{_SEPARATOR}{key}{_SEPARATOR}{occurred}"',
     ),
     mutant("drain: triggers and resolves do not alternate", "backlog", "    if alternates:\n", "    if False:\n"),
+    mutant(
+        "drain: what another's probe opens stays closed",
+        "backlog",
+        "min(error.retry_after_seconds, LOOK_SECONDS)",
+        "error.retry_after_seconds",
+    ),
     mutant("drain: each of many keys sends thirty at a time", "backlog", "in found[: self._batch]:", "in found:"),
     mutant(
         "drain: what is skipped takes a permit, and the probe",

@@ -10,6 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from handler.delivery.drainer import MAX_HANDOVERS, MAX_TRIES, UNKNOWN_TARGET_SECONDS
+from handler.delivery.gateway import PROBE_SECONDS
+from handler.delivery.limiter import Permit, Taker
 from handler.delivery.record import DAY_MS
 from handler.errors import NoTargetError, PublishError
 from handler.messages import WakeUp
@@ -20,7 +22,7 @@ from tests.lab.dynamodb import TABLE
 from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 from tests.lab.sqs import DEAD_LETTER_URL
-from tests.lab.world import INVOCATION_SECONDS, World, make_world
+from tests.lab.world import INVOCATION_SECONDS, World, make_limiter, make_world
 
 THROTTLED = "ProvisionedThroughputExceededException"
 TWO_TARGETS = {
@@ -296,6 +298,34 @@ def test_a_wake_up_drains_the_routing_key_of_its_target() -> None:
     world.clock.advance(6)
     world.drain(WakeUp(target="b"))
     assert waiting(world) == ["a#f-1"]
+
+
+def test_a_drainer_goes_on_as_soon_as_anothers_probe_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A critical alert arrives in the moment in which the drainer would have probed, and opens the key."""
+    world = make_world()
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4))
+    for number in range(5):
+        world.publish(message(f"f-{number}"))
+    world.clock.advance(PROBE_SECONDS)
+    began_at = world.clock()
+    other = make_limiter(world.dynamodb, clock=world.clock)
+    take, key = world.limiter.take, SecretStr(ROUTING_KEY)
+    probes: list[Permit] = []
+
+    def overtaken(*asked: Any, **more: Any) -> Permit:
+        if probes:
+            return take(*asked, **more)
+        probes.append(other.take(key, Taker.CRITICAL, world.clock()))
+        try:
+            return take(*asked, **more)
+        finally:
+            other.reopen(key, world.clock())
+
+    monkeypatch.setattr(world.limiter, "take", overtaken)
+    world.drain()
+    assert probes[0].is_probe
+    assert len(world.pagerduty.incidents) == 5
+    assert max(request.at for request in world.pagerduty.requests) - began_at < 5
 
 
 @pytest.mark.parametrize(("keys", "at_a_time"), [(1, 30), (3, 10), (10, 3), (12, 3)])

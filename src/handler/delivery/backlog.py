@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from handler.delivery.limiter import NoPermitError, Permit, RateLimiter, Refusal, Taker
+from handler.delivery.limiter import NoPermitError, Permit, RateLimiter, Taker
 from handler.delivery.rate import Window, may_drain, segment_of
 from handler.delivery.record import Order, Record
 from handler.delivery.table import DedupTable, Place
@@ -198,13 +198,11 @@ class Backlog:
         return may_drain(window, limit, len(self.places), now_ms, self._paced_until, taken)
 
     def _take_permits(self, count: int) -> Permit | None:
-        """Take so many permits; without them, ask for none until there may be some."""
+        """Take so many permits; without them, ask for none until there may be some, or the window is read again."""
         try:
             return self._limiter.take(self.key, Taker.DRAINER, self._clock(), count=count)
         except NoPermitError as error:
-            until = self._clock() + error.retry_after_seconds
-            is_closed = error.refusal is Refusal.CLOSED
-            self._held_until = until if is_closed else min(until, self._clock() + LOOK_SECONDS)
+            self._held_until = self._clock() + min(error.retry_after_seconds, LOOK_SECONDS)
         except TableThrottledError:
             self._held_until = self._clock() + LOOK_SECONDS
         return None
