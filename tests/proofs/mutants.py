@@ -370,6 +370,21 @@ MUTANTS = [
     ),
     mutant("drain: a record that kills is tried for ever", "drainer", "if record.tries >= MAX_TRIES:", "if False:"),
     mutant("drain: ends at once", "drainer", "self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)", "break"),
+    Mutant(
+        "drain: what came in a drainer's last second is forgotten",
+        [
+            (
+                "drainer",
+                "                return backlog.targets[0].name\n",
+                '                return backlog.targets[0].name if backlog.places else ""\n',
+            ),
+            (
+                "drainer",
+                "if run.is_replaced or left:",
+                "if run.is_replaced or left or self.clock() > run.deadline - RUN_SECONDS:",
+            ),
+        ],
+    ),
     mutant("drain: nobody goes on", "drainer", "self.wake(drained.left, wake_up.handovers + 1)", "pass"),
     mutant(
         "drain: the schedule does not take over",

@@ -14,8 +14,8 @@ from tests.lab.explore import Explored, Hazards
 type Explore = Callable[[Sequence[str], Hazards], Explored]
 
 ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
-HANDOVER = Hazards(paused_seconds=3.0, invocation_seconds=10.0)
-"""The first drainer's time is up while PagerDuty's pause lasts."""
+HANDOVER = Hazards(paused_seconds=4.0, invocation_seconds=13.0)
+"""The first drainer's time is up while it lingers."""
 
 
 def named(hazards: Hazards) -> str:
@@ -24,9 +24,10 @@ def named(hazards: Hazards) -> str:
     return "-".join(f"{name}={value:g}" for name, value in unusual.items() if value != usual[name]) or "nothing"
 
 
-def test_wake_ups_alone_drain_everything(explore_wake_ups: Explore) -> None:
+@pytest.mark.parametrize("hazards", [Hazards(delays=2), replace(HANDOVER, delays=1)], ids=named)
+def test_wake_ups_alone_drain_everything(hazards: Hazards, explore_wake_ups: Explore) -> None:
     """Where nothing goes wrong, nothing waits for the schedule: an arrival can come while a drainer is about to end."""
-    assert explore_wake_ups(["a", "b"], Hazards(delays=2)).states >= 10_000
+    assert explore_wake_ups(["a", "b"], hazards).states >= 10_000
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,13 @@ def test_one_alert_that_waits_goes_out(hazards: Hazards, explore_wake_ups: Explo
     ("names", "hazards"),
     [
         ("ab", Hazards()),
-        ("ab", Hazards(crashes=1, delays=1)),
         ("ab", Hazards(lost=1)),
-        ("ab", Hazards(slow=1, delays=1)),
-        ("ab", replace(HANDOVER, delays=2)),
+        ("ab", Hazards(slow=1, delays=0)),
+        ("ab", replace(HANDOVER, delays=3)),
         ("a", Hazards(early=1, delays=1)),
         ("a", Hazards(crashes=2)),
-        ("a", Hazards(crashes=1, lost=1, slow=1)),
-        ("a", replace(HANDOVER, crashes=1, lost=1)),
+        ("a", Hazards(crashes=1, lost=1, slow=1, delays=1)),
+        ("a", replace(HANDOVER, crashes=2, lost=1)),
     ],
     ids=lambda value: value if isinstance(value, str) else named(value),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from handler.delivery.drainer import MAX_HANDOVERS, MAX_TRIES, UNKNOWN_TARGET_SECONDS
+from handler.delivery.drainer import LINGER_SECONDS, MAX_HANDOVERS, MAX_TRIES, RUN_SECONDS, UNKNOWN_TARGET_SECONDS
 from handler.delivery.gateway import PROBE_SECONDS
 from handler.delivery.limiter import Permit, Taker
 from handler.delivery.record import DAY_MS
@@ -521,6 +521,17 @@ def test_what_is_left_is_handed_over() -> None:
     assert wake_ups(world) == []
     world.drain()
     assert [wake_up["handovers"] for wake_up in wake_ups(world)] == [1]
+
+
+def test_a_drainer_whose_time_is_up_hands_over_though_it_sees_nothing_left() -> None:
+    """What has arrived since its last look has seen its lease, and woken nobody."""
+    world = made_waiting()
+    world.clock.advance(31)
+    world.sqs.retries.clear()
+    arrive_at_leave(world, lambda: world.publish_one(message("late")))
+    world.drain(WakeUp(target="production"), seconds=RUN_SECONDS + LINGER_SECONDS - 1)
+    assert (sent(world), waiting(world)) == (["held"], ["production#late"])
+    assert wake_ups(world) == [{"drain": True, "target": "production", "handovers": 1}]
 
 
 def test_where_nothing_is_left_nobody_is_woken() -> None:

@@ -80,11 +80,6 @@ class Backlog:
         self._paced_until = 0.0
         self._alternates = False
 
-    @property
-    def has_looked(self) -> bool:
-        """Whether the index was read at all."""
-        return self.looked_at > float("-inf")
-
     def look(self) -> None:
         """Read the index and the window."""
         now = self._clock()

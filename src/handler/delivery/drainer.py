@@ -66,8 +66,7 @@ class Drained:
     Attributes:
         count: of the deliveries.
         errors: what went wrong beside them.
-        left: the name of a target for which something still waits at the end of the drainer's time; empty if nothing
-            does.
+        left: the name of a target for which something may wait at the end of the drainer's time; empty if nothing does.
     """
 
     count: int = 0
@@ -140,7 +139,7 @@ class Drainer:
         return Drained(count=count, errors=errors)
 
     def _hand_over(self, drained: Drained, wake_up: WakeUp) -> Drained:
-        """Wake the next drainer if something is left; after too many handovers in a row the schedule does."""
+        """Wake the next drainer if something may be left; after too many handovers in a row the schedule does."""
         if drained.left and wake_up.handovers < MAX_HANDOVERS:
             with suppress(QueueUnavailableError):
                 self.wake(drained.left, wake_up.handovers + 1)
@@ -181,7 +180,7 @@ class Drainer:
                     left = self._drain_until_idle(run)
                 finally:
                     self._patiently(run, lambda: self.limiter.leave(run.backlog.key, run.me, self.clock()))
-                if run.is_replaced or left or self.clock() > run.deadline - RUN_SECONDS:
+                if run.is_replaced or left:
                     return Drained(count=run.count, errors=run.errors, left=left)
                 # arrivals that saw this lease have not woken a drainer
                 self.sleep(BELIEVED_MS / 1000 + NAP_SECONDS)
@@ -194,13 +193,16 @@ class Drainer:
         return Drained(count=run.count, errors=run.errors)
 
     def _drain_until_idle(self, run: "_Run") -> str:
-        """Return the name of a target for which something is left when time is up, or may be."""
+        """Send until nothing has waited for a moment; return the name of a target if time is up before.
+
+        Something may be left then, though nothing is seen: arrivals that see this drainer's lease wake nobody.
+        """
         backlog = run.backlog
         idle_since = self.clock()
         while True:
             now = self.clock()
             if now > run.deadline - RUN_SECONDS:
-                return backlog.targets[0].name if backlog.places or not backlog.has_looked else ""
+                return backlog.targets[0].name
             if not self._keeps_lease(run):
                 run.is_replaced = True
                 return ""
