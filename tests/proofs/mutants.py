@@ -356,6 +356,18 @@ MUTANTS = [
     ),
     mutant("drain: triggers and resolves do not alternate", "backlog", "    if alternates:\n", "    if False:\n"),
     mutant(
+        "drain: one death puts a page behind a storm",
+        "backlog",
+        "place.order is not Order.CRITICAL, record.tries",
+        "False, record.tries",
+    ),
+    mutant(
+        "drain: what kills goes first, again and again",
+        "backlog",
+        "return record.tries >= LAST_TRIES, ",
+        "return False, ",
+    ),
+    mutant(
         "drain: what another's probe opens stays closed",
         "backlog",
         "min(error.retry_after_seconds, LOOK_SECONDS)",

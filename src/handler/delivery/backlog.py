@@ -29,7 +29,9 @@ NAP_SECONDS = 0.05
 CATCH_UP_MS = 2000
 """How much of the pace a drainer may make up after a pause, such as between two drainers."""
 SUSPECT_TRIES = 1
-"""A delivery that was claimed this often without an answer may kill its sender: it goes last, and alone."""
+"""A delivery that was claimed this often without an answer may kill its sender: it goes alone, last of its class."""
+LAST_TRIES = 2
+"""After so many it is the last of all: one death may have any cause, and must not put a page behind a storm."""
 HIDDEN_SECONDS = 5.0
 """How long the index may still show a settled delivery."""
 
@@ -153,7 +155,7 @@ class Backlog:
             return sorted(found, key=lambda pair: pair[1].lease_until)[:1]
         chosen: list[tuple[Place, Record]] = []
         for place, record in found[: self._batch]:
-            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer, so it goes last and alone
+            is_suspect = record.tries >= SUSPECT_TRIES  # it may kill this drainer, so it goes alone
             if (is_suspect and chosen) or not self._may_take(place, now_ms, len(chosen)):
                 break
             chosen.append((place, record))
@@ -162,7 +164,7 @@ class Backlog:
         return chosen
 
     def _read(self, candidates: Sequence[Place]) -> list[tuple[Place, Record]]:
-        """Return those of the places whose records may be sent now, suspects last."""
+        """Return those of the places whose records may be sent now, suspects after the others."""
         now = self._clock()
         now_ms = round(now * 1000)
         try:
@@ -179,7 +181,7 @@ class Backlog:
                 self._hide(place, max(now + NAP_SECONDS, record.lease_until / 1000))
             else:
                 found.append((place, record))
-        return sorted(found, key=lambda pair: pair[1].tries)
+        return sorted(found, key=_suspicion)
 
     def _may_take(self, place: Place, now_ms: int, taken: int) -> bool:
         """Whether a permit may be taken for it now, after `taken` others, as far as is known without asking."""
@@ -213,6 +215,12 @@ class Backlog:
     def _hide(self, place: Place, until: float) -> None:
         """Skip a place until then."""
         self._hidden_until[place.identity] = until
+
+
+def _suspicion(found: tuple[Place, Record]) -> tuple[bool, bool, int]:
+    """Rank what may kill its sender behind the others of its class, critical or not, and at last behind all."""
+    place, record = found
+    return record.tries >= LAST_TRIES, place.order is not Order.CRITICAL, record.tries
 
 
 def in_turn(places: Sequence[Place], *, alternates: bool = False) -> list[Place]:
