@@ -133,6 +133,8 @@ def report_problem(error: PublishError) -> None:
 
 
 deliveries = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
+to_targets = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="target")
+"""For the targets of one alert; `deliveries` wait for these."""
 drains = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
 woken = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="woken")
 """For the wake-ups of one batch: no routing key waits for the end of another's backlog. They wait for `drains`."""
@@ -211,6 +213,7 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
             account_names=settings.ACCOUNT_NAMES,
         ),
         map_concurrently=map_on(deliveries),
+        map_targets=map_on(to_targets),
         function_name=function_name,
         foreign_topic_arn=settings.FOREIGN_TOPIC_ARN or "",
     )

@@ -53,6 +53,7 @@ class Publisher:
         clock: epoch seconds.
         parse: returns a record's alerts.
         map_concurrently: delivers the alerts of one record; those of one identity stay in their order.
+        map_targets: delivers one alert to its targets: the host of one may hang. Shares no threads with the other.
         function_name: of this function: its own on-failure records are unwrapped, those of others are alerts.
         foreign_topic_arn: the topic that other accounts publish to; empty where there is none.
     """
@@ -64,6 +65,7 @@ class Publisher:
     clock: Callable[[], float]
     parse: Callable[[Record], sources.Parsed] = sources.parse
     map_concurrently: MapConcurrently = map
+    map_targets: MapConcurrently = map
     function_name: str = ""
     foreign_topic_arn: str = ""
 
@@ -140,23 +142,22 @@ class Publisher:
         except PublishError as error:
             return [self._wait_for(alert, progress, error, DeferReason.TARGETS_UNAVAILABLE)]
         names = frozenset(target.name for target in route.targets)
-        reports = [
-            self._deliver(
-                Delivery(
-                    alert=alert,
-                    target=target,
-                    routed_to=names,
-                    has_open_incident=target.name in route.open_at,
-                    record=route.records.get(target.name),
-                    failures=progress.failures,
-                    failing_since=progress.waiting_since.timestamp() if progress.waiting_since else None,
-                    was_sent_unclaimed=progress.was_sent_unclaimed,
-                ),
-                progress,
-                deadline,
+
+        def deliver(target: Target) -> Report:
+            delivery = Delivery(
+                alert=alert,
+                target=target,
+                routed_to=names,
+                has_open_incident=target.name in route.open_at,
+                record=route.records.get(target.name),
+                failures=progress.failures,
+                failing_since=progress.waiting_since.timestamp() if progress.waiting_since else None,
+                was_sent_unclaimed=progress.was_sent_unclaimed,
             )
-            for target in route.targets
-        ]
+            return self._deliver(delivery, progress, deadline)
+
+        map_targets = self.map_targets if len(route.targets) > 1 else map
+        reports = list(map_targets(deliver, route.targets))
         if route.unknown:
             reports.append(self._reject_unknown(alert, route.unknown))
         return [*reports, *self._deliver_unheard(alert, route.unheard, progress, deadline)]

@@ -774,6 +774,24 @@ def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) ->
     assert world.states == {"f-1": "triggered", "f-2": "triggered"}
 
 
+def test_the_targets_of_an_alert_get_it_at_the_same_time() -> None:
+    """A host that hangs holds up its own target alone: here each request waits for the other."""
+    secrets = {"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)}
+    world = make_world(secrets)
+    together = Barrier(2)
+    answer = world.pagerduty.handle
+
+    def handle(*request: Any) -> Any:
+        together.wait(timeout=10)
+        return answer(*request)
+
+    world.pagerduty.handle = handle  # type: ignore[method-assign,assignment]
+    with ThreadPoolExecutor(2) as threads:
+        publisher = replace(world.publisher, map_targets=threads.map)
+        reports = publisher.publish(sns(native("f-1")), world.clock() + 57)
+    assert [(report.target, report.outcome) for report in reports] == [("a", "accepted"), ("b", "accepted")]
+
+
 def test_alerts_of_one_identity_stay_in_their_order(world: World) -> None:
     """Whichever identity comes first: a trigger and its resolve in one message leave nothing open."""
     alerts = [native("f-1"), native("f-2"), native("f-1", "resolved", minute=1), native("f-2", "resolved", minute=1)]
