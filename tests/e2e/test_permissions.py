@@ -257,8 +257,8 @@ def test_the_role_allows_no_more(recorded: set[Use]) -> None:
 
 
 def test_what_the_run_need_not_come_to_is_in_the_code() -> None:
-    """A call that is gone from the code needs no permission: each of these is made somewhere."""
-    made = set(re.findall(r"\.(\w+)\(", "\n".join(path.read_text() for path in (ROOT / "src/handler").rglob("*.py"))))
+    """A call that is gone from the code needs no permission: each of these is made, or handed on, somewhere."""
+    made = set(re.findall(r"\.(\w+)[(,]", "\n".join(path.read_text() for path in (ROOT / "src/handler").rglob("*.py"))))
     calls = {action: xform_name(action.partition(":")[2]) for action, _, _ in IN_NEED | TOO_NEW}
     assert {action for action, call in calls.items() if not {call, f"{call}_batch"} & made} == set()
 
