@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -13,13 +13,11 @@ from handler.delivery.limiter import NoPermitError, Permit, Refusal, Taker
 from handler.delivery.rate import Limit, Window
 from handler.delivery.table import Place, load
 from handler.report import Report
-from local.simulator.pagerduty import PagerDuty
-from tests.lab.explore.replay import Kind, Outcome, Replayer, Run, Tape
+from tests.lab.explore.replay import Environments, Kind, Outcome, Replayer, Run, Tape, complain
 from tests.lab.expressions import Item
 from tests.lab.histories import TOPIC_ARN
-from tests.lab.parts import Parts, make_parts
-from tests.lab.secrets import FakeSecrets, target_secret
-from tests.lab.wire import DirectPool
+from tests.lab.parts import Parts
+from tests.lab.secrets import target_secret
 
 INVOCATION_SECONDS = 3.0
 """Any length would do: the only instant that matters is its end."""
@@ -173,10 +171,10 @@ class Deliveries:
         self._replayer = Replayer(tape, self._invoke, INVOCATION_SECONDS)
         self.go_on = self._replayer.go_on
         self._items: dict[Waiting, Item] = {}
-        self._pool = DirectPool(cast(PagerDuty, tape), tape.clock)
-        self._secrets = FakeSecrets({f"pagerduty/{name}": text for name, text in setting.secrets.items()})
-        self._max_retries = max_retries
-        self._targets = self._parts().targets
+        limiter = _Permits(tape)
+        self._environments = Environments(
+            tape, setting.secrets, limiter=limiter, report=complain, max_retries=max_retries
+        )
 
     def begin(self, work: Work, owner: str, at: float, item: Item | None = None) -> Run[Work]:
         """Return a delivery before its first step; of what waits, `item` is the record."""
@@ -185,7 +183,7 @@ class Deliveries:
         return self._replayer.begin(work, owner, at)
 
     def _invoke(self, work: Work, deadline: float) -> list[Report]:
-        parts = self._parts()
+        parts = self._environments.start()
         if isinstance(work, Message):
             return list(parts.publisher.publish(json.loads(work.raw), deadline))
         return self._drain(parts, work, deadline)
@@ -196,32 +194,11 @@ class Deliveries:
         place = record.waiting
         assert place
         taken = Taken(Place(place.order, place.due, waiting.identity), record, Permit(Window(0)))
-        target = self._targets.read().named(waiting.identity.partition("#")[0])
+        target = self._environments.targets.read().named(waiting.identity.partition("#")[0])
         assert target
         backlog = Backlog([target], parts.table, parts.limiter, self._tape.clock)
         report = parts.drainer.deliver(taken, backlog, deadline)
         return [report] if isinstance(report, Report) else []
-
-    def _parts(self) -> Parts:
-        """Return the parts of an environment that has just started: none remembers what another run did."""
-        tape = self._tape
-        return make_parts(
-            pool=self._pool,
-            dynamodb=tape,
-            sqs=tape,
-            secrets=self._secrets,
-            clock=tape.clock,
-            limiter=_Permits(tape),
-            targets=getattr(self, "_targets", None),
-            new_owner=lambda: tape.owner,
-            random=lambda: 0.0,
-            report=_complain,
-            max_retries=self._max_retries,
-        )
-
-
-def _complain(error: Exception) -> None:
-    raise error
 
 
 def start_of(names: Sequence[str], setting: Setting) -> tuple[Message, ...]:

@@ -13,8 +13,12 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 from handler.report import Report
 from local.simulator.faults import Answer
+from local.simulator.pagerduty import PagerDuty
 from tests.lab.clock import Clock
 from tests.lab.dynamodb import FakeDynamoDB
+from tests.lab.parts import Parts, make_parts
+from tests.lab.secrets import FakeSecrets
+from tests.lab.wire import DirectPool
 
 
 class Kind(StrEnum):
@@ -128,6 +132,42 @@ class Tape:
         if isinstance(answer.gives, BaseException):
             raise answer.gives.with_traceback(None)
         return answer.gives
+
+
+class Environments:
+    """Starts execution environments whose every client is a tape; targets are read once, by the first.
+
+    Args:
+        tape: what stands in for the clients, with its clock.
+        secrets: of each target, by its name.
+        settings: what else `make_parts` takes.
+    """
+
+    def __init__(self, tape: Tape, secrets: Mapping[str, str], **settings: Any) -> None:
+        self._tape = tape
+        self._settings: dict[str, Any] = {
+            "pool": DirectPool(cast(PagerDuty, tape), tape.clock),
+            "secrets": FakeSecrets({f"pagerduty/{name}": text for name, text in secrets.items()}),
+            **settings,
+        }
+        self.targets = self._settings["targets"] = self.start().targets
+
+    def start(self) -> Parts:
+        """Return the parts of an environment that has just started: none remembers what another run did."""
+        tape = self._tape
+        return make_parts(
+            dynamodb=tape,
+            sqs=tape,
+            clock=tape.clock,
+            new_owner=lambda: tape.owner,
+            random=lambda: 0.0,
+            **self._settings,
+        )
+
+
+def complain(error: Exception) -> Any:
+    """Raise what the code only reports."""
+    raise error
 
 
 @dataclass(eq=False)

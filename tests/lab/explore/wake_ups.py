@@ -23,13 +23,11 @@ from local.simulator.pagerduty import PagerDuty
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
 from tests.lab.explore.graph import Explored, Move, Violation, explore
-from tests.lab.explore.replay import Answered, Kind, Outcome, Replayer, Run, Step, Tape
+from tests.lab.explore.replay import Answered, Environments, Kind, Outcome, Replayer, Run, Step, Tape, complain
 from tests.lab.expressions import Item
 from tests.lab.histories import Change, History
-from tests.lab.parts import Parts, make_parts
-from tests.lab.secrets import ROUTING_KEY, FakeSecrets, target_secret
+from tests.lab.secrets import ROUTING_KEY, target_secret
 from tests.lab.sqs import FakeSQS
-from tests.lab.wire import DirectPool
 
 CALL_SECONDS = 1.0
 """How long a call may take where nothing is slow: as long as the limiter counts on (`BELIEVED_MS`)."""
@@ -142,10 +140,10 @@ class WakeUpExplorer:
         self._hazards = hazards
         shards = {f"{TARGET}#{shard_of(f'{TARGET}#{name}')}" for name in names}
         self._tape = tape = _Tape(shards)
-        self._pool = DirectPool(cast(PagerDuty, tape), tape.clock)
-        self._secrets = FakeSecrets({f"pagerduty/{TARGET}": target_secret()})
         self._reports: list[Report] = []
-        self._targets = self._parts().targets
+        self._environments = Environments(
+            tape, {TARGET: target_secret()}, tell=self._reports.extend, explain=complain, max_retries=0
+        )
         self._replayer = Replayer(tape, self._invoke, hazards.invocation_seconds)
         self._items: dict[Any, Items] = {}
         self._answers: dict[Any, tuple[Items, Any, Any]] = {}
@@ -247,7 +245,7 @@ class WakeUpExplorer:
             return
         if any(to >= run.deadline for run in moment.running):
             return  # Lambda ends it: it has to go on, or die, before
-        calling = [run for run in moment.running if _nap_of(run) is None or cast(float, _nap_of(run)) <= moment.now]
+        calling = [run for run in moment.running if (_nap_of(run) or 0.0) <= moment.now]
         left = moment.left
         if any(to - _since(run) > CALL_SECONDS for run in calling):
             left = replace(left, slow=left.slow - 1)
@@ -278,32 +276,15 @@ class WakeUpExplorer:
     # --- invocations ---
 
     def _invoke(self, work: Work, deadline: float) -> list[Report]:
-        parts = self._parts()
+        parts = self._environments.start()
         self._reports.clear()
         if work.name not in (SCHEDULE, WAKE_UP):
             return list(parts.publisher.publish(json.loads(work.raw), deadline))
         wake_up = parts.queues.wake_up_of(json.loads(work.raw)) if work.raw else WakeUp()
         assert wake_up
-        drained = parts.drainer.run(self._targets.read(), deadline, wake_up)
+        drained = parts.drainer.run(self._environments.targets.read(), deadline, wake_up)
         assert not drained.errors
         return list(self._reports)
-
-    def _parts(self) -> Parts:
-        """Return the parts of an environment that has just started: none remembers what another run did."""
-        tape = self._tape
-        return make_parts(
-            pool=self._pool,
-            dynamodb=tape,
-            sqs=tape,
-            secrets=self._secrets,
-            clock=tape.clock,
-            targets=getattr(self, "_targets", None),
-            new_owner=lambda: tape.owner,
-            random=lambda: 0.0,
-            tell=self._reports.extend,
-            explain=_complain,
-            max_retries=0,
-        )
 
     # --- the table ---
 
@@ -345,7 +326,3 @@ def _nap_of(run: Run[Work]) -> float | None:
 def _event_of(name: str) -> dict[str, Any]:
     [record] = History(name, [Change(0.0, "firing")]).event_of(0)["Records"]
     return cast(dict[str, Any], record)
-
-
-def _complain(error: Exception) -> Any:
-    raise error
