@@ -3,7 +3,6 @@
 What holds in each state and at each end is in `tests.lab.explore.search`; README.md says it in words.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations, combinations_with_replacement
@@ -11,6 +10,7 @@ from itertools import combinations, combinations_with_replacement
 import pytest
 
 from tests.lab.explore import Bounds, Explored, Outcome, Setting
+from tests.lab.marks import ALL
 from tests.lab.secrets import OTHER_KEY, target_secret
 
 type Explore = Callable[..., Explored]
@@ -22,7 +22,6 @@ WITH_COPIES = [("T0", "T0", "R1"), ("T0", "R1", "R1"), ("R1", "R1", "T2"), ("R1"
 TRIPLES = [*combinations(SEEN, 3), ("T0", "R1", "A2"), *WITH_COPIES]
 PAGERDUTY_FAILS = (Outcome.REFUSED, Outcome.UNANSWERED, Outcome.INVALID, Outcome.NO_PERMIT)
 DYNAMODB_FAILS = (Outcome.TWICE, Outcome.LOST, Outcome.DOWN)
-ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
 
 
 def floor(names: Sequence[str], *, for_distinct: int, for_repeated: int) -> int:

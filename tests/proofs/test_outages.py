@@ -1,7 +1,5 @@
 """What AWS, PagerDuty, networks and people do to a fleet: nothing is lost, wrong, or later than it has to be."""
 
-import os
-
 import pytest
 
 from handler.delivery.backlog import BATCH
@@ -13,11 +11,11 @@ from local.simulator.pagerduty import RateLimit
 from tests.lab.audit import assert_calm, assert_never_lost_and_never_wrong, assert_right, run
 from tests.lab.fleet import Dead, Fleet, Misfortune, Window, failing
 from tests.lab.histories import Change, History, firing, steady, storm
+from tests.lab.marks import ALL
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
 
 HOUR = 3600.0
 WRONG_KEY = "2" * 32
-ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
 
 
 # --- PagerDuty, DynamoDB, SQS, Lambda ---

@@ -1,6 +1,5 @@
 """Storms on virtual time: no page is late because of others. A docstring says what its number is measured against."""
 
-import os
 from collections import Counter
 
 import pytest
@@ -9,9 +8,8 @@ from local.simulator.faults import FaultKind
 from tests.lab.audit import assert_calm, assert_right, run
 from tests.lab.fleet import Fleet, Latencies, Misfortune, failing
 from tests.lab.histories import Change, History, firing, steady, storm
+from tests.lab.marks import ALL
 from tests.lab.secrets import OTHER_KEY, target_secret
-
-ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
 
 
 def test_a_storm_of_400_of_which_200_resolve_is_over_in_123_seconds() -> None:

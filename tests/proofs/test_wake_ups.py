@@ -3,17 +3,16 @@
 What holds in each state and at each end is in `tests.lab.explore.wake_ups`; README.md says it in words.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from tests.lab.explore import Explored, Hazards
+from tests.lab.marks import ALL
 
 type Explore = Callable[[Sequence[str], Hazards], Explored]
 
-ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
 HANDOVER = Hazards(paused_seconds=4.0, invocation_seconds=13.0)
 """The first drainer's time is up while it lingers."""
 

@@ -755,8 +755,8 @@ def message_of(*alerts: dict[str, Any]) -> Callable[[Record], sources.Parsed]:
     return lambda record: [found for each in alerts for found in sources.parse(replace(record, payload=each))]
 
 
-def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) -> None:
-    """Two requests are open at once; one after the other would break the barrier."""
+def answer_two_together(world: World) -> None:
+    """Let each request wait until another is open; one after the other breaks the barrier."""
     together = Barrier(2)
     answer = world.pagerduty.handle
 
@@ -765,6 +765,11 @@ def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) ->
         return answer(*request)
 
     world.pagerduty.handle = handle  # type: ignore[method-assign,assignment]
+
+
+def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) -> None:
+    """Two requests are open at once."""
+    answer_two_together(world)
     with ThreadPoolExecutor(2) as threads:
         publisher = replace(
             world.publisher, parse=message_of(native("f-1"), native("f-2")), map_concurrently=threads.map
@@ -778,14 +783,7 @@ def test_the_targets_of_an_alert_get_it_at_the_same_time() -> None:
     """A host that hangs holds up its own target alone: here each request waits for the other."""
     secrets = {"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)}
     world = make_world(secrets)
-    together = Barrier(2)
-    answer = world.pagerduty.handle
-
-    def handle(*request: Any) -> Any:
-        together.wait(timeout=10)
-        return answer(*request)
-
-    world.pagerduty.handle = handle  # type: ignore[method-assign,assignment]
+    answer_two_together(world)
     with ThreadPoolExecutor(2) as threads:
         publisher = replace(world.publisher, map_targets=threads.map)
         reports = publisher.publish(sns(native("f-1")), world.clock() + 57)

@@ -1,0 +1,8 @@
+"""Marks of tests."""
+
+import os
+
+import pytest
+
+ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
+"""Of what `make proofs` runs and `make test` does not."""
