@@ -20,6 +20,9 @@ from tests.lab.parts import Parts, make_parts
 from tests.lab.secrets import FakeSecrets
 from tests.lab.wire import DirectPool
 
+MARGIN_SECONDS = 3.0
+"""How long after its deadline an invocation may still write to the table and the queues: `app.MARGIN_SECONDS`."""
+
 
 class Kind(StrEnum):
     """What is called."""

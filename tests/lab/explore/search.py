@@ -38,13 +38,11 @@ from tests.lab.explore.model import (
     no_permit,
     start_of,
 )
-from tests.lab.explore.replay import Answered, Kind, Outcome, Run, Step
+from tests.lab.explore.replay import MARGIN_SECONDS, Answered, Kind, Outcome, Run, Step
 from tests.lab.expressions import Item
 from tests.lab.failures import client_error
 from tests.lab.sqs import DEAD_LETTER_URL, RETRY_URL, FakeSQS
 
-MARGIN_SECONDS = 3.0
-"""How long after its deadline an invocation may still write to the table and the queues: `app.MARGIN_SECONDS`."""
 NOW_MS = round(NOW * 1000)
 FAR_SECONDS = 30 * 86400
 

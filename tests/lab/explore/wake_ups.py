@@ -23,7 +23,18 @@ from local.simulator.pagerduty import PagerDuty
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB, plain
 from tests.lab.explore.graph import Explored, Move, Violation, explore
-from tests.lab.explore.replay import Answered, Environments, Kind, Outcome, Replayer, Run, Step, Tape, complain
+from tests.lab.explore.replay import (
+    MARGIN_SECONDS,
+    Answered,
+    Environments,
+    Kind,
+    Outcome,
+    Replayer,
+    Run,
+    Step,
+    Tape,
+    complain,
+)
 from tests.lab.expressions import Item
 from tests.lab.histories import Change, History
 from tests.lab.secrets import ROUTING_KEY, target_secret
@@ -243,7 +254,7 @@ class WakeUpExplorer:
         to = min((at for at in (*naps, *moment.items.ends) if at > moment.now), default=None)
         if to is None or not moment.running:
             return
-        if any(to >= run.deadline for run in moment.running):
+        if any(to >= run.deadline + MARGIN_SECONDS for run in moment.running):
             return  # Lambda ends it: it has to go on, or die, before
         calling = [run for run in moment.running if (_nap_of(run) or 0.0) <= moment.now]
         left = moment.left
