@@ -90,7 +90,7 @@ Arn = Annotated[Annotated[str, Field(pattern="^arn:")] | None, BeforeValidator(_
 class Settings(BaseModel):
     """All settings; docs/operations.md describes them.
 
-    `HTTPS_PROXY` is the variable that boto3 reads by itself: one setting serves AWS and PagerDuty alike.
+    `HTTPS_PROXY` is the variable that botocore reads by itself: one setting serves AWS and PagerDuty alike.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -94,7 +94,7 @@ class DedupTable:
                 return Change(live, live)
             new = self._stamp(identity, new, live, now)
             found = self._put(identity, new, live, now)
-            if found is None or found == new:  # the second: written, and boto3 asked again for a lost answer
+            if found is None or found == new:  # the second: botocore repeated a write whose answer was lost
                 return Change(live, new)
             current = found
         raise TableContendedError(f"DynamoDB table {self._table.name}: a record changes too often to be written")
