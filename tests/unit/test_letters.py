@@ -150,6 +150,7 @@ def test_a_resolve_is_not_taken_for_an_alert_that_fires() -> None:
         {"alert": {"fingerprint": "x"}},
         {"drain": {"target": "production"}},
         [],
+        pytest.param('{"alert":' * 500 + "1" + "}" * 500, id="nested too deeply"),
     ],
 )
 def test_what_is_no_alert_is_reported_too(body: Any) -> None:

@@ -5,7 +5,7 @@ They are read as the function would read them after a redrive.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from handler import sources
 from handler.alert import Alert, Ignored
@@ -28,7 +28,7 @@ def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Take
         taken: returns who takes an alert.
     """
     sent_at = int(letter["Attributes"]["SentTimestamp"]) / 1000
-    error = error_of(letter)
+    error = _described(letter)
     raw = {
         "eventSource": "aws:sqs",
         "messageId": letter["MessageId"],
@@ -54,24 +54,50 @@ def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Take
 
 
 def _target_in(letter: Mapping[str, Any]) -> str:
-    match parse_text(letter["Body"]):
+    match _body_of(letter):
         case {"delivery": {"target": str(target)}}:
             return target
     return ""
 
 
-def error_of(letter: Mapping[str, Any]) -> str:
+class Cause(NamedTuple):
+    """Why a message is a dead letter.
+
+    Attributes:
+        writer: the service that put it into the queue; empty if it was this function, or SQS from the retry queue.
+    """
+
+    writer: str
+    error: str
+
+
+def cause_of(letter: Mapping[str, Any]) -> Cause:
     """Return why a dead letter is one, as whoever wrote it says."""
-    # EventBridge says ERROR_MESSAGE and ERROR_CODE, SNS says ErrorMessage and ErrorCode
-    attributes = {
-        name.replace("_", "").lower(): str(value.get("StringValue", ""))
-        for name, value in letter.get("MessageAttributes", {}).items()
-    }
-    match parse_text(letter["Body"]):
+    match _body_of(letter):
         case {"error": str(error)}:
-            return ": ".join(part for part in (attributes.get("errortype"), error) if part)
+            return Cause("", error)
         case {"responsePayload": {"errorMessage": str(error)}} | {"requestContext": {"condition": str(error)}}:
-            return f"Lambda: {error}"
+            return Cause("Lambda", error)
+    # EventBridge says ERROR_MESSAGE and ERROR_CODE, SNS says ErrorMessage and ErrorCode
+    attributes = {name.replace("_", "").lower(): text for name, text in _attributes_of(letter).items()}
     if error := attributes.get("errormessage") or attributes.get("errorcode", ""):
-        return f"{'EventBridge' if 'rulearn' in attributes else 'SNS'}: {error}"
-    return "the function failed whenever it was delivered: see its log"
+        return Cause("EventBridge" if "rulearn" in attributes else "SNS", error)
+    return Cause("", "the function failed whenever it was delivered: see its log")
+
+
+def _described(letter: Mapping[str, Any]) -> str:
+    """Return the cause in one line: who wrote the letter, or the function's error type, and the error."""
+    cause = cause_of(letter)
+    kind = cause.writer or _attributes_of(letter).get("error_type", "")
+    return ": ".join(part for part in (kind, cause.error) if part)
+
+
+def _attributes_of(letter: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value.get("StringValue", "")) for name, value in letter.get("MessageAttributes", {}).items()}
+
+
+def _body_of(letter: Mapping[str, Any]) -> Any:
+    try:
+        return parse_text(letter["Body"])
+    except PublishError:  # nested too deeply: no alert, but a dead letter all the same
+        return letter["Body"]
