@@ -94,7 +94,7 @@ mutants: $(VENV)/.installed ## break each rule of claims and deliveries once, an
 	@$(VENV)/bin/python tests/proofs/mutants.py
 
 redrive: $(VENV)/.installed ## send what is in the dead-letter queue through again [STACK=pagerduty-publisher] [DRY_RUN=1] [ERROR_TYPE=...] [MAX=...]
-	@$(VENV)/bin/python -m tools.redrive $(in_stack) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
+	@$(tool).redrive $(in_stack) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(ERROR_TYPE),--error-type "$(ERROR_TYPE)") $(if $(MAX),--max "$(MAX)")
 
 page: $(VENV)/.installed ## send a test page through a deployed stack, and resolve it: TARGET=name [SEVERITY=...] [STACK=...]
 	@$(if $(TARGET),,$(error name a target: make page TARGET=... [SEVERITY=critical]))

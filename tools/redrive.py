@@ -6,23 +6,21 @@ folds, and never loses one. Talks to the AWS that the environment names, as the 
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handler.operators.letters import cause_of
+from tools.stack import FINDING, FINE, STACK_NAME, Connect, Say, ToolError, connect, find_queues, one_line, run, say
+
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation.client import CloudFormationClient
     from mypy_boto3_sqs.client import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-STACK_NAME = "pagerduty-publisher"
 NO_ERROR_TYPE = "none"
 """The error_type of what Lambda, SNS, EventBridge or SQS itself has put into the queue."""
 RULE_ARN = "RULE_ARN"
@@ -35,11 +33,6 @@ VISIBILITY_SECONDS = 120
 WAIT_SECONDS = 2
 """Any wait makes SQS ask all of its servers: without one, an empty answer does not mean an empty queue."""
 _MAX_NESTING = 20
-_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
-
-
-class RedriveError(RuntimeError):
-    """Nothing can be redriven; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +57,8 @@ class DeadLetter:
 
     def __str__(self) -> str:
         """Return one line to show, with no more of the body than the alert's name and the error."""
-        what, error = _one_line(self.what, 40), _one_line(self.error, 120)
-        return f"{self.sent_at:%Y-%m-%dT%H:%M:%SZ}  {_one_line(self.error_type, 20):<14}  {what:<28}  {error}"
+        what, error = one_line(self.what, 40), one_line(self.error, 120)
+        return f"{self.sent_at:%Y-%m-%dT%H:%M:%SZ}  {one_line(self.error_type, 20):<14}  {what:<28}  {error}"
 
 
 def read_letter(message: "MessageTypeDef") -> DeadLetter:
@@ -78,7 +71,7 @@ def read_letter(message: "MessageTypeDef") -> DeadLetter:
         body=message["Body"],
         sent_at=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
         error_type=attributes.get("error_type") or NO_ERROR_TYPE,
-        error=_error_of(body, attributes),
+        error=cause_of(message).error,
         what=_what_is(body),
         rule_arn=attributes.get(RULE_ARN, ""),
     )
@@ -89,17 +82,6 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _error_of(body: Any, attributes: dict[str, str]) -> str:
-    match body:
-        case {"error": str(error)}:
-            return error
-        case {"responsePayload": {"errorMessage": str(error)}} | {"requestContext": {"condition": str(error)}}:
-            return error
-    # EventBridge says ERROR_MESSAGE and ERROR_CODE, SNS says ErrorMessage and ErrorCode
-    said = {name.replace("_", "").lower(): value for name, value in attributes.items()}
-    return said.get("errormessage") or said.get("errorcode") or "no error is recorded with it"
 
 
 def _what_is(body: Any) -> str:
@@ -135,12 +117,6 @@ def as_fresh(text: str) -> str:
     return json.dumps({**{name: value for name, value in body.items() if name != "delivery"}, **kept})
 
 
-def _one_line(text: str, length: int) -> str:
-    """Make a text from outside safe to print in a terminal."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
-    return line if len(line) <= length else f"{line[: length - 1]}…"
-
-
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How many messages were sent (or would be), were left for their error_type, and could not be moved."""
@@ -168,7 +144,7 @@ class Redrive:
         client: "SQSClient",
         retry_url: str,
         dead_letter_url: str,
-        say: Callable[[str], None],
+        say: Say,
         *,
         error_type: str = "",
         at_most: int | None = None,
@@ -188,11 +164,11 @@ class Redrive:
         self._held: dict[str, str] = {}  # to their receipt handles
 
     def run(self) -> Tally:
-        """Redrive the messages; raise RedriveError if the dead-letter queue cannot be read."""
+        """Redrive the messages; raise ToolError if the dead-letter queue cannot be read."""
         try:
             self._run()
         except (ClientError, BotoCoreError) as error:
-            raise RedriveError(f"dead-letter queue {self._dead_letter_url}: {error}") from error
+            raise ToolError(f"dead-letter queue {self._dead_letter_url}: {error}") from error
         finally:
             self._give_back(list(self._held.values()))
         twice = set() if self._dry_run else self._sent & self._held.keys()
@@ -288,36 +264,13 @@ class Redrive:
                 )
 
 
-def find_queues(client: "CloudFormationClient", stack_name: str) -> tuple[str, str]:
-    """Return the URLs of a stack's retry queue and dead-letter queue; raise RedriveError where it has none."""
-    try:
-        stack = client.describe_stacks(StackName=stack_name)["Stacks"][0]
-    except ClientError as error:
-        if "does not exist" in error.response["Error"].get("Message", ""):
-            raise RedriveError(f"no stack {stack_name} in this account and region: name yours, STACK=...") from error
-        raise RedriveError(str(error)) from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    try:
-        return outputs["RetryQueueUrl"], outputs["DeadLetterQueueUrl"]
-    except KeyError as missing:
-        raise RedriveError(f"stack {stack_name} has no output {missing}: it is no PagerDuty Publisher") from missing
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _connect(service: str) -> Any:
-    return boto3.client(service, config=_CONFIG)
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text}: must be a number above 0")
     return int(text)
 
 
-def main(arguments: Sequence[str], connect: Callable[[str], Any] = _connect, say: Callable[[str], None] = _say) -> int:
+def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -> int:
     """Redrive a stack's dead-letter queue; return the exit status: 1 where a message could not be moved."""
     parser = argparse.ArgumentParser("redrive", description="send what is in the dead-letter queue through again")
     parser.add_argument("--stack", default=STACK_NAME, help="the CloudFormation stack (default: %(default)s)")
@@ -325,16 +278,9 @@ def main(arguments: Sequence[str], connect: Callable[[str], Any] = _connect, say
     parser.add_argument("--max", type=_positive, help="take so many at most")
     parser.add_argument("--dry-run", action="store_true", help="show them, and change nothing")
     given = parser.parse_args(arguments)
-    try:
-        retry_url, dead_letter_url = find_queues(connect("cloudformation"), given.stack)
-        sqs = connect("sqs")
-    except (
-        BotoCoreError,
-        ValueError,
-    ) as error:  # no credentials, region, profile or answer; an endpoint that is no URL
-        raise RedriveError(str(error)) from error
+    retry_url, dead_letter_url = find_queues(connect, given.stack)
     tally = Redrive(
-        sqs,
+        connect("sqs"),
         retry_url,
         dead_letter_url,
         say,
@@ -343,7 +289,7 @@ def main(arguments: Sequence[str], connect: Callable[[str], Any] = _connect, say
         dry_run=given.dry_run,
     ).run()
     say(_summary(tally, given.error_type, dry_run=given.dry_run))
-    return 1 if tally.failed else 0
+    return FINDING if tally.failed else FINE
 
 
 def _summary(tally: Tally, error_type: str, *, dry_run: bool) -> str:
@@ -356,11 +302,4 @@ def _summary(tally: Tally, error_type: str, *, dry_run: bool) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        print("\nstopped: what was not sent is still in the dead-letter queue", file=sys.stderr)
-        sys.exit(130)
-    except RedriveError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(main, interrupted="stopped: what was not sent is still in the dead-letter queue")

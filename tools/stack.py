@@ -81,13 +81,8 @@ class Stack:
 
 def find_stack(connect: Connect, name: str) -> Stack:
     """Return the stack of this name; raise ToolError where there is none, or it is none of this project."""
-    try:
-        described = connect("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    except ClientError as error:
-        if "does not exist" in error.response["Error"].get("Message", ""):
-            raise ToolError(f"no stack {name} in this account and region: name yours, STACK=...") from error
-        raise
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    described = _describe(connect, name)
+    outputs = _outputs_of(described)
     parameters = {p["ParameterKey"]: p.get("ParameterValue", "") for p in described.get("Parameters", [])}
     try:
         function_arn = outputs["PublisherFunctionArn"]
@@ -107,7 +102,37 @@ def find_stack(connect: Connect, name: str) -> Stack:
             version=found[0] if (found := _VERSION.search(described.get("Description", ""))) else "",
         )
     except KeyError as missing:
-        raise ToolError(f"stack {name} has no output {missing}: it is no PagerDuty Publisher") from missing
+        raise _other_stack(name, missing) from missing
+
+
+def find_queues(connect: Connect, name: str) -> tuple[str, str]:
+    """Return the URLs of a stack's retry queue and dead-letter queue.
+
+    For this the caller needs no permission but cloudformation:DescribeStacks. Raises ToolError like `find_stack`.
+    """
+    outputs = _outputs_of(_describe(connect, name))
+    try:
+        return outputs["RetryQueueUrl"], outputs["DeadLetterQueueUrl"]
+    except KeyError as missing:
+        raise _other_stack(name, missing) from missing
+
+
+def _describe(connect: Connect, name: str) -> Mapping[str, Any]:
+    try:
+        stacks: Sequence[Mapping[str, Any]] = connect("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            raise ToolError(f"no stack {name} in this account and region: name yours, STACK=...") from error
+        raise
+    return stacks[0]
+
+
+def _outputs_of(described: Mapping[str, Any]) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _other_stack(name: str, missing: KeyError) -> ToolError:
+    return ToolError(f"stack {name} has no output {missing}: it is no PagerDuty Publisher")
 
 
 def read_targets(connect: Connect, stack: Stack) -> TargetSet:
@@ -152,12 +177,17 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run(main: Callable[[Sequence[str]], int]) -> None:
-    """Run a command and end the process with its status; every error is one line that says what to do."""
+def run(main: Callable[[Sequence[str]], int], *, interrupted: str = "stopped") -> None:
+    """Run a command and end the process with its status; every error is one line that says what to do.
+
+    Args:
+        main: the command.
+        interrupted: what to say after Ctrl-C.
+    """
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(130)
     except ToolError as error:
         print(error, file=sys.stderr)

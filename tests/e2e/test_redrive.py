@@ -142,7 +142,7 @@ def put_event(stack: Deployed, message: Any) -> None:
 
 def redrive(stack: Deployed, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command as `make redrive` does, without those variables that are given as empty."""
-    environment = {**aws_environment(stack.emulator.endpoint), **variables}
+    environment = {**aws_environment(stack.emulator.endpoint), "PYTHONPATH": "src", **variables}
     return subprocess.run(
         [sys.executable, "-m", "tools.redrive", "--stack", STACK_NAME, *arguments],
         cwd=ROOT,
@@ -286,18 +286,21 @@ def test_what_a_schedule_asked_for_in_vain_goes_away(stack: Deployed) -> None:
     assert not lies_there(stack, "drain")
 
 
+HINT = "credentials, region and endpoint come from the environment, as for the AWS CLI"
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "error"),
     [
         (["--stack", "other"], {}, "no stack other in this account and region: name yours, STACK=..."),
-        ([], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
-        ([], {"AWS_DEFAULT_REGION": "", "AWS_ENDPOINT_URL": ""}, "You must specify a region."),
-        ([], {"AWS_ENDPOINT_URL": "nowhere"}, "Invalid endpoint: nowhere"),
-        ([], {"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
+        ([], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, f"Unable to locate credentials: {HINT}"),
+        ([], {"AWS_DEFAULT_REGION": "", "AWS_ENDPOINT_URL": ""}, f"You must specify a region: {HINT}"),
+        ([], {"AWS_ENDPOINT_URL": "nowhere"}, f"Invalid endpoint: nowhere: {HINT}"),
+        ([], {"AWS_PROFILE": "nobody"}, f"The config profile (nobody) could not be found: {HINT}"),
         (
             [],
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-            'Could not connect to the endpoint URL: "http://127.0.0.1:9/"',
+            f'Could not connect to the endpoint URL: "http://127.0.0.1:9/": {HINT}',
         ),
     ],
     ids=["no stack", "no credentials", "no region", "no URL", "no profile", "no answer"],
