@@ -1,11 +1,10 @@
-"""A real Alertmanager publishes to the deployed stack's topic, by the template of the docs and by others."""
+"""A real Alertmanager publishes to the deployed stack's topic, by the template of the examples and by others."""
 
 import json
 import os
 import re
 import shutil
 import subprocess
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,8 +42,10 @@ needs_alertmanager = pytest.mark.skipif(
 )
 needs_amtool = pytest.mark.skipif(AMTOOL is None, reason="no amtool: it comes with Alertmanager")
 
-SECTION = (ROOT / "docs/sources.md").read_text().partition("## Alertmanager")[2].partition("\n## ")[0]
-TEMPLATE, CONFIG, AMP = re.findall(r"```(?:yaml)?\n(.*?)```", SECTION, re.DOTALL)
+TEMPLATE, CONFIG, AMP = (
+    (ROOT / "examples" / name).read_text()
+    for name in ("alertmanager.tmpl", "alertmanager.yml", "amazon-managed-prometheus.yaml")
+)
 UNESCAPED = """{{ define "unescaped.texts" }}{ {{- range $i, $pair := .SortedPairs }}{{ if $i }}, {{ end -}}
 "{{ $pair.Name }}": "{{ $pair.Value }}"{{ end -}} }{{ end }}
 {{ define "unescaped.message" }}{"receiver": "{{ .Receiver }}","status": "{{ .Status }}","alerts": [
@@ -245,10 +246,10 @@ def test_without_a_subject_of_ones_own_sns_refuses_the_message(stack: Deployed, 
 @needs_amtool
 @pytest.mark.parametrize("kind", ["Alertmanager", "Amazon Managed Prometheus"])
 def test_the_documented_configuration_is_valid(tmp_path: Path, kind: str) -> None:
-    """What the docs tell to copy is taken by Alertmanager's own check."""
-    config = CONFIG if kind == "Alertmanager" else textwrap.dedent(AMP.partition("alertmanager_config: |\n")[2])
+    """What the docs tell to copy, Alertmanager's own check accepts."""
+    config = CONFIG if kind == "Alertmanager" else yaml.safe_load(AMP)["alertmanager_config"]
     (tmp_path / "alertmanager.yml").write_text(config)
-    for name in ("pagerduty.tmpl", "pagerduty"):
+    for name in ("alertmanager.tmpl", "pagerduty"):
         (tmp_path / name).write_text(TEMPLATE)
 
     done = subprocess.run(

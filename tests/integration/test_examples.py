@@ -185,14 +185,9 @@ def test_the_rules_transformer_makes_a_native_alert() -> None:
     assert alert.starts_at.isoformat() == "2026-11-23T03:40:01+00:00"
 
 
-def test_the_prometheus_examples_have_the_template_of_the_docs() -> None:
-    """Of which tests with a real Alertmanager prove that the function reads what it makes."""
-    template = next(
-        block
-        for block in re.findall(r"```\w*\n(.*?)```", (ROOT / "docs/sources.md").read_text(), re.DOTALL)
-        if 'define "pagerduty.message"' in block
-    )
-    assert (EXAMPLES / "alertmanager.tmpl").read_text().endswith(template)
+def test_the_prometheus_examples_have_one_template() -> None:
+    """Tests with a real Alertmanager prove that the function reads what it writes."""
+    _comment, _, template = (EXAMPLES / "alertmanager.tmpl").read_text().partition("\n")
     definition = read("amazon-managed-prometheus.yaml")
     assert definition["template_files"]["pagerduty"] == template
     for config in (read("alertmanager.yml"), yaml.safe_load(definition["alertmanager_config"])):
