@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from handler.identity import identity_of
 from handler.pagerduty.severity import Severity, parse_severity
 from handler.targets.target import Target, TargetSet
 from tools.stack import (
@@ -149,8 +150,9 @@ class Page:
         return False
 
     def _record(self) -> Kept | None:
+        identity = identity_of(self._target.name, self.key)
         answer = self._connect("dynamodb").get_item(
-            TableName=self._stack.table, Key={"id": {"S": f"{self._target.name}#{self.key}"}}, ConsistentRead=True
+            TableName=self._stack.table, Key={"id": {"S": identity}}, ConsistentRead=True
         )
         return Kept.of(answer["Item"]) if answer.get("Item") else None
 

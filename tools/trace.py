@@ -10,15 +10,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import batched
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from handler.alert import Status
 from handler.delivery.record import Order, Record
-from handler.delivery.table import INDEX, SHARDS, load
+from handler.delivery.table import INDEX, MAX_KEYS, SHARDS, load, order_key, waiting_key
 from handler.errors import QueueUnavailableError
-from handler.identity import key_of, target_of
+from handler.identity import identity_of, key_of, target_of
 from handler.queues import Queues
 from tools.redrive import DeadLetter, read_letter
 from tools.stack import (
@@ -38,7 +39,6 @@ from tools.stack import (
     seconds_of,
 )
 
-KEYS_A_BATCH = 100
 MAX_LETTERS = 500
 """How many dead letters are read; more are only counted."""
 MAX_PAGES = 200
@@ -410,12 +410,12 @@ class Tracer:
         """Read the records of dedup keys at all targets; more, that are gone, may be known by name."""
         targets = {target.name for target in read_targets(self._connect, self._stack).targets}
         names = sorted(targets.union(more_targets))
-        ids = [f"{name}#{key}" for key in keys for name in names]
+        ids = [identity_of(name, key) for key in keys for name in names]
         dynamodb, found = self._connect("dynamodb"), []
-        for start in range(0, len(ids), KEYS_A_BATCH):
+        for batch in batched(ids, MAX_KEYS, strict=False):
             keys_left: Any = {
                 self._stack.table: {
-                    "Keys": [{"id": {"S": identity}} for identity in ids[start : start + KEYS_A_BATCH]],
+                    "Keys": [{"id": {"S": identity}} for identity in batch],
                     "ConsistentRead": True,
                 }
             }
@@ -428,10 +428,10 @@ class Tracer:
     def _place(self, kept: Kept) -> Place:
         """Count what waits for the same target, and what of that is before it."""
         waiting = kept.record.waiting
-        order = f"{waiting.order:d}#{waiting.due:013d}" if waiting else ""
+        order = order_key(waiting) if waiting else ""
         before = everything = 0
         for shard in range(SHARDS):
-            values = {":w": {"S": f"{kept.target}#{shard}"}}
+            values = {":w": {"S": waiting_key(kept.target, shard)}}
             everything += self._count("#w = :w", values)
             before += self._count("#w = :w AND waiting_order < :o", {**values, ":o": {"S": order}})
         return Place(before, max(everything, 1))

@@ -141,7 +141,7 @@ class DedupTable:
                     IndexName=INDEX,
                     KeyConditionExpression="#waiting = :waiting",
                     ExpressionAttributeNames={"#waiting": "waiting"},
-                    ExpressionAttributeValues={":waiting": {"S": f"{target}#{shard}"}},
+                    ExpressionAttributeValues={":waiting": {"S": waiting_key(target, shard)}},
                     Limit=limit,
                 )
             places += [_place(item) for item in page["Items"]]
@@ -221,6 +221,16 @@ def shard_of(identity: str) -> int:
     return crc32(identity.encode("utf-8", "surrogatepass")) % SHARDS
 
 
+def waiting_key(target: str, shard: int) -> str:
+    """Return the index's partition key, `waiting`: one shard of a target."""
+    return f"{target}#{shard}"
+
+
+def order_key(waiting: Waiting) -> str:
+    """Return the index's sort key, `waiting_order`: what sorts first goes out first."""
+    return f"{waiting.order:d}#{waiting.due:013d}"
+
+
 def dump(identity: str, record: Record) -> dict[str, Any]:
     """Return the attributes of a record's item, without the key; what is empty is left out."""
     waiting = record.waiting
@@ -241,8 +251,8 @@ def dump(identity: str, record: Record) -> dict[str, Any]:
         "acknowledge": record.acknowledge,
         "again": record.again or None,
         "routed_to": record.routed_to or None,
-        "waiting": f"{target_of(identity)}#{shard_of(identity)}" if waiting else None,
-        "waiting_order": f"{waiting.order:d}#{waiting.due:013d}" if waiting else None,
+        "waiting": waiting_key(target_of(identity), shard_of(identity)) if waiting else None,
+        "waiting_order": order_key(waiting) if waiting else None,
         "waiting_since": record.waiting_since,
         "body": record.body,
         "failing_since": record.failing_since,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handler.alert import Alert
-from handler.identity import target_of
+from handler.identity import identity_of, target_of
 from handler.mapping import dedup_key_of
 from handler.operators.entries import (
     LATE_AFTER_SECONDS,
@@ -76,7 +76,7 @@ def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = fro
     for report in reports:
         match report:
             case Report(result=Deferred(reason=reason, is_kept=False), alert=Alert() as alert) if _is_late(report, now):
-                identity = f"{report.target}#{dedup_key_of(alert)}"
+                identity = identity_of(report.target, dedup_key_of(alert))
                 if hash_of(identity) in known or hash_of(identity) in late:
                     continue
                 late[hash_of(identity)] = Late(id=identity, name=alert.name, since=now)
