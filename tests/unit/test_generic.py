@@ -208,7 +208,27 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
         ({"message": '{"title": "Freezer is warm"}'}, "Freezer is warm"),
         ('{"title": "Freezer is warm", "celsius": ', "title: Freezer is warm, celsius:"),
         ("<https://wiki.lamplight.example/7|Freezer> is warm", "Freezer is warm"),
-        ("----\n**Freezer** is warm", "**Freezer** is warm"),
+        ("----\n**Freezer** is warm", "Freezer is warm"),
+        ({"job": "stock", "state": "FAILED", "message": "no paper"}, "stock FAILED: no paper"),
+        ({"flow-name": "till-sync", "status": "Execution Failed", "error": "E7"}, "till-sync Execution Failed: E7"),
+        ({"StockJobName": "stock-7", "StockJobStatus": "Failed", "FailureReason": "E7"}, "stock-7 Failed: E7"),
+        ({"jobName": "stock", "status": "RUNNABLE", "statusReason": "no capacity"}, "stock RUNNABLE: no capacity"),
+        ({"check_name": "shop", "current_state": "DOWN", "description": "503"}, "shop DOWN: 503"),
+        ({"host": "till-4", "message": "Disk of till-4 is full"}, "Disk of till-4 is full"),
+        ({"username": "ada", "message": "Disk is full"}, "Disk is full"),
+        ({"rows": 0, "lampStatus": "out", "lampName": "till"}, "lampName till, rows 0, lampStatus out"),
+        ({"integration": {"name": "AM"}, "alert_group": {"title": "Freezer is warm"}}, "Freezer is warm"),
+        ("Event Source : freezer\nSourceId : freezer-2\nMessage : It is warm", "freezer-2: It is warm"),
+        ("Note: this is prose\nthat goes on\nfor some lines: three", "Note: this is prose"),
+        ("***** Monitor *****\n\nFreezer is warm", "Freezer is warm"),
+        ("***** Monitor *****", "***** Monitor *****"),
+        ("cron(0 */30 * * * ? *) of `till-4` is *late*", "cron(0 */30 * * * ? *) of till-4 is late"),
+        ("<!DOCTYPE html>\n<html><head><title>x</title></head><body><h1>Till &amp; door</h1>x</body>", "Till & door"),
+        ("<div><style>p{}</style>Freezer is warm</div><script>if", "Freezer is warm"),
+        (
+            'Traceback (most recent call last):\n  File "x.py", line 3\n    go()\nOSError: no paper\n',
+            "OSError: no paper",
+        ),
     ],
 )
 def test_a_message_is_named_in_words(message: Any, summary: str) -> None:
@@ -250,6 +270,24 @@ def test_an_event_of_a_blank_kind_is_named_and_placed(source: str) -> None:
     assert payload
     assert payload.summary.strip() == (source.strip() or "An event")
     assert payload.source.strip() == (source.strip() or "An event")
+
+
+def test_an_event_names_the_resource_that_its_text_does_not() -> None:
+    arn = "arn:aws:es:eu-west-1:123456789012:domain/logs"
+    assert parse_alert(event({"message": "It is red"}, resources=[arn])).summary == "Door Open: It is red (domain/logs)"
+    assert parse_alert(event({"message": "logs is red"}, resources=[arn])).summary == "Door Open: logs is red"
+    assert parse_alert(event(resources=[arn])).summary == "Door Open: domain/logs"
+
+
+def test_a_long_text_is_said_once_and_a_queue_says_where_it_was() -> None:
+    queue = "arn:aws:sqs:eu-west-1:123456789012:lamps"
+    body = json.dumps({f"fact {number}": "x" * 40 for number in range(9)})
+    record = {"eventSource": "aws:sqs", "messageId": "m-1", "body": body, "eventSourceARN": queue}
+    payload = event_of(parse_alert({"Records": [record]}), Severity.ERROR).payload
+
+    assert payload
+    assert payload.summary.count("fact 0") == 1
+    assert (payload.source, payload.component) == ("lamps", "lamps")
 
 
 def test_an_event_shows_its_kind_and_where_it_is() -> None:

@@ -62,6 +62,10 @@ def parse(record: Record) -> list[Alert | Ignored]:
     kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "")
     is_event = bool(record.detail_type or record.event_source)
     subject, text = first_line(record.subject), headline(record.payload)
+    listed = next((resource for resource in sorted(record.resources) if resource.strip()), "")
+    resource = Arn.of(listed).resource
+    if resource and re.split("[:/]", resource)[-1] not in text:
+        text = f"{text} ({resource})" if text else resource
     name = (kind or "An event") if is_event else subject or text or _NO_TEXT
     severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(text)
     reason = _reason(record, severity)
@@ -72,7 +76,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     own_id = "" if is_event or subject or text else f":{record.message_id}"  # nothing says that two of them are one
     common: dict[str, Any] = {
         "fingerprint": f"{ORIGIN}:{identity or digest_of(record) + own_id}",
-        "name": truncate(name, MAX_NAME_CHARACTERS),
+        "name": name[:MAX_NAME_CHARACTERS],
         "status": Status.RESOLVED if reason else Status.FIRING,
         "observed_at": record.published_at,
         "origin": ORIGIN,
@@ -87,7 +91,6 @@ def parse(record: Record) -> list[Alert | Ignored]:
     }
     place = place_in(record.payload)
     if is_event:
-        listed = next((resource for resource in sorted(record.resources) if resource.strip()), "")
         labels = {"event_source": record.event_source, "detail_type": record.detail_type}
         return [
             Alert(
@@ -102,8 +105,8 @@ def parse(record: Record) -> list[Alert | Ignored]:
     return [
         Alert(
             **common,
-            location=place or topic.resource or record.topic_arn,
-            component=topic.resource,
+            location=place or topic.resource or record.topic_arn or Arn.of(record.queue_arn).resource,
+            component=topic.resource or Arn.of(record.queue_arn).resource,
             group=home.account,
             labels={**filled({"topic": topic.resource}), **home.labels},
         )

@@ -4,6 +4,7 @@ For messages of no known shape, and for the catalog's states.
 """
 
 import hashlib
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -54,31 +55,27 @@ _OCSF_SEVERITIES = {2: Severity.INFO, 1: Severity.INFO, 3: Severity.WARNING, 4: 
 _SEVERITY_HEADING = (
     r"[^\w\n]{0,5}(critical|fatal|emergency|error|warning|warn|info|sev[\s_-]?[0-5]|p[0-5])(?:\s?[\]):|]|\s[\u2013-]\s)"
 )
+_TITLES = ("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "rulename", "name")
 _HEADLINES = (
-    *("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "rulename", "name"),
+    *_TITLES,
     *("message", "msg", "description", "text", "errormessage", "error", "reason", "failuremessage", "failurereason"),
-    *("statusmessage", "body", "detail", "details"),
+    *("statusmessage", "statusreason", "body", "detail", "details"),
 )
 """Fields that usually say what a message is about, best first; names are compared without case and punctuation."""
 _NAMES = ("alertname", "alarmname", "name", "rulename")
 """Headlines that say what it is about, but not what is wrong."""
+_ENDS_OF_NAMES = ("name", "identifier", "sourceid")
+"""How fields end that name the thing where no title does, such as `jobName`."""
+_NO_NAMES = ("username", "accountname", "regionname", "servicename", "typename", "templatename")
 _REASONS = (
     *("message", "description", "reason", "errormessage", "error", "failuremessage", "failurereason"),
     *("statusmessage", "statusreason", "cause", "text", "details"),
 )
 _PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
+_THINGS = (*("job", "task", "pipeline", "workflow", "function", "check", "monitor", "project", "queue"), *_PLACES)
 _INSIDE = (
-    "detail",
-    "details",
-    "payload",
-    "alert",
-    "incident",
-    "event",
-    "data",
-    "body",
-    "content",
-    "message",
-    "finding",
+    *("detail", "details", "payload", "alert", "alertgroup", "incident", "issue", "problem", "ticket", "event", "data"),
+    *("body", "content", "message", "notification", "finding"),
 )
 _NO_HEADLINES = frozenset({"", "none", "null", "undefined", "nil", "-", "(no subject)", "no subject", "untitled"})
 _JSON_MARKS = str.maketrans(dict.fromkeys('{}[]"\\', " "))
@@ -91,6 +88,11 @@ _MAX_CHARACTERS = 300
 _MAX_FACTS = 8
 _MAX_OBJECTS = 100
 """The limit for fields at one depth of a message."""
+_BANNER = re.compile(r"([*=#~-])\1{2}.{0,200}\1{3}")
+_MARKDOWN = re.compile(r"(?<![\w*`])(\*{1,3}|`{1,3})(?=\S)([^*`\n]{1,200}?)(?<=\S)\1(?![\w*`])")
+_HTML = ("<!doctype html", "<html", "<head", "<body", "<div", "<table", "<p>", "<h1", "<h2", "<h3", "<br", "<b>")
+_TAG = re.compile(r"<[^<>]{0,1000}>")
+_TRACEBACK = "Traceback (most recent call last):"
 _NAMED_LINE = r"^[ \t*_-]{0,5}([A-Za-z][\w -]{0,39}?)[*_]{0,2}[ \t]?[:=][ \t*_]{0,5}(\S[^\n]{0,200})$"
 
 
@@ -176,8 +178,8 @@ def headline(payload: Any) -> str:
 def _headline(payload: Any, depth: int) -> str:
     match payload:
         case str():
-            inner = _json_in(payload) if depth < _MAX_DEPTH else None
-            return first_line(payload) if inner is None else _headline(inner, depth + 1)
+            inner = (_json_in(payload) or _pairs_in(payload)) if depth < _MAX_DEPTH else None
+            return (_headline(inner, depth + 1) if inner else "") or first_line(payload)
         case dict():
             return _headline_of_object(payload, depth) if depth < _MAX_DEPTH else ""
         case [only]:
@@ -191,19 +193,44 @@ def _headline(payload: Any, depth: int) -> str:
 
 def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
     texts = {_plain(name): value for name, value in payload.items() if isinstance(value, str)}
-    lines = [line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))]
+    lines = {name: line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))}
     if lines:
-        named = next(name for name in _HEADLINES if _line_of(texts.get(name, ""), depth))
-        state = _state_of(payload) if named in _NAMES else ""
-        first = f"{lines[0]} {state}" if state and state.lower() not in lines[0].lower() else lines[0]
-        reasons = [line for name in _REASONS if (line := _line_of(texts.get(name, ""), depth))]
-        reason = next((line for line in reasons if line not in lines[0] and lines[0] not in line), "")
-        return f"{first}: {reason}" if reason else first
+        return ": ".join(_parts_of(payload, lines))
     objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
-    for name in sorted(objects, key=lambda name: name not in _INSIDE)[:_MAX_FACTS]:
+    for name in sorted(objects, key=lambda name: (name not in _INSIDE, not _has_title(objects[name])))[:_MAX_FACTS]:
         if _has_headline(objects[name], depth + 1) and (inner := _headline(objects[name], depth + 1)):
             return inner
     return facts(payload)
+
+
+def _parts_of(payload: Mapping[Any, Any], lines: Mapping[str, str]) -> list[str]:
+    """Return what an object is about, with its state unless a title says what is wrong, and the reasons."""
+    named, line = next(iter(lines.items()))
+    thing = _thing_in(payload) if named not in _TITLES else ""
+    thing = "" if thing in line else thing
+    parts = [thing or line]
+    if thing or named in _NAMES:
+        state = _state_of(payload)
+        parts = [f"{parts[0]} {state}" if state and state.lower() not in f"{thing} {line}".lower() else parts[0]]
+    for reason in (line, *(lines[name] for name in _REASONS if name in lines)):
+        if not any(reason in part or part in reason for part in parts):
+            parts.append(reason)
+    return parts[: 3 if thing else 2]
+
+
+def _thing_in(payload: Mapping[Any, Any]) -> str:
+    """Return the name of the job, host or service that an object is about, where no title has it."""
+    texts = {
+        _plain(name): line for name, value in payload.items() if isinstance(value, str) and (line := value.strip())
+    }
+    usual = [texts[name] for name in _THINGS if name in texts]
+    named = [line for name, line in texts.items() if name.endswith(_ENDS_OF_NAMES) and name not in _NO_NAMES]
+    return first_line(next(iter((*usual, *named)), ""))
+
+
+def _has_title(value: Any) -> bool:
+    inner = value[0] if isinstance(value, list) and value else value
+    return isinstance(inner, dict) and any(_plain(name) in _HEADLINES and _plain(name) not in _NAMES for name in inner)
 
 
 def _has_headline(value: Any, depth: int) -> bool:
@@ -230,20 +257,48 @@ def _line_of(text: str, depth: int) -> str:
 
 
 def facts(payload: Mapping[Any, Any]) -> str:
-    """Return the first few fields of an object in words: `job nightly import, rows 0`."""
-    facts = [f"{name} {line}" for name, value in _flat(payload) if (line := first_line(text_of(value)))]
-    return ", ".join(facts[:_MAX_FACTS])
+    """Return a few fields of an object in words, names and states first: `job nightly import, rows 0`."""
+    facts = [(name, line) for name, value in _flat(payload) if (line := first_line(text_of(value)))]
+    facts.sort(key=lambda fact: not _tells_most(_plain(fact[0])))
+    return ", ".join(f"{name} {line}" for name, line in facts[:_MAX_FACTS])
+
+
+def _tells_most(name: str) -> bool:
+    return name in _THINGS or name.endswith(_ENDS_OF_NAMES) or _is_state(name)
 
 
 def first_line(text: str) -> str:
-    """Return the first line of a text that is not blank; for damaged JSON, its words."""
-    start = without_written_breaks(text.strip()[:20_000])
-    line = next((line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")), "")
+    """Return the first line of a text that says something, without markup; for damaged JSON, its words."""
+    start = without_written_breaks(_without_tags(text.strip()[:20_000]))
+    lines = [line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")]
+    lines = [line for line in lines if not _BANNER.fullmatch(line)] or lines
+    line = next(iter(lines), "")
+    if line == _TRACEBACK:
+        line = next((last for last in reversed(start.splitlines()) if last.strip() and not last.startswith(" ")), line)
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
     if looks_like_json:
         line = " ".join(line.translate(_JSON_MARKS).split()).replace(" :", ":").replace(" ,", ",")
-    line = re.sub(_SLACK_LINK, r"\1", line)
+    line = _MARKDOWN.sub(r"\2", re.sub(_SLACK_LINK, r"\1", line))
     return "" if line.lower() in _NO_HEADLINES else line
+
+
+def _without_tags(text: str) -> str:
+    """Return a text as it is, and the words of an HTML page line by line."""
+    if not text[:20].lower().startswith(_HTML):
+        return text
+    for name in ("head", "style", "script"):
+        first, *others = re.split(rf"<{name}\b", text, flags=re.IGNORECASE)
+        ended = (re.split(rf"</{name}>", other, maxsplit=1, flags=re.IGNORECASE)[1:] for other in others)
+        text = "\n".join((first, *(after for rest in ended for after in rest)))
+    return html.unescape(_TAG.sub("\n", text))
+
+
+def _pairs_in(text: str) -> dict[str, str]:
+    """Return the lines `name: value` of a text that consists of them; else nothing."""
+    lines = [line for line in text[:20_000].splitlines() if line.strip()]
+    pairs = [found[0] for line in lines if (found := re.findall(_NAMED_LINE, line))]
+    is_list = len(pairs) > 2 and len(pairs) * 3 > len(lines) * 2 and re.match(_NAMED_LINE, lines[0])
+    return {name: value.strip() for name, value in reversed(pairs)} if is_list else {}
 
 
 def _json_in(text: str) -> Any:
