@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from local import relay
+from local.short_forms import read_template
 from local.simulator.server import SimulatorServer
 from local.stack import (
     MACHINE,
@@ -104,18 +103,7 @@ class ContainerRunner:
 
 def _container_template(code: Path, variables: dict[str, str]) -> dict[str, Any]:
     """Return the built template with the function's settings for this machine: `sam` passes only declared variables."""
-
-    class Loader(yaml.SafeLoader):
-        """Reads CloudFormation's short forms, such as `!Ref`, as their long ones."""
-
-    def construct(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-        name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
-        if isinstance(node, yaml.ScalarNode):
-            return {name: loader.construct_scalar(node)}
-        return {name: loader.construct_sequence(node, deep=True)}  # type: ignore[arg-type]
-
-    Loader.add_multi_constructor("!", construct)
-    template: dict[str, Any] = yaml.load(TEMPLATE.read_text(), Loader)
+    template: dict[str, Any] = read_template(TEMPLATE.read_text())
     function = template["Resources"][FUNCTION]["Properties"]
     function["CodeUri"] = str(code)
     function["Handler"] = "relay.lambda_handler"
