@@ -1,60 +1,85 @@
 """Print the table of `docs/sources.md` that says what the catalog makes of each type of event, or write it there.
 
-python -m tools.catalog_table [--write]
+PYTHONPATH=src python -m tools.catalog_table [--write]
 """
 
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
+
+from handler.sources.catalog.events import EVENTS
+from handler.sources.catalog.messages import MESSAGES
+from handler.sources.catalog.row import Row, Verdict
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from handler.sources.catalog.events import EVENTS  # noqa: E402
-from handler.sources.catalog.messages import MESSAGES  # noqa: E402
-from handler.sources.catalog.row import Row, Verdict  # noqa: E402
-
 DOCUMENT = ROOT / "docs" / "sources.md"
-START, END = "<!-- catalog: python -m tools.catalog_table --write -->\n", "<!-- end of catalog -->"
+START = "<!-- catalog: PYTHONPATH=src python -m tools.catalog_table --write -->\n"
+END = "<!-- end of catalog -->"
+DERIVED = {
+    "FINISHED": "a task that stopped because it was done",
+    "RESOURCE_PROGRESS": "a resource that has not failed",
+    "INFORMATION": "a message without a state",
+}
+"""States that no event contains: the function derives them."""
 _NAME = re.compile(r"^\s*- (.+?)\s*$", re.MULTILINE)
 
 
+class Like(NamedTuple):
+    """What events of the same row of the table have in common."""
+
+    service: str
+    origin: str
+    pages: str
+    resolves: str
+    ignored: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Like":
+        """Return what the table says of a row of the catalog."""
+        others = ["any other state" if row.bad or row.good else "always"] if row.otherwise is Verdict.BAD else []
+        resolves = [*_words(row.good), *(["always"] if row.otherwise is Verdict.GOOD else [])]
+        ignored = [
+            *_words((*row.progress, *row.notice)),
+            *(f"{state} (a change event)" for state in _words(row.changes)),
+            *(["all others" if row.bad else "always"] if row.otherwise is Verdict.NOTICE else []),
+        ]
+        return cls(
+            service=row.service,
+            origin=row.origin,
+            pages=", ".join([*_words(row.bad), *others]) or "never",
+            resolves=(", ".join(resolves) or "-") + (" (a change event too)" if row.leaves_change and row.good else ""),
+            ignored=", ".join(ignored) or "-",
+        )
+
+
 def table() -> str:
-    """Return the table, as Markdown."""
+    """Return the table, as Markdown; events that are treated alike share a row."""
+    taken = set(_NAME.findall((ROOT / "template.yaml").read_text()))
+    rows: dict[Like, dict[str, list[str]]] = {}
+    for kind, row in sorted(EVENTS.items()):
+        way = "EventBridge" if kind in taken else "EventBridge, your own rule"
+        rows.setdefault(Like.of(row), {}).setdefault(way, []).append(kind)
+    for name, row in sorted((shape.name, shape.row) for shape in MESSAGES):
+        rows.setdefault(Like.of(row), {}).setdefault("SNS, by the service itself", []).append(name)
     lines = [
         "| service | `origin` | event | comes by | pages | resolves | ignored |",
         "|---|---|---|---|---|---|---|",
     ]
-    taken = set(_NAME.findall((ROOT / "template.yaml").read_text()))
-    rows = [
-        (kind, row, "EventBridge" if kind in taken else "EventBridge, your own rule") for kind, row in EVENTS.items()
-    ]
-    rows += [(shape.name, shape.row, "SNS, by the service itself") for shape in MESSAGES]
-    rows.sort(key=lambda entry: (entry[1].service.removeprefix("Amazon ").removeprefix("AWS ").lower(), entry[0]))
-    lines += [
-        f"| {row.service} | `{row.origin}` | {kind} | {comes_by} | {' | '.join(_cells(row))} |"
-        for kind, row, comes_by in rows
-    ]
+    for like, ways in sorted(rows.items(), key=lambda entry: (_sorted_as(entry[0].service), list(entry[1].values()))):
+        events = "; ".join(", ".join(names) for names in ways.values())
+        cells = [like.service, f"`{like.origin}`", events, "; ".join(ways), like.pages, like.resolves, like.ignored]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: Row) -> Iterable[str]:
-    """Return what pages, what resolves and what is ignored."""
-    others = ["any other state" if row.bad or row.good else "always"] if row.otherwise is Verdict.BAD else []
-    pages = [*_words(row.bad), *others]
-    yield ", ".join(pages) or "never"
-    resolves = [*_words(row.good), *(["always"] if row.otherwise is Verdict.GOOD else [])]
-    yield (", ".join(resolves) or "-") + (" (a change event too)" if row.leaves_change and row.good else "")
-    ignored = [*_words((*row.progress, *row.notice)), *(f"{state} (a change event)" for state in _words(row.changes))]
-    yield (
-        ", ".join([*ignored, *(["all others" if row.bad else "always"] if row.otherwise is Verdict.NOTICE else [])])
-        or "-"
-    )
+def _sorted_as(service: str) -> str:
+    return service.removeprefix("Amazon ").removeprefix("AWS ").lower()
 
 
 def _words(states: Iterable[str]) -> list[str]:
-    return [f"`{state}`" for state in states if state not in ("RESOURCE_PROGRESS", "INFORMATION", "FINISHED")]
+    return [DERIVED.get(state, f"`{state}`") for state in states]
 
 
 def documented() -> str:

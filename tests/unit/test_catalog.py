@@ -1,6 +1,7 @@
 """The catalog: each row with its samples, its words and its place in the documentation."""
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -251,8 +252,23 @@ def test_the_key_of_an_object_is_shown_as_people_write_it() -> None:
 
 
 def test_the_documentation_has_the_catalog() -> None:
-    """`python -m tools.catalog_table --write` brings it up to date."""
+    """`PYTHONPATH=src python -m tools.catalog_table --write` brings it up to date."""
     assert catalog_table.documented() == catalog_table.table()
+
+
+def test_the_table_has_every_event_once_and_every_state_of_it() -> None:
+    """Events that are treated alike share a row; a state that the function derives stands there in words."""
+    shown: dict[str, list[str]] = {}
+    lines = [line.strip("|").split("|") for line in catalog_table.table().splitlines()[2:]]
+    for _, _, events, _, *treatment in lines:
+        for name in re.split("; |, (?!all other messages)", events.strip()):
+            assert name not in shown
+            shown[name] = treatment
+    assert shown.keys() == {name for name, _ in ROWS}
+    for name, row in ROWS:
+        for states, cell in zip((row.bad, row.good, row.progress + row.notice), shown[name], strict=True):
+            assert all(catalog_table.DERIVED.get(state, f"`{state}`") in cell for state in states)
+    assert len({(service, *treatment) for service, _, _, _, *treatment in lines}) == len(lines)
 
 
 def test_a_type_that_no_rule_of_the_stack_takes_is_marked() -> None:
