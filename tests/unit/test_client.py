@@ -330,6 +330,8 @@ def test_what_cannot_pass_is_final(
         ("Mon, 01 Jan 1990 00:00:00 GMT", 0.0),
         ("Mon, 99 Jan 2030 00:00:00 GMT", None),
         ("Fri, 31 Dec 9999 23:59:59 -9999", None),
+        ("Fri, 31 Dec 2027 23:59:59 +99999999999999", None),
+        ("Fri, 31 Dec 2027 23:59:5999999999999 GMT", None),
     ],
 )
 def test_a_429_is_handed_back_with_its_retry_after(

@@ -389,6 +389,7 @@ def test_refusals(world: World, status: int) -> None:
         ("never", THROTTLED_SECONDS),
         ("Fri, 31 Dec 2199 23:59:59 GMT", 300),
         ("Mon, 01 Jan 1990 00:00:00 GMT", THROTTLED_SECONDS),
+        ("Fri, 31 Dec 2027 23:59:59 +99999999999999", THROTTLED_SECONDS),
     ],
 )
 def test_a_strange_retry_after(world: World, retry_after: Any, seconds: float) -> None:
