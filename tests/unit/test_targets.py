@@ -19,6 +19,7 @@ from handler.errors import (
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
 from handler.targets.secrets import (
+    BINARY,
     MAX_AGE_SECONDS,
     RETRY_SECONDS,
     SecretsByPrefix,
@@ -559,6 +560,49 @@ def test_a_secret_that_was_never_read_is_asked_for_again_soon(world: World) -> N
     assert world.secrets.reads == 3
 
 
+def test_a_binary_secret_does_not_disturb_the_others(world: World) -> None:
+    """It was read: nothing waits for it as for a secret that may still be read, and nobody asks again soon."""
+    world.secrets.secrets["pagerduty/b"] = BINARY
+    assert world.names == ["a"]
+    assert not world.targets.read().is_partial
+    assert "pagerduty/b" in str(world.problems[0])
+    assert world.secrets.reads == 1
+    world.now += RETRY_SECONDS
+    assert world.names == ["a"]
+    assert world.secrets.reads == 1
+
+
+def test_a_secret_that_became_binary_keeps_its_last_known_text(world: World) -> None:
+    assert world.names == ["a"]
+    world.secrets.secrets["pagerduty/a"] = BINARY
+    for _ in range(2):
+        world.expire()
+        assert world.names == ["a"]
+
+
+def test_deliveries_that_are_refused_at_the_same_time_share_a_reading(world: World) -> None:
+    """Thirty readings behind each other, of a Secrets Manager that throttles, would outlast the invocation."""
+    [target] = world.targets.read().targets
+    lock, others = world.targets._lock, iter(range(30))
+
+    class Contended:
+        """A lock that another delivery takes just before this one."""
+
+        def __enter__(self) -> None:
+            if next(others, None) is not None:
+                world.targets.rotated(target)
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    world.targets._lock = cast(Any, Contended())
+    assert world.targets.rotated(target) is None
+    assert world.secrets.reads == 2
+    assert world.targets.rotated(target) is None
+    assert world.secrets.reads == 3
+
+
 def test_a_rotated_key_that_is_known_costs_no_read(world: World) -> None:
     """The deliveries of a batch hear of it one after the other; the first reads the secrets for all."""
     [old] = world.targets.read().targets
@@ -598,7 +642,9 @@ def test_all_pages_are_read_and_what_could_not_be_read_is_named() -> None:
         {"SecretValues": [{"Name": "pagerduty/a", "SecretString": secret(name="a")}], "NextToken": "more"},
         {"SecretValues": [{"Name": "pagerduty/c", "SecretBinary": b"x"}], "Errors": [{"SecretId": arn}]},
     )
-    known = parse_targets(SecretsByPrefix(cast(Any, client)).read("pagerduty/"), BASE_URL)
+    texts = SecretsByPrefix(cast(Any, client)).read("pagerduty/")
+    assert (texts["pagerduty/b"], texts["pagerduty/c"]) == ("", BINARY)
+    known = parse_targets(texts, BASE_URL)
 
     assert [it.name for it in known.targets] == ["a"]
     assert [str(problem).split(":")[0] for problem in known.problems] == [

@@ -21,6 +21,8 @@ MAX_AGE_SECONDS = 300
 RETRY_SECONDS = 15
 """How long the last known targets serve after Secrets Manager failed or left one out, before it is asked again."""
 _ARN_SUFFIX_CHARACTERS = len("-AbCdEf")
+BINARY = "binary"
+"""Stands for a value without a text: it was read, and can hold no target."""
 
 
 class SecretsByPrefix:
@@ -40,7 +42,7 @@ class SecretsByPrefix:
         more: dict[str, Any] = {}
         while True:
             page = self._client.batch_get_secret_value(Filters=filters, **more)  # type: ignore[arg-type]
-            secrets |= {secret["Name"]: secret.get("SecretString", "") for secret in page.get("SecretValues", [])}
+            secrets |= {secret["Name"]: secret.get("SecretString", BINARY) for secret in page.get("SecretValues", [])}
             for error in page.get("Errors", []):
                 secrets.setdefault(_name_of(error.get("SecretId", "")), "")
             if not (token := page.get("NextToken")):
@@ -85,6 +87,7 @@ class Targets:
         self._retry_at = 0.0
         self._look_again_at = 0.0
         self._hung_until = 0.0
+        self._readings = 0
         self._lock = Lock()
 
     def read(self, *, anew: bool = False) -> TargetSet:
@@ -106,14 +109,19 @@ class Targets:
             return self._read(anew=True)
 
     def rotated(self, target: Target) -> Target | None:
-        """Return the target if it pages with another routing key by now; read the secrets again if need be."""
+        """Return the target if it pages with another routing key by now; read the secrets again if need be.
+
+        The deliveries of a batch are refused at the same time: one reading that began after that serves them all.
+        """
+        readings = self._readings
         if _has_other_key(known := self._set.named(target.name), target):
             return known
         try:
-            read_again = self.read(anew=True).named(target.name)
+            with self._lock:
+                known = (self._set if self._readings > readings else self._read(anew=True)).named(target.name)
         except PublishError:
             return None
-        return read_again if _has_other_key(read_again, target) else None
+        return known if _has_other_key(known, target) else None
 
     def redact(self, text: str) -> str:
         """Return a text that came from elsewhere, without the routing keys of the targets known now."""
@@ -128,6 +136,7 @@ class Targets:
             return self._set
         if now < self._hung_until:
             return self._last_known(TargetsUnavailableError("Secrets Manager: a call hung; it is not asked again yet"))
+        self._readings += 1
         try:
             secrets = self._source.read(self._prefix)
             if self._is_partial(secrets):
@@ -159,7 +168,11 @@ class Targets:
 
     def _replace(self, secrets: Mapping[str, str]) -> None:
         """Take over what was read; a secret that could not be read this time keeps its last known text."""
-        stale = {name: self._texts[name] for name, text in secrets.items() if not text and self._texts.get(name)}
+        stale = {
+            name: self._texts[name]
+            for name, text in secrets.items()
+            if text in ("", BINARY) and self._texts.get(name, BINARY) not in ("", BINARY)
+        }
         self._texts = {**secrets, **stale}
         read = parse_targets(self._texts, self._base_url)
         unread = [
