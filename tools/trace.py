@@ -149,7 +149,7 @@ class Kept:
     def delivered_at(self) -> float | None:
         """When PagerDuty accepted its newest state, or that became unnecessary, in epoch seconds."""
         at = self.record.delivered_at
-        return None if at is None else at / 1000
+        return None if at is None or self.record.is_damaged else at / 1000
 
     @property
     def accepted_at(self) -> float | None:
@@ -160,6 +160,8 @@ class Kept:
     @property
     def state(self) -> str:
         """Its newest state, and when that was published."""
+        if self.record.is_damaged:
+            return "cannot be read"
         return f"{self.record.status}, published {clock(self.record.at / 1000)}"
 
 

@@ -324,7 +324,7 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
         processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
         context=context,
     )
-    map_on(woken)(partial(drain, deadline=deadline), wake_ups.values())
+    map_on(woken)(partial(drain, deadline=deadline, wake_ups=len(wake_ups)), wake_ups.values())
     return answer
 
 
@@ -340,12 +340,17 @@ def drain_all(deadline: float) -> dict[str, Any]:
     return drain(WakeUp(), deadline, places)
 
 
-def drain(wake_up: WakeUp, deadline: float, places: Sequence[Place] | None = None) -> dict[str, Any]:
+def drain(
+    wake_up: WakeUp, deadline: float, places: Sequence[Place] | None = None, *, wake_ups: int = 1
+) -> dict[str, Any]:
     """Send what waits, as permits come free. Never fails: the schedule starts the next drainer."""
     try:
-        drained = parts.drainer.run(parts.publisher.targets.read(), deadline, wake_up, places)
+        drained = parts.drainer.run(parts.publisher.targets.read(), deadline, wake_up, places, wake_ups=wake_ups)
     except PublishError as error:
         report_problem(error)
+        return {"drained": 0}
+    except Exception as error:  # noqa: BLE001 - the batch's alerts were published, and its wake-ups may get lost
+        report_problem(explain(error))
         return {"drained": 0}
     for problem in drained.errors:
         report_problem(problem)

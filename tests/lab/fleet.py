@@ -471,7 +471,7 @@ class Environment:
 
         def run(wake_up: WakeUp) -> Sequence[PublishError]:
             try:
-                return self.parts.drainer.run(targets, self.deadline, wake_up).errors
+                return self.parts.drainer.run(targets, self.deadline, wake_up, wake_ups=len(each)).errors
             except PublishError as error:
                 return [error]
 

@@ -434,18 +434,29 @@ def test_no_routing_key_waits_for_the_end_of_anothers_backlog(
 ) -> None:
     """What waits at several targets sends their wake-ups at once, and SQS may put these in one batch."""
     together = Barrier(2)
-    drained: list[str] = []
+    drained: list[tuple[str, int]] = []
 
-    def run(_: Any, __: float, wake_up: WakeUp, ___: Any) -> Drained:
+    def run(_: Any, __: float, wake_up: WakeUp, ___: Any, *, wake_ups: int) -> Drained:
         together.wait(timeout=10)
-        drained.append(wake_up.target)
+        drained.append((wake_up.target, wake_ups))
         return Drained()
 
     app_parts = function.app.parts
     monkeypatch.setattr(function.app, "parts", replace(app_parts, drainer=SimpleNamespace(run=run)))
     answer = function.invoke(sqs({"drain": True, "target": "a"}, {"drain": True, "target": "b"}))
     assert answer == {"batchItemFailures": []}
-    assert sorted(drained) == ["a", "b"]
+    assert sorted(drained) == [("a", 2), ("b", 2)]
+
+
+def test_a_drainer_that_fails_unexpectedly_fails_no_batch(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its alerts would be published again, and its wake-ups would become dead letters."""
+
+    def run(*_: Any, **__: Any) -> Drained:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(function.app, "parts", replace(function.app.parts, drainer=SimpleNamespace(run=run)))
+    assert function.invoke(sqs({"drain": True, "target": "a"})) == {"batchItemFailures": []}
+    assert [line["reason"] for line in function.lines if "reason" in line] == ["internal"]
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "secrets"])

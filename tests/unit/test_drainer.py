@@ -56,6 +56,11 @@ def drain_at(world: World, seconds: float) -> None:
     world.drain()
 
 
+def damage(world: World, identity: str, **attributes: Any) -> None:
+    """Replace attributes of a record's item."""
+    world.dynamodb.put_item(TableName=TABLE, Item={**world.dynamodb.tables[TABLE][identity], **attributes})
+
+
 def wake_ups(world: World) -> list[dict[str, Any]]:
     return [retry.content for retry in world.sqs.retries if "drain" in retry.content]
 
@@ -329,8 +334,9 @@ def test_a_drainer_goes_on_as_soon_as_anothers_probe_is_accepted(monkeypatch: py
     assert max(request.at for request in world.pagerduty.requests) - began_at < 5
 
 
+@pytest.mark.parametrize("by", ["the schedule", "wake-ups"])
 @pytest.mark.parametrize(("keys", "at_a_time"), [(1, 30), (3, 10), (10, 3), (12, 3)])
-def test_routing_keys_share_the_threads(keys: int, at_a_time: int) -> None:
+def test_routing_keys_share_the_threads(keys: int, at_a_time: int, by: str) -> None:
     """Otherwise one's critical delivery stands behind hundreds of others', and permits are used seconds late."""
     world = make_world({f"pagerduty/t-{n}": target_secret(f"t-{n}", f"{n:032}") for n in range(keys)})
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=None, retry_after=30))
@@ -345,7 +351,8 @@ def test_routing_keys_share_the_threads(keys: int, at_a_time: int) -> None:
         return [deliver(thing) for thing in things]
 
     drainer = replace(world.drainer, map_concurrently=map_deliveries)
-    drainer.run(world.targets.read(), world.clock() + 1000, WakeUp())
+    for target in [""] if by == "the schedule" else [f"t-{n}" for n in range(keys)]:
+        drainer.run(world.targets.read(), world.clock() + 1000, WakeUp(target=target), wake_ups=keys)
     assert max(batches) == at_a_time
     assert waiting(world) == []
 
@@ -885,6 +892,66 @@ def test_a_damaged_body_is_dead_lettered(body: bytes | None) -> None:
     assert sorted(map(str, sent(world))) == ["good", "held"]
     [letter] = world.sqs.dead_letters
     assert "production#bad" in letter.body
+
+
+DAMAGES: dict[str, dict[str, Any]] = {
+    "a state of a later version": {"status": {"S": "snoozed"}},
+    "an order of a later version": {"waiting_order": {"S": "7#0001795405201000"}},
+    "no order": {"waiting_order": {"S": "x"}},
+    "no state": {"status": {"S": ""}},
+    "no time": {"observed_at": {"S": "yesterday"}},
+    "another type": {"tries": {"S": "x"}},
+    "no number": {"rev": {"S": "x"}},
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_record_that_cannot_be_read_is_dead_lettered(what: str) -> None:
+    """With its alert, and without a permit: one bad record stops no other. Its end is sent all the same."""
+    world = made_waiting()
+    world.publish_one(message("bad", severity="critical"))
+    world.publish_one(message("good"))
+    damage(world, "production#bad", **DAMAGES[what])
+    drain_until_done(world)
+    assert sorted(map(str, sent(world))) == ["good", "held"]
+    [letter] = world.sqs.dead_letters
+    assert (letter.content["alert"]["fingerprint"], letter.content["error"]) == ("bad", "its record cannot be read")
+    assert waiting(world) == []
+    world.publish_one(message("bad", "resolved", at=60))
+    assert ("resolve", "bad") in world.requests
+
+
+@pytest.mark.parametrize("status", ["firing", "resolved"])
+def test_a_new_arrival_takes_the_place_of_a_record_that_cannot_be_read(status: str) -> None:
+    """Nothing is known of what it was: when in doubt, page."""
+    world = made_waiting()
+    world.publish_one(message("bad"))
+    damage(world, "production#bad", **DAMAGES["no state"])
+    world.clock.advance(31)
+    assert world.publish_one(message("bad", status, at=31)).outcome == "accepted"
+    assert waiting(world) == ["production#held"]
+    assert world.publish_one(message("bad", status, at=32)).outcome == "skipped"
+
+
+def test_what_goes_wrong_with_one_routing_key_stops_no_other() -> None:
+    """Each minute again, if nobody mends it."""
+    world = make_world({"pagerduty/a": target_secret("a"), "pagerduty/b": target_secret("b", OTHER_KEY)})
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, count=2, retry_after=30))
+    world.publish(message("f-1"))
+    world.pagerduty.set_faults()
+    world.clock.advance(31)
+    original = world.dynamodb.query
+
+    def query(**call: Any) -> Any:
+        if call["ExpressionAttributeValues"][":waiting"]["S"].startswith("a#"):
+            raise RuntimeError("a mistake")
+        return original(**call)
+
+    world.dynamodb.query = query  # type: ignore[method-assign]
+    world.drainer = replace(world.drainer, explain=lambda error: InternalError(str(error)))
+    world.drain()
+    assert [incident.routing_key[:4] for incident in world.pagerduty.incidents] == [OTHER_KEY[:4]]
+    assert [str(problem) for problem in world.problems] == ["a mistake"]
 
 
 def test_what_cannot_be_dead_lettered_stays() -> None:

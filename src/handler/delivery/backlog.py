@@ -40,7 +40,7 @@ class Taken(NamedTuple):
     """A delivery that goes out next.
 
     Attributes:
-        permit: that was taken for it; None where its target skips it by now, so that nothing is sent.
+        permit: that was taken for it; None where nothing is sent: its target skips it by now, or it is damaged.
     """
 
     place: Place
@@ -94,7 +94,7 @@ class Backlog:
     def take(self) -> list[Taken]:
         """Choose the next deliveries, and take a permit for each; none if nothing can go out now.
 
-        What is skipped goes first: it takes no permit, which others need, and is no probe.
+        What is skipped or damaged goes first: it takes no permit, which others need, and is no probe.
         """
         now = self._clock()
         now_ms = round(now * 1000)
@@ -103,7 +103,7 @@ class Backlog:
         if not candidates or not self._may_take(candidates[0], now_ms, 0):
             return []
         found = self._read(candidates[:BATCH])
-        if skipped := [(place, record) for place, record in found if self._skips(place, record)]:
+        if skipped := [(place, record) for place, record in found if record.is_damaged or self._skips(place, record)]:
             return self._taken(skipped, None, now)
         chosen = self._choose(found, now_ms)
         if not chosen:
@@ -175,7 +175,7 @@ class Backlog:
         found: list[tuple[Place, Record]] = []
         for place in candidates:
             record = records.get(place.identity)
-            if record is None or not record.waiting:
+            if record is None or not (record.waiting or record.is_damaged):
                 self._hide(place, now + HIDDEN_SECONDS)  # settled; the index lags
             elif not record.can_be_drained(now_ms):
                 self._hide(place, max(now + NAP_SECONDS, record.lease_until / 1000))

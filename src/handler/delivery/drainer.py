@@ -104,7 +104,13 @@ class Drainer:
     map_keys: MapConcurrently = map
 
     def run(
-        self, targets: TargetSet, deadline: float, wake_up: WakeUp, places: Sequence[Place] | None = None
+        self,
+        targets: TargetSet,
+        deadline: float,
+        wake_up: WakeUp,
+        places: Sequence[Place] | None = None,
+        *,
+        wake_ups: int = 1,
     ) -> Drained:
         """Drain what a wake-up asks for: one routing key, or all that waits, each key at the same time.
 
@@ -113,19 +119,21 @@ class Drainer:
             deadline: epoch seconds when the invocation must have ended.
             wake_up: what started this.
             places: all that waits, where it was read already.
+            wake_ups: how many are followed at the same time; what they drain shares the threads.
 
         Raises:
             TableUnavailableError, TableMissingError: records cannot be read.
         """
         woken = targets.named(wake_up.target) if wake_up.target else None
         if woken and woken.type != "none":
-            return self._hand_over(self.drain(targets.with_key(woken.routing_key), deadline), wake_up)
+            group = targets.with_key(woken.routing_key)
+            return self._hand_over(self.drain(group, deadline, batch=_share(wake_ups)), wake_up)
         if places is None:
             places = list(self.table.all_waiting())
         keys, others = self._waiting_targets(targets, places)
         count = 0
         errors: list[PublishError] = []
-        batch = max(LEAST_BATCH, BATCH // max(1, len(keys)))
+        batch = _share(max(len(keys), wake_ups))
         for drained in self.map_keys(
             lambda group: self.drain(group, deadline, takes_over=True, batch=batch), keys.values()
         ):
@@ -190,6 +198,8 @@ class Drainer:
         except (TableUnavailableError, TableMissingError) as error:
             run.errors.append(error)
             return Drained(count=run.count, errors=run.errors, left=targets[0].name if error.retryable else "")
+        except Exception as error:  # noqa: BLE001 - another key's drainer goes on; the schedule tries this one again
+            run.errors.append(self.explain(error))
         return Drained(count=run.count, errors=run.errors)
 
     def _drain_until_idle(self, run: "_Run") -> str:
@@ -259,6 +269,8 @@ class Drainer:
         place, record = taken.place, taken.record
         target = backlog.target_of(place)
         try:
+            if record.is_damaged:
+                return self._reject(place, record, InvalidAlertError("its record cannot be read"))
             if record.tries >= MAX_TRIES:
                 error = ExhaustedError(f"claimed {record.tries} times without an answer: it may kill the function")
                 return self._reject(place, record, error)
@@ -303,7 +315,8 @@ class Drainer:
     def _reject(self, place: Place, record: Record, error: PublishError) -> Report:
         """Dead-letter what waits, and only then take it out of the index."""
         try:
-            alert = replace(unpack(record.body or b""), status=record.status)
+            alert = unpack(record.body or b"")
+            alert = alert if record.is_damaged else replace(alert, status=record.status)
         except Exception as damage:  # noqa: BLE001 - an unreadable delivery must not wait forever
             invalid = InvalidAlertError(f"{error}; its body is damaged: {damage}")
             report = self.reject_record({"id": place.identity}, invalid)
@@ -321,6 +334,11 @@ class Drainer:
         except (TableUnavailableError, TableMissingError) as error:
             return replace(report, errors=(*report.errors, error))
         return report
+
+
+def _share(keys: int) -> int:
+    """Return how many deliveries at a time each of so many routing keys has."""
+    return max(LEAST_BATCH, BATCH // max(1, keys))
 
 
 @dataclass(slots=True)

@@ -25,6 +25,8 @@ def alert_of(record: Record) -> Alert | None:
 
 def ending_of(record: Record) -> str:
     """Return in words how a critical trigger ended; empty if it may still be sent, or was dead-lettered."""
+    if record.is_damaged:
+        return ""
     done_at = record.delivered_at
     at = "" if done_at is None else f"{datetime.fromtimestamp(done_at / 1000, UTC):%H:%M:%S} UTC"
     match record.status:

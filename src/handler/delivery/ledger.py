@@ -158,7 +158,7 @@ class Ledger:
         now, owner = self._now(), self._new_owner()
 
         def transition(current: Record | None) -> Record | None:
-            if current is None or not current.can_be_drained(now):
+            if current is None or current.is_damaged or not current.can_be_drained(now):
                 return None
             return claim_waiting(current, owner=owner, lease_until=round(deadline * 1000))
 

@@ -120,6 +120,7 @@ class Record:
         failing_since: when its first failure was, of a delivery that has failed.
         tries: how often a drainer claimed it without an answer.
         expires_at: from when on the record counts as absent; None while it waits.
+        is_damaged: it cannot be read. A new arrival takes its place; what waits in it can only be dead-lettered.
     """
 
     status: Status
@@ -144,6 +145,7 @@ class Record:
     failing_since: int | None = None
     tries: int = 0
     expires_at: int | None = None
+    is_damaged: bool = False
 
     def is_absent(self, now: int) -> bool:
         """Whether it has expired, and counts as if it were not there."""
@@ -158,7 +160,9 @@ class Record:
         return self.delivered_at is None
 
     def can_be_drained(self, now: int) -> bool:
-        """Whether what waits may be sent now."""
+        """Whether what waits may be sent now, or is to end otherwise."""
+        if self.is_damaged:
+            return True
         if self.waiting is None or self.is_leased(now):
             return False
         return self.waiting.order is not Order.REPEAT or self.waiting.due <= now
@@ -355,7 +359,8 @@ def forget_waiting(record: Record, ended: Record) -> Record:
     """Remove an ended delivery from the index, unless something newer waits there by now."""
     if (record.status, record.at) != (ended.status, ended.at):
         return replace(record, owner=None, lease_until=0)
-    return replace(_idle(record), owner=None, lease_until=0)
+    left = replace(_idle(record), owner=None, lease_until=0)
+    return replace(left, delivered_at=None, triggered=False, is_damaged=False) if record.is_damaged else left
 
 
 def _idle(record: Record) -> Record:

@@ -183,7 +183,7 @@ class DedupTable:
         expires_at = self._keeping.expires_at(new, now, is_change=is_of_change(identity))
         # a number that no earlier record of this identity had
         seconds = None if expires_at is None else -(-expires_at // 1000) * 1000
-        return replace(new, rev=live.rev + 1 if live else now, expires_at=seconds)
+        return replace(new, rev=live.rev + 1 if live else now, expires_at=seconds, is_damaged=False)
 
     def _put(self, identity: str, new: Record, live: Record | None, now: int) -> Record | None:
         """Write a record if it is as it was read; return what is there instead, None where it was written."""
@@ -193,6 +193,8 @@ class DedupTable:
             condition = f"attribute_not_exists(#{KEY}) OR #{TTL_ATTRIBUTE} <= :now"
             names = {f"#{KEY}": KEY, f"#{TTL_ATTRIBUTE}": TTL_ATTRIBUTE}
             values = {":now": attribute(now // 1000)}
+        elif live.rev == 0 and live.is_damaged:
+            condition, names = "attribute_exists(#id)", {"#id": KEY}
         elif live.rev == 0:  # of an earlier version, which did not number them
             condition = "attribute_exists(#id) AND attribute_not_exists(#rev)"
             names = {"#id": KEY, "#rev": "rev"}
@@ -263,8 +265,14 @@ def dump(identity: str, record: Record) -> dict[str, Any]:
 
 
 def load(item: Mapping[str, Any]) -> Record:
-    """Return the record of an item, also of one that an earlier version of this function wrote."""
+    """Return the record of an item, also of one that an earlier version of this function wrote, or a later one."""
+    try:
+        return _loaded(item)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return _damaged(item)
 
+
+def _loaded(item: Mapping[str, Any]) -> Record:
     def text(name: str) -> str:
         return str(item[name]["S"]) if name in item else ""
 
@@ -298,13 +306,31 @@ def load(item: Mapping[str, Any]) -> Record:
     )
 
 
+def _damaged(item: Mapping[str, Any]) -> Record:
+    """Return what is known of an item that cannot be read: an incident may be open, and anything is newer."""
+    rev, body = item.get("rev", {}).get("N", ""), item.get("body", {}).get("B")
+    return Record(
+        status=Status.FIRING,
+        at=0,
+        rev=int(rev) if rev.isdecimal() else 0,
+        open=True,
+        triggered=True,
+        delivered_at=0,
+        body=body if isinstance(body, bytes) else None,
+        is_damaged=True,
+    )
+
+
 def _waiting_of(text: str) -> Waiting:
     order, _, due = text.partition("#")
     return Waiting(Order(int(order)), int(due))
 
 
 def _place(item: Mapping[str, Any]) -> Place:
-    waiting = _waiting_of(item["waiting_order"]["S"])
+    try:
+        waiting = _waiting_of(item["waiting_order"]["S"])
+    except ValueError:
+        waiting = Waiting(Order.REPEAT, 0)
     return Place(waiting.order, waiting.due, item[KEY]["S"])
 
 
