@@ -16,7 +16,8 @@ from local.simulator.server import SimulatorServer
 from local.stack import ACCOUNT, REGION, ROUTING_KEY, STACK_NAME, Emulator, deploy, parameters_for
 from tests.e2e.conftest import Deployed
 from tests.lab.cloudwatch import put_alarm
-from tools import doctor, trace
+from tools import trace
+from tools.doctor.__main__ import main
 
 FIRST_TARGET = f"pagerduty/{STACK_NAME}"
 HOOK = "http://127.0.0.1:9/"
@@ -58,7 +59,7 @@ def examine(stack: Deployed, *arguments: str) -> tuple[int, str]:
         client = stack.emulator.client(service)
         return Sns(client) if service == "sns" else client
 
-    status = doctor.main(["--stack", STACK_NAME, *arguments], connect, lines.append)
+    status = main(["--stack", STACK_NAME, *arguments], connect, lines.append)
     text = "\n".join(lines)
     assert ROUTING_KEY not in text
     return status, text

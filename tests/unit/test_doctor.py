@@ -11,7 +11,9 @@ import pytest
 
 from tests.lab.cloudwatch import ACCOUNT, FUNCTION, OTHER_TOPIC, PREFIX, REGION, TOPIC, described
 from tests.lab.failures import client_error
-from tools.doctor import CHECKS, diagnose, gather, main, rewire
+from tools.doctor.__main__ import main
+from tools.doctor.checks import CHECKS, diagnose, rewire
+from tools.doctor.gather import gather
 from tools.stack import ToolError, find_stack
 
 KEY = "0123456789abcdef0123456789abcdef"

@@ -8,15 +8,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 _UNKNOWN_OPERATION = {"InvalidAction", "UnknownOperationException", "UnknownOperation"}
 
 
-def pages(call: Callable[..., Mapping[str, Any]], **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield all pages of an operation that continues with a `NextToken`."""
+def pages(
+    call: Callable[..., Mapping[str, Any]], continued_by: str = "NextToken", **arguments: Any
+) -> Iterator[Mapping[str, Any]]:
+    """Yield all pages of an operation; `continued_by` is the name of its token for the next page."""
     more: dict[str, Any] = {}
     while True:
         page = call(**arguments, **more)
         yield page
-        if not (token := page.get("NextToken")):
+        if not page.get(continued_by):
             return
-        more = {"NextToken": token}
+        more = {continued_by: page[continued_by]}
 
 
 def code_of(error: ClientError) -> str:
