@@ -117,12 +117,14 @@ class Router:
             )
         known = {target.name for target in taking}
         missing = [name for name in alert.targets if name not in known]
-        return [*routes, *(Route(**common, reason=f"no enabled target is called {_shown(name)}") for name in missing)]
+        return [*routes, *(Route(**common, reason=_missing(name)) for name in missing)]
 
 
-def _shown(name: str) -> str:
-    """Return a target's name to print; one that looks like a routing key is masked."""
-    return f"by a name of {len(name)} characters" if len(name) == ROUTING_KEY_CHARACTERS else repr(one_line(name, 40))
+def _missing(name: str) -> str:
+    """Return that there is no target of this name, which is not shown if it looks like a routing key."""
+    if len(name) == ROUTING_KEY_CHARACTERS:
+        return f"no target has this name; it has {len(name)} characters, like a routing key, and is not shown"
+    return f"no target is named {one_line(name, 40)!r}"
 
 
 def show(route: Route) -> str:

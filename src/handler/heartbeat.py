@@ -20,7 +20,7 @@ def ping(pool: urllib3.PoolManager, url: str, timeout_seconds: float = TIMEOUT_S
         parts = urlsplit(url)
         host = parts.hostname or ""
         if parts.scheme not in ("https", "http"):
-            return "heartbeat: HeartbeatUrl is no URL: it begins with https://"
+            return "heartbeat: HeartbeatUrl must begin with https://"
         answer = pool.request(
             "GET",
             url,

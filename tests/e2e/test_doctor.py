@@ -231,7 +231,7 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
     ),
     "unknown severity": (
         odd(Tags=severity("catastrophic")),
-        "alarm odd has the tag severity=catastrophic: no severity is called so",
+        "alarm odd has the tag severity=catastrophic: not a known severity",
         "aws cloudwatch tag-resource",
     ),
     "tags that are not sent along": (

@@ -87,6 +87,11 @@ def test_nothing_is_raised_and_no_url_is_shown(pool: urllib3.PoolManager, url: s
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("url", [f"ftp://x{SECRET}", "hc-ping.com/abc"])
+def test_another_scheme_is_refused(pool: urllib3.PoolManager, url: str) -> None:
+    assert ping(pool, url) == "heartbeat: HeartbeatUrl must begin with https://"
+
+
 def test_a_switch_that_hangs_costs_its_timeout(pool: urllib3.PoolManager) -> None:
     """It accepts and says nothing; the request ends by itself."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -67,6 +67,7 @@ def read(body: Any, **attributes: str) -> list[Entry]:
     return entries_of_letter(letter, FUNCTION, taken)
 
 
+UNREADABLE = "An unreadable message"
 RULE = "arn:aws:events:us-east-1:000000000000:rule/stack-native"
 
 
@@ -92,7 +93,7 @@ RULE = "arn:aws:events:us-east-1:000000000000:rule/stack-native"
             {**NATIVE, "delivery": {"target": "payments", "failures": 3}},
             {},
             "payments",
-            "the function failed whenever it was delivered: see its log",
+            "the function failed on every delivery: see its log",
         ),
     ],
     ids=["own", "SNS", "EventBridge", "Lambda", "Lambda, without an answer", "SQS"],
@@ -143,19 +144,19 @@ def test_a_resolve_is_not_taken_for_an_alert_that_fires() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "name"),
     [
-        "not JSON",
-        {"error": "native alert: alert_name: missing", "record": {"alert": {"fingerprint": "x"}}},
-        {"alert": {"fingerprint": "x"}},
-        {"drain": {"target": "production"}},
-        [],
-        pytest.param('{"alert":' * 500 + "1" + "}" * 500, id="nested too deeply"),
+        ("not JSON", "not JSON"),
+        ({"drain": {"target": "production"}}, "target production"),
+        ([], "A message without text"),
+        ({"error": "native alert: alert_name: missing", "record": {"alert": {"fingerprint": "x"}}}, UNREADABLE),
+        ({"alert": {"fingerprint": "x"}}, UNREADABLE),
+        pytest.param('{"alert":' * 500 + "1" + "}" * 500, UNREADABLE, id="nested too deeply"),
     ],
 )
-def test_what_is_no_alert_is_reported_too(body: Any) -> None:
+def test_what_is_no_alert_is_reported_too(body: Any, name: str) -> None:
     [entry] = read(body)
-    assert entry.name
+    assert entry.name == name
     assert entry.note
 
 

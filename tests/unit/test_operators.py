@@ -182,7 +182,7 @@ def test_a_dead_letter_is_reported_with_its_content(bench: Bench) -> None:
         "  error   bad_request: PagerDuty answered 400",
         "  link    https://prometheus.example.com/g",
         "",
-        "What became of one: make trace STACK=publisher NAME=...   What is misconfigured: make doctor STACK=publisher",
+        "To trace an alert: make trace STACK=publisher NAME=...   To check the setup: make doctor STACK=publisher",
     ]
 
 

@@ -435,7 +435,7 @@ def test_what_has_no_name_is_called_what_it_is(body: Any, what: str) -> None:
         (EVENT, {"ERROR_CODE": "NO_PERMISSIONS", "RULE_ARN": "arn:x"}, ("none", "NO_PERMISSIONS")),
         (EVENT, {"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "not allowed"}, ("none", "not allowed")),
         (SNS, {"ErrorCode": "403", "ErrorMessage": "denied"}, ("none", "denied")),
-        (native(), {}, ("none", "the function failed whenever it was delivered: see its log")),
+        (native(), {}, ("none", "the function failed on every delivery: see its log")),
     ],
 )
 def test_the_error_is_found_where_each_sink_puts_it(

@@ -15,6 +15,7 @@ KEY, OTHER_KEY = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876
 TARGETS = [
     {"name": "payments", "type": "pagerduty", "headers": {"routing_key": KEY}, "match": ['severity="critical"']},
     {"name": "rest", "type": "pagerduty", "headers": {"routing_key": OTHER_KEY}, "severity_threshold": "error"},
+    {"name": "off", "type": "pagerduty", "headers": {"routing_key": KEY}, "match": ["team=off"], "enabled": False},
 ]
 
 type Run = Callable[..., tuple[int, str]]
@@ -24,7 +25,7 @@ type Run = Callable[..., tuple[int, str]]
 def run(tmp_path: Path) -> Run:
     """Run the command with these targets, on no AWS at all; return its status and what it says."""
     targets = tmp_path / "targets.json"
-    targets.write_text(json.dumps([TARGETS[0], json.dumps(TARGETS[1])]))
+    targets.write_text(json.dumps([TARGETS[0], *map(json.dumps, TARGETS[1:])]))
 
     def connect(service: str) -> Any:
         raise AssertionError(f"{service} was asked")
@@ -68,8 +69,9 @@ def test_a_route_is_shown_with_all_that_pagerduty_would_get(run: Run, tmp_path: 
         (native(status="resolved"), "-> rest\n     resolve  error  OrdersDatabaseHighCPU"),
         (native(labels={"change_event": "true"}), "-> rest\n     change_event  OrdersDatabaseHighCPU"),
         (native(targets=["payments"]), "-> payments"),
-        (native(targets=["nobody"]), "-> nobody  (no enabled target is called 'nobody')"),
-        (native(targets=[KEY]), "-> nobody  (no enabled target is called by a name of 32 characters)"),
+        (native(targets=["nobody"]), "-> nobody  (no target is named 'nobody')"),
+        (native(targets=[KEY]), "-> nobody  (no target has this name; it has 32 characters, like a routing key, and"),
+        (native(targets=["off"]), "-> off  (skipped: target_disabled)"),
         (native(status="on fire"), "-> nobody  (invalid_alert: native alert: alert.status:"),
         ({"Nothing": 1}, "-> nobody  (not_an_alert: not an alert: a JSON object with the keys Nothing"),
     ],

@@ -187,7 +187,7 @@ def severity_words(facts: Facts) -> Iterator[Finding]:
             if key.lower() == "severity" and parse_severity(value) is None:
                 name, arn = one_line(alarm["AlarmName"]), quote(alarm["AlarmArn"])
                 yield Finding(
-                    f"alarm {name} has the tag {key}={one_line(value, 40)}: no severity is called so",
+                    f"alarm {name} has the tag {key}={one_line(value, 40)}: not a known severity",
                     f"aws cloudwatch tag-resource --resource-arn {arn} --tags Key={key},Value=critical"
                     "   (or error, warning, info)",
                 )

@@ -49,7 +49,7 @@ def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Take
                 entries.append(entry_of(each, Kind.DEAD_LETTER, **common))
             case Ignored(name=str(name)) if name:
                 entries.append(bounded(Entry(kind=Kind.DEAD_LETTER, name=name, since=sent_at, note=error)))
-    nameless = Entry(kind=Kind.DEAD_LETTER, name="A message that is no alert", since=sent_at, note=error)
+    nameless = Entry(kind=Kind.DEAD_LETTER, name="An unreadable message", since=sent_at, note=error)
     return entries or [bounded(nameless)]
 
 
@@ -82,7 +82,7 @@ def cause_of(letter: Mapping[str, Any]) -> Cause:
     attributes = {name.replace("_", "").lower(): text for name, text in _attributes_of(letter).items()}
     if error := attributes.get("errormessage") or attributes.get("errorcode", ""):
         return Cause("EventBridge" if "rulearn" in attributes else "SNS", error)
-    return Cause("", "the function failed whenever it was delivered: see its log")
+    return Cause("", "the function failed on every delivery: see its log")
 
 
 def _described(letter: Mapping[str, Any]) -> str:

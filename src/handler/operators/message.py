@@ -39,9 +39,7 @@ def compose(state: State, *, stack: str = "") -> tuple[str, str]:
     if state.late and not counted[Kind.LATE]:
         lines += [f"Still not accepted: {len(state.late)} critical.", ""]
     given = f"STACK={stack} " if stack else ""
-    lines.append(
-        f"What became of one: make trace {given}NAME=...   What is misconfigured: make doctor {given}".rstrip()
-    )
+    lines.append(f"To trace an alert: make trace {given}NAME=...   To check the setup: make doctor {given}".rstrip())
     return _subject(state, counted), "\n".join(lines)
 
 
