@@ -113,7 +113,7 @@ def _container_template(code: Path, variables: dict[str, str]) -> dict[str, Any]
 
 
 def has_image() -> bool:
-    """Whether Lambda's image is already present and need not be pulled."""
+    """Return whether Lambda's image is already present and need not be pulled."""
     return subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False).returncode == 0
 
 

@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Return the errors that the body lists."""
+        """The errors that the body lists."""
         errors = self.body.get("errors") if isinstance(self.body, Mapping) else None
         return tuple(map(str, errors)) if isinstance(errors, list) else ()
 
@@ -91,7 +91,7 @@ class Fault:
 
     @property
     def takes_event_in(self) -> bool:
-        """Return whether the event is processed in spite of the fault."""
+        """Whether the event is processed in spite of the fault."""
         match self.kind:
             case FaultKind.ANSWER | FaultKind.ACCEPT_THEN_DROP:
                 return True

@@ -163,7 +163,7 @@ class Record:
     topic_arns: tuple[str, ...] = ()
 
     def is_foreign(self, foreign_topic_arn: str) -> bool:
-        """Whether it came by the topic or the event bus that other accounts may use."""
+        """Return whether it came by the topic or the event bus that other accounts may use."""
         return Wrapping.FOREIGN in self.wrappings or (bool(foreign_topic_arn) and foreign_topic_arn in self.topic_arns)
 
     @property

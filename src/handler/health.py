@@ -102,5 +102,5 @@ class HealthCheck:
 
 
 def is_asked_for(event: Any) -> bool:
-    """Whether an invocation asks for the health check."""
+    """Return whether an invocation asks for the health check."""
     return isinstance(event, Mapping) and dict(event) == REQUEST

@@ -24,7 +24,7 @@ def identity_of_change(target: str, key: str, occurred: int) -> str:
 
 
 def is_of_change(identity: str) -> bool:
-    """Whether an identity is of a change event."""
+    """Return whether an identity is of a change event."""
     return identity.startswith(_SEPARATOR)
 
 

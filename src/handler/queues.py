@@ -53,7 +53,7 @@ class Queues:
     dead_letter_url: str
 
     def owns(self, queue_arn: str) -> bool:
-        """Whether a queue is this stack's retry queue: only its messages may have state of a delivery."""
+        """Return whether a queue is this stack's retry queue: only its messages may have state of a delivery."""
         path = self.retry_url.split("://", 1)[-1].split("/")[1:]
         return bool(queue_arn) and len(path) == 2 and queue_arn.split(":")[-2:] == path
 

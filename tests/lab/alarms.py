@@ -76,7 +76,7 @@ class Alarm:
         return sum(later.at - change.at < TIE_SECONDS for change, later in pairwise(self.changes))
 
     def is_quiet(self, at: float) -> bool:
-        """Whether its actions are disabled."""
+        """Return whether its actions are disabled."""
         return self.quiet[0] <= at < self.quiet[1]
 
     def newest(self, at: float) -> Change | None:

@@ -153,7 +153,7 @@ class KeyCondition:
     expressions: "Expressions"
 
     def range_holds(self, item: Item) -> bool:
-        """Whether the range key is among those that are asked for."""
+        """Return whether the range key is among those that are asked for."""
         return self.range_node is None or self.expressions.evaluate(self.range_node, item)
 
 
@@ -182,7 +182,7 @@ class Expressions:
         return self.values[word] if word.startswith(":") else item.get(self.path(word))
 
     def holds(self, condition: str, item: Item) -> bool:
-        """Whether a condition or filter holds; an empty one does."""
+        """Return whether a condition or filter holds; an empty one does."""
         return not condition or self.evaluate(_parse_condition(condition), item)
 
     def projected(self, projection: str, item: Item) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Expressions:
         return KeyCondition(self.values[value]["S"], asked, self)
 
     def evaluate(self, node: _Node, item: Item) -> bool:
-        """Whether a parsed condition holds."""
+        """Return whether a parsed condition holds."""
         match node:
             case ("OR", left, right):
                 return self.evaluate(left, item) or self.evaluate(right, item)

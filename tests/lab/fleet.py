@@ -67,7 +67,7 @@ class Window:
     ends: float
 
     def holds(self, at: float) -> bool:
-        """Whether it is now."""
+        """Return whether it is now."""
         return self.begins <= at < self.ends
 
 
@@ -157,7 +157,7 @@ def failing(begins: float, ends: float, kind: FaultKind, **fault: object) -> Fai
 
 
 def is_now(windows: Iterable[Window], at: float) -> bool:
-    """Whether one of the windows holds."""
+    """Return whether one of the windows holds."""
     return any(window.holds(at) for window in windows)
 
 

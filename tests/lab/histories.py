@@ -110,7 +110,7 @@ class History:
         return at
 
     def tie(self, one: Change, other: Change) -> bool:
-        """Whether the times of two changes are a tie; by chance, SNS's milliseconds can be a whole second too."""
+        """Return whether the times of two changes are a tie; SNS's milliseconds can be a whole second, too."""
         has_whole_seconds = any(change.by == "eventbridge" or change.at % 1 == 0 for change in (one, other))
         return abs(one.at - other.at) < (TIE_OF_WHOLE_SECONDS + 1 if has_whole_seconds else TIE_SECONDS)
 

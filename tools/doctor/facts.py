@@ -104,7 +104,7 @@ class Facts:
 
     @cached_property
     def concerned(self) -> list[Mapping[str, Any]]:
-        """Return the alarms for people: not publishers' own, not those of scaling, not the parts of a composite."""
+        """The alarms for people: not publishers' own, not those of scaling, not the parts of a composite."""
         parts = {name for alarm in self.alarms for name in _CHILD.findall(alarm.get("AlarmRule") or "")}
         return [
             alarm
@@ -117,12 +117,12 @@ class Facts:
 
     @cached_property
     def wired(self) -> list[Mapping[str, Any]]:
-        """Return the alarms that reach the function by an action of theirs, or by the rule."""
+        """The alarms that reach the function by an action of theirs, or by the rule."""
         return [alarm for alarm in self.concerned if self.takes_all_alarms or self.leads_here(alarm)]
 
     @cached_property
     def others(self) -> list[Mapping[str, Any]]:
-        """Return the alarms that reach somebody else, and have no action that leads here."""
+        """The alarms that reach somebody else, and have no action that leads here."""
         return [
             alarm
             for alarm in self.concerned
@@ -134,7 +134,7 @@ class Facts:
 
     @cached_property
     def stranded(self) -> list[Mapping[str, Any]]:
-        """Return the alarms that reach nobody; also those that only their OK action leads here."""
+        """The alarms that reach nobody; also those of which only the OK action leads here."""
         reaching = {alarm["AlarmArn"] for alarm in (*self.wired, *self.others)}
         return [alarm for alarm in self.concerned if alarm["AlarmArn"] not in reaching]
 
@@ -156,7 +156,7 @@ def region_of(arn: str) -> str:
 
 
 def is_topic(action: str) -> bool:
-    """Whether an action is a topic of SNS."""
+    """Return whether an action is a topic of SNS."""
     return action.split(":")[2:3] == ["sns"]
 
 

@@ -169,7 +169,7 @@ class Agreement:
         return found
 
     def _is_unwanted(self, alarm: Alarm) -> bool:
-        """Whether no target took this state of the alarm a short time ago."""
+        """Return whether no target took this state of the alarm a short time ago."""
         until, since = self._unwanted.get(alarm.fingerprint, (0.0, alarm.since))
         return self._clock() < until and since == alarm.since
 

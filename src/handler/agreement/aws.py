@@ -27,7 +27,7 @@ def code_of(error: ClientError) -> str:
 
 
 def is_unknown_operation(error: ClientError) -> bool:
-    """Whether the service does not have the operation in this region."""
+    """Return whether the service does not have the operation in this region."""
     return code_of(error) in _UNKNOWN_OPERATION
 
 

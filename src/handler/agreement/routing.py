@@ -18,7 +18,7 @@ class Routing:
         return [target.name for target in self.targets.targets]
 
     def pages(self, alert: Alert) -> bool:
-        """Whether any target would open an incident for the alert."""
+        """Return whether any target would open an incident for the alert."""
         try:
             taking = self.targets.taking(alert)
         except NoTargetError:
@@ -26,5 +26,5 @@ class Routing:
         return any(target.skip_reason(alert) is None for target in taking)
 
     def resolves(self, name: str) -> bool:
-        """Whether this target sends resolves; one that was removed does not."""
+        """Return whether this target sends resolves; one that was removed does not."""
         return any(target.name == name and target.auto_resolve for target in self.targets.targets)

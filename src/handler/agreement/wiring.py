@@ -47,7 +47,7 @@ class Wiring:
         self._subscribed: dict[str, tuple[float, bool]] = {}
 
     def is_wired(self, alarm: Alarm) -> bool:
-        """Whether this stack has to page for an alarm."""
+        """Return whether this stack has to page for an alarm."""
         return self._scope is Scope.ALL or any(map(self._leads_here, alarm.actions))
 
     def _leads_here(self, action: str) -> bool:
@@ -56,11 +56,11 @@ class Wiring:
         return action.split(":")[2:3] == ["sns"] and self._is_subscribed(action)
 
     def _is_function(self, arn: str) -> bool:
-        """Whether an ARN is of the function, or of a version or alias of it."""
+        """Return whether an ARN is of the function, or of a version or alias of it."""
         return arn == self._function_arn or arn.startswith(f"{self._function_arn}:")
 
     def _is_subscribed(self, topic_arn: str) -> bool:
-        """Whether the function is subscribed to a topic; not to one whose subscriptions cannot be read."""
+        """Return whether the function is subscribed to a topic; not to one whose subscriptions cannot be read."""
         until, is_subscribed = self._subscribed.get(topic_arn, (0.0, False))
         if self._clock() < until:
             return is_subscribed

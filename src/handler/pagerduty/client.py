@@ -121,7 +121,7 @@ class Answer(NamedTuple):
 
 
 def is_pagerdutys(url: str) -> bool:
-    """Whether a URL is https on a host of PagerDuty's, whichever parser reads it."""
+    """Return whether a URL is https on a host of PagerDuty's, whichever parser reads it."""
     found = _URL.fullmatch(url)
     return found is not None and 0 < int(found["port"] or 443) < 65536
 
@@ -386,12 +386,12 @@ def _cause(error: HTTPError) -> Exception:
 
 
 def _never_connected(error: HTTPError) -> bool:
-    """Whether PagerDuty cannot have received the request, because there was no connection."""
+    """Return whether PagerDuty cannot have received the request, because there was no connection."""
     return isinstance(error, ProxyError | ConnectTimeoutError)
 
 
 def _timed_out(error: HTTPError) -> bool:
-    """Whether the time ran out; for urllib3 a refused connection is a timeout too."""
+    """Return whether the time ran out; for urllib3 a refused connection is a timeout too."""
     cause = _cause(error)
     return isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(
         cause, urllib3.exceptions.NewConnectionError

@@ -163,22 +163,22 @@ class PagerDutyServerError(PagerDutyApiError):
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether the same delivery may succeed later without a person's help."""
+    """Return whether the same delivery may succeed later without a person's help."""
     return isinstance(error, PublishError) and error.retryable
 
 
 def is_rate_limit(error: BaseException) -> bool:
-    """Whether a limit was reached: PagerDuty's (429), or the process's own."""
+    """Return whether a limit was reached: PagerDuty's (429), or the process's own."""
     return isinstance(error, RateLimitExceededError) or _has_status(error, 429)
 
 
 def is_auth_error(error: BaseException) -> bool:
-    """Whether PagerDuty refused the routing key: 401 or 403."""
+    """Return whether PagerDuty refused the routing key: 401 or 403."""
     return _has_status(error, 401, 403)
 
 
 def is_bad_request(error: BaseException) -> bool:
-    """Whether PagerDuty refused the event as invalid (400)."""
+    """Return whether PagerDuty refused the event as invalid (400)."""
     return _has_status(error, 400)
 
 

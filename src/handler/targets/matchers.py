@@ -24,7 +24,7 @@ class Matcher(NamedTuple):
     pattern: re.Pattern[str] | None = None
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels meet the condition."""
+        """Return whether labels meet the condition."""
         value = labels.get(self.name, "")
         met = self.pattern.fullmatch(value) is not None if self.pattern else value == self.value
         return met is not self.operator.startswith("!")

@@ -163,7 +163,7 @@ class Targets:
         return replace(self._set, problems=(*self._set.problems, error))
 
     def _is_partial(self, secrets: Mapping[str, str]) -> bool:
-        """Whether a secret could not be read and never was: its alerts would go to whoever takes the rest."""
+        """Return whether a secret could not be read and never was: its alerts would go to whoever takes the rest."""
         return any(not text and not self._texts.get(name) for name, text in secrets.items())
 
     def _replace(self, secrets: Mapping[str, str]) -> None:

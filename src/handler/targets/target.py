@@ -99,7 +99,7 @@ class Target(BaseModel):
         return self.enabled and self.type == "pagerduty"
 
     def takes(self, labels: Mapping[str, str]) -> bool:
-        """Whether it has matchers, and all of them match."""
+        """Return whether it has matchers, and all of them match."""
         return bool(self.match) and all(matcher.matches(labels) for matcher in self.match)
 
     def skip_reason(self, alert: Alert, *, has_open_incident: bool = False) -> SkipReason | None:

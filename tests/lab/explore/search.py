@@ -66,7 +66,7 @@ class Table:
         return float(self.records.get(identity, {}).get("lease_until", 0)) / 1000
 
     def is_live(self, identity: str, now: float) -> bool:
-        """Whether anything is known: what has expired counts as absent."""
+        """Return whether anything is known: what has expired counts as absent."""
         record = self.records.get(identity)
         return record is not None and record.get("expires_at", now + 1) > now
 

@@ -228,7 +228,7 @@ class WakeUpExplorer:
         return self._go_on(sent, run, done._replace(gives=answer), f"sends {name}")
 
     def _is_undisturbed(self, moment: Moment) -> bool:
-        """Whether nothing has gone wrong: calls that take their time are no fault."""
+        """Return whether nothing has gone wrong: calls that take their time are no fault."""
         return replace(moment.left, delays=self._hazards.delays, early=self._hazards.early) == self._hazards
 
     def _go_on(self, moment: Moment, run: Run[Work], answer: Answered, what: str, key: Any = None) -> Move[Moment]:
