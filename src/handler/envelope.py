@@ -277,6 +277,8 @@ def is_message(value: Any) -> bool:
             return True
         case {"event_action": str(), "payload": dict()} | {"event_action": str(), "dedup_key": _}:
             return True
+        case {"alerts": [{"labels": _}, *_]}:
+            return True
         case {"Message": _}:
             return _is_notification(value)
         case _:

@@ -1,6 +1,7 @@
 """The envelope: every wrapping comes off, a damaged one is named, and nothing but a PublishError is ever raised."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -508,6 +509,19 @@ def test_what_eventbridge_could_not_deliver_from_the_foreign_bus_stays_foreign(r
 )
 def test_what_publishers_put_around_an_alert_comes_off(message: Any) -> None:
     assert opened(sns(message)).payload in (PAYLOAD, ALARM)
+
+
+@pytest.mark.parametrize(
+    "around", [lambda webhook: {"message": webhook}, lambda webhook: {"body": json.dumps(webhook)}]
+)
+def test_a_webhook_that_a_relay_puts_into_an_object_is_read_alert_by_alert(around: Callable[[Any], Any]) -> None:
+    alerts = [{"status": status, "labels": {"alertname": status}} for status in ("firing", "resolved")]
+    found = sources.parse(opened(sns(around({"receiver": "sns", "status": "firing", "alerts": alerts}))))
+
+    assert [(alert.origin, str(alert.status)) for alert in found if isinstance(alert, Alert)] == [
+        ("alertmanager", "firing"),
+        ("alertmanager", "resolved"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,44 @@ def test_a_sender_that_names_the_incident_is_believed(name: str) -> None:
     assert (firing.status, resolved.status) == (Status.FIRING, Status.RESOLVED)
 
 
+@pytest.mark.parametrize(
+    ("firing", "over"),
+    [
+        ({"incidentId": 7, "state": "open"}, {"incidentId": 7, "state": "closed", "by": "ada"}),
+        ({"issue": {"id": "7", "status": "new"}}, {"issue": {"id": "7", "status": "solved"}}),
+        (
+            {"event": {"type": "x"}, "alert_group": {"id": "I7", "state": "firing", "title": "Freezer"}},
+            {"event": {"type": "y"}, "alert_group": {"id": "I7", "state": "resolved", "title": "Freezer"}},
+        ),
+        (
+            {"action": "Open", "state": "critical", "alert": {"alertId": "a7", "message": "Freezer"}, "host": "till-4"},
+            {"action": "Close", "alert": {"alertId": "a7", "message": "Freezer"}, "host": "till-4"},
+        ),
+    ],
+)
+def test_the_end_of_an_incident_finds_it_by_its_id(firing: Any, over: Any) -> None:
+    one, end = by_sns(firing), by_sns(over)
+    assert (one.status, end.status) == (Status.FIRING, Status.RESOLVED)
+    assert one.fingerprint == end.fingerprint
+    assert one.fingerprint != by_sns(firing, topic=TOPIC + "-2").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"incidentId": 7, "state": "open"}, {"incidentId": 8, "state": "open"}),
+        ({"incidentId": 7, "note": "a"}, {"incidentId": 7, "note": "b"}),
+        ({"alertId": "disk", "state": "bad", "host": "till-4"}, {"alertId": "disk", "state": "bad", "host": "till-5"}),
+        (
+            {"state": "bad", "tags": {"incidentId": 7}, "x": {"y": 1}},
+            {"state": "bad", "tags": {"incidentId": 7}, "x": {"y": 2}},
+        ),
+    ],
+)
+def test_what_no_state_or_place_ties_together_stays_apart(one: Any, other: Any) -> None:
+    assert by_sns(one).fingerprint != by_sns(other).fingerprint
+
+
 def messages(chance: random.Random) -> Iterator[Any]:
     """Yield records as people publish them, with few words, so that many are alike and none the same."""
     words = ["oven", "freezer", "till", "printer"]
@@ -215,6 +253,7 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
         ({"jobName": "stock", "status": "RUNNABLE", "statusReason": "no capacity"}, "stock RUNNABLE: no capacity"),
         ({"check_name": "shop", "current_state": "DOWN", "description": "503"}, "shop DOWN: 503"),
         ({"host": "till-4", "message": "Disk of till-4 is full"}, "Disk of till-4 is full"),
+        ({"Error": "States.TaskFailed", "Cause": '{"errorMessage": "E7"}'}, "States.TaskFailed: E7"),
         ({"username": "ada", "message": "Disk is full"}, "Disk is full"),
         ({"rows": 0, "lampStatus": "out", "lampName": "till"}, "lampName till, rows 0, lampStatus out"),
         ({"integration": {"name": "AM"}, "alert_group": {"title": "Freezer is warm"}}, "Freezer is warm"),
@@ -318,6 +357,8 @@ def test_an_event_shows_its_kind_and_where_it_is() -> None:
         ("Critical parts are cold", None),
         ({"severity": 1}, None),
         ({"severity_id": True}, None),
+        ("Host: till-4\nState: CRITICAL", Severity.CRITICAL),
+        ({"state": "warning"}, Severity.WARNING),
     ],
 )
 def test_a_severity_is_understood_in_any_case_and_nesting(message: Any, severity: Severity | None) -> None:
@@ -367,6 +408,11 @@ def test_the_whole_message_is_shown() -> None:
         lambda: notification("Freezer", "✅ Resolved - freezer"),
         lambda: notification("all is well", "[Recovered] freezer"),
         lambda: notification("Recovered: freezer"),
+        lambda: notification({"msg": "[till-4] [✅ Up] 200 - OK", "heartbeat": {"status": 1}}),
+        lambda: notification({"flow-name": "till-sync", "status": "Execution Successful"}),
+        lambda: notification({"HealthEventStatus": "RESOLVED", "MonitorName": "shop"}),
+        lambda: notification({"action": "Close", "note": "Freezer"}),
+        lambda: notification("Notification Type: RECOVERY\nHost: till-4"),
         lambda: event({"complianceType": "COMPLIANT"}),
         lambda: event({}, source="aws.lamps", **{"detail-type": "Lamp Replacement Succeeded"}),
     ],
@@ -390,6 +436,13 @@ def test_progress_pages_nobody(state: str) -> None:
         {"status": "ok", "result": "failed"},
         {"status": "firing"},
         {"state": "melted"},
+        {"action": "create", "title": "Freezer"},
+        {"action": "close", "status": "failed"},
+        {"status": "NOT_COMPLETED"},
+        {"status": "Rollback complete"},
+        {"msg": "[till-4] [Up] memory is high"},
+        {"msg": "[till-4] [Up]", "state": "melted"},
+        "[door] [ok] [window] [lost]",
         {"note": "OK"},
         {"check": "freezer", "healthy": False},
         {"status": "COMPLETED", "errors": "3 of 9 lamps"},

@@ -19,6 +19,7 @@ from handler.sources.words import (
     digest_of,
     first_line,
     headline,
+    incident_in,
     links_in_message,
     place_in,
     severity_in_heading,
@@ -30,25 +31,29 @@ from handler.sources.words import (
 ORIGIN = "generic"
 MAX_NAME_CHARACTERS = 255
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
-"""Fields that identify the subject of several messages. An `id` may be the message's own, or a constant."""
+"""Fields by which a sender decides what belongs together. An `id` may be the message's own, or a constant."""
 _GOOD_WORDS = (
-    "ok",
-    "resolved",
-    "recover",
-    "cleared",
-    "closed",
-    "restored",
-    "solved",
-    "fixed",
-    "success",
-    "up",
+    *("ok", "resolved", "recovered", "recovery", "cleared", "closed", "restored", "solved", "fixed", "success", "up"),
     "passed",
 )
-_GOOD_HEADING = (
-    r"\W{0,5}(?:ok|resolved|recovered|recovery|cleared|closed|restored|solved|fixed|success|up|passed)"
-    r"\b\W{0,3}(?:\Z|[:\]\u2013-])"
-)
+_GOOD_HEADING = rf"\W{{0,5}}(?:{'|'.join(_GOOD_WORDS)})\b\W{{0,3}}(?:\Z|[:\]\u2013-])"
+_GOOD_BRACKET = rf"\[\W{{0,5}}(?:{'|'.join(_GOOD_WORDS)})\W{{0,3}}\]"
+_URGENT = ("CRITICAL", "WARNING")
+"""States that are severities, as monitoring systems have them."""
 _BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke", "down", "critical", "crash", "timed out")
+_DOUBTFUL_WORDS = (
+    "high",
+    "low",
+    "warn",
+    "alert",
+    "alarm",
+    "firing",
+    "problem",
+    "degraded",
+    "unhealthy",
+    "lost",
+    "missing",
+)
 _NO_TEXT = "A message without text"
 
 
@@ -67,9 +72,11 @@ def parse(record: Record) -> list[Alert | Ignored]:
     if resource and re.split("[:/]", resource)[-1] not in text:
         text = f"{text} ({resource})" if text else resource
     name = (kind or "An event") if is_event else subject or text or _NO_TEXT
+    states = states_of(record.payload)
     severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(text)
-    reason = _reason(record, severity)
-    identity = _identity(record.payload)
+    severity = severity or next((state.lower() for state in _URGENT if state in states), "")
+    reason = _reason(record, severity, states, text)
+    identity = _identity(record, states)
     if reason is SkipReason.IN_PROGRESS or (reason and not identity):
         return [Ignored(reason, truncate(name, MAX_NAME_CHARACTERS))]
     home, topic = Home.of(record), Arn.of(record.topic_arn)
@@ -113,13 +120,23 @@ def parse(record: Record) -> list[Alert | Ignored]:
     ]
 
 
-def _identity(payload: Any) -> str:
+def _is_good_line(line: str) -> bool:
+    """Return whether a headline has a good state in brackets, such as `[shop] [✅ Up]`, and nothing bad."""
+    lower = line[:200].lower()
+    return not any(word in lower for word in (*_BAD_WORDS, *_DOUBTFUL_WORDS)) and bool(re.search(_GOOD_BRACKET, lower))
+
+
+def _identity(record: Record, states: set[str]) -> str:
+    """Return what the sender calls the subject of several messages; an incident's id only beside its state."""
+    payload = record.payload
     if not isinstance(payload, dict):
         return ""
-    return next((text for name in _IDENTITIES if isinstance(text := payload.get(name), str) and text.strip()), "")
+    named = next((text for name in _IDENTITIES if isinstance(text := payload.get(name), str) and text.strip()), "")
+    incident = incident_in(payload) if states and not named else ""
+    return named or (f"{record.event_source or record.topic_arn}#{incident}" if incident else "")
 
 
-def _reason(record: Record, severity: str) -> SkipReason | None:
+def _reason(record: Record, severity: str, states: set[str], text: str) -> SkipReason | None:
     """Return why a message needs no trigger, or None if it needs one.
 
     A message is good news or progress only if all its states are. A heading about a failure pages too, unless a state
@@ -129,7 +146,8 @@ def _reason(record: Record, severity: str) -> SkipReason | None:
     start = heading[:21].lower()
     if any(word in start for word in _GOOD_WORDS) and re.match(_GOOD_HEADING, start):
         return SkipReason.NOTICE
-    states = states_of(record.payload)
+    if not states - GOOD and _is_good_line(heading or text):
+        return SkipReason.NOTICE
     kind = record.detail_type.lower()
     if not states and record.event_source.startswith("aws.") and not any(word in kind for word in _BAD_WORDS):
         states = {state_word(record.detail_type.rpartition(" ")[2])} & GOOD

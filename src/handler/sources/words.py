@@ -39,10 +39,18 @@ _STATES = _words(
 )
 _ENDS_OF_STATES = tuple(
     f"{what}{word}"
-    for what in ("job", "execution", "build", "deployment", "task", "run", "import", "export")
+    for what in (
+        *("job", "execution", "build", "deployment", "task", "run", "import", "export", "event", "health", "check"),
+        *("incident", "alert", "alarm", "case", "issue", "problem", "assessment", "backup", "restore", "transfer"),
+    )
     for word in ("status", "state")
 )
 """How names of states end, such as `TransformJobStatus`."""
+_ACTIONS = {word: "RESOLVED" for word in (*ENDED, "CLOSE", "RESOLVE", "RECOVER", "CLEAR")}
+_NAMES_OF_ACTIONS = _words("action eventaction notificationtype")
+"""Field names whose value may say that something is over: `"action": "Close"`. Any other action is no state."""
+_BEFORE_STATES = _words("EXECUTION JOB RUN TASK BUILD DEPLOYMENT CREATE UPDATE IMPORT EXPORT BACKUP RESTORE COPY SYNC")
+"""Words before a state that do not change it: `Execution Successful`."""
 _FORMER = ("old", "previous", "prior", "last")
 """Prefixes of names of earlier states."""
 _ANSWERS = _words("success succeeded successful ok passed healthy resolved recovered")
@@ -73,6 +81,7 @@ _REASONS = (
 )
 _PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
 _THINGS = (*("job", "task", "pipeline", "workflow", "function", "check", "monitor", "project", "queue"), *_PLACES)
+_INCIDENTS = ("incident", "issue", "problem", "ticket", "alertgroup", "alert")
 _INSIDE = (
     *("detail", "details", "payload", "alert", "alertgroup", "incident", "issue", "problem", "ticket", "event", "data"),
     *("body", "content", "message", "notification", "finding"),
@@ -101,6 +110,13 @@ def state_word(text: str) -> str:
     return "_".join(text.translate(_BETWEEN_WORDS).split()).upper()
 
 
+def _short_state(text: str) -> str:
+    """Return the state at the end of a text such as `Execution Successful`; else all of it."""
+    state = state_word(text)
+    before, _, last = state.rpartition("_")
+    return last if before and set(before.split("_")) <= _BEFORE_STATES else state
+
+
 def states_of(payload: Any) -> set[str]:
     """Return all states that a message names at any depth; empty if only its parts have one.
 
@@ -125,7 +141,9 @@ def _is_state(name: str) -> bool:
 
 def _state_in(name: str, value: Any) -> str:
     if isinstance(value, str) and _is_state(name):
-        return state_word(value)
+        return _short_state(value)
+    if isinstance(value, str) and name in _NAMES_OF_ACTIONS:
+        return _ACTIONS.get(state_word(value), "")
     if name in _ANSWERS and isinstance(value, bool):
         return "SUCCESS" if value else "FAILED"
     return ""
@@ -195,7 +213,8 @@ def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
     texts = {_plain(name): value for name, value in payload.items() if isinstance(value, str)}
     lines = {name: line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))}
     if lines:
-        return ": ".join(_parts_of(payload, lines))
+        reasons = [line for name in _REASONS if (line := _line_of(texts.get(name, ""), depth))]
+        return ": ".join(_parts_of(payload, *next(iter(lines.items())), reasons))
     objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
     for name in sorted(objects, key=lambda name: (name not in _INSIDE, not _has_title(objects[name])))[:_MAX_FACTS]:
         if _has_headline(objects[name], depth + 1) and (inner := _headline(objects[name], depth + 1)):
@@ -203,16 +222,15 @@ def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
     return facts(payload)
 
 
-def _parts_of(payload: Mapping[Any, Any], lines: Mapping[str, str]) -> list[str]:
+def _parts_of(payload: Mapping[Any, Any], named: str, line: str, reasons: list[str]) -> list[str]:
     """Return what an object is about, with its state unless a title says what is wrong, and the reasons."""
-    named, line = next(iter(lines.items()))
     thing = _thing_in(payload) if named not in _TITLES else ""
     thing = "" if thing in line else thing
     parts = [thing or line]
     if thing or named in _NAMES:
         state = _state_of(payload)
         parts = [f"{parts[0]} {state}" if state and state.lower() not in f"{thing} {line}".lower() else parts[0]]
-    for reason in (line, *(lines[name] for name in _REASONS if name in lines)):
+    for reason in (line, *reasons):
         if not any(reason in part or part in reason for part in parts):
             parts.append(reason)
     return parts[: 3 if thing else 2]
@@ -310,6 +328,22 @@ def _json_in(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list | str) else None
+
+
+def incident_in(payload: Any) -> str:
+    """Return the id of the incident or alert that a message is about, with its kind; empty if it names none.
+
+    An alert's id may be the definition's, which several hosts share, so the host that the message names is part of it.
+    """
+    for name, value, is_own in _all(payload):
+        kind, inner = name.removesuffix("id"), value
+        if kind in _INCIDENTS and isinstance(value, dict):
+            inner = next((deeper for key, deeper in value.items() if _plain(key) == "id"), None)
+        elif name == kind:
+            continue
+        if is_own and kind in _INCIDENTS and isinstance(inner, str | int) and (text := text_of(inner).strip()):
+            return ":".join((kind, text, *([place] if kind == "alert" and (place := place_in(payload)) else [])))
+    return ""
 
 
 def place_in(payload: Any) -> str:
