@@ -197,7 +197,7 @@ def main() -> None:
 
 PACKAGE = """
 The function for this machine's processor as our build leaves it, and the same packages and source as `sam build` leaves
-them without: all of botocore's data, no byte-code. Sizes are the sum of the files' bytes; MB are 2^20 bytes.
+them without: all of botocore's data, no byte-code. Sizes are the sum of the files' bytes; MB are 10^6 bytes.
 """
 COLD = f"""
 `INIT REPORT` of Lambda's runtime interface emulator, which does not throttle the processor; each in turn,
@@ -224,7 +224,8 @@ over SNS, log and metrics included, botocore's and urllib3's calls cut out.
 """
 LIFE = f"""
 One alert after another through Lambda's emulator, in {function.LIVES} environments; AWS and PagerDuty answer at once.
-The CPU is that of the function's process, Lambda's Python runtime included. The memory is what is resident.
+The CPU is that of the function's process, Lambda's Python runtime included. The memory is what is resident, in MB of
+2^20 bytes, as Lambda counts it.
 """
 THROUGHPUT = f"""
 Alerts over SNS through Lambda's emulator, one message after another; AWS answers after {function.AWS_MS:g} ms,

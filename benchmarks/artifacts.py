@@ -7,17 +7,16 @@ import py_compile
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
 from local.stack import ROOT
+from package.build import MB, files, size
 
 BUILT = ROOT / ".aws-sam/local/PublisherFunction"
 MADE = ROOT / ".aws-sam/bench"
 SOURCE = ROOT / "src/handler"
-MB = 2**20
 
 BARE_MAIN = '''"""Does nothing, with the same packages and clients as the publisher."""
 
@@ -93,14 +92,14 @@ class Artifact:
     @property
     def unzipped_mb(self) -> float:
         """The size that Lambda's limit of 250 MB is about."""
-        return sum(path.stat().st_size for path in _files(self.folder)) / MB
+        return size(self.folder)
 
     @property
     def zipped_mb(self) -> float:
         """The size of what is uploaded."""
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as zipped:
-            for path in _files(self.folder):
+            for path in files(self.folder):
                 zipped.write(path, path.relative_to(self.folder))
         return len(archive.getvalue()) / MB
 
@@ -160,7 +159,3 @@ def _imports_of_packages() -> list[str]:
                 case ast.ImportFrom(module=str(module)) if not module.startswith(("handler", "__future__")):
                     found.add(ast.unparse(statement))
     return sorted(found)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -27,6 +27,8 @@ GLIBC = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 SERVICES = ("cloudwatch", "dynamodb", "secretsmanager", "sns", "sqs")
 TASK_ROOT = "/var/task"
 """Where Lambda unpacks the function: in tracebacks, instead of the folder it happened to be built in."""
+MB = 1_000_000
+"""Bytes, in every size of the package that is stated or limited: less than the 2^20 that AWS counts."""
 SAME_TIME = 315_619_200
 """1980-01-02 UTC: the first day that a zip archive can hold in every time zone."""
 
@@ -163,7 +165,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 def size(folder: Path) -> float:
     """Return the size of an unzipped package in MB."""
-    return sum(path.stat().st_size for path in files(folder)) / 1e6
+    return sum(path.stat().st_size for path in files(folder)) / MB
 
 
 def digest(folder: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.artifacts import Artifact
 from benchmarks.calls import Calls, Idle
 from benchmarks.costs import (
     LOG_EVENT_BYTES,
@@ -18,6 +19,7 @@ from benchmarks.costs import (
     memory_curve,
 )
 from benchmarks.table import Line, aligned, print_lines, ratio
+from package.build import size
 
 NO_CALLS = Calls(
     aws={}, pagerduty=0, write_units=0, read_units=0, log_bytes=0, log_lines=0, metrics=frozenset({"EventsPublished{}"})
@@ -152,6 +154,14 @@ def test_more_memory_is_faster_and_costs_more_up_to_a_whole_processor() -> None:
     assert half.warm_ms == pytest.approx(85 + 10 * 1769 / 512)
     assert [it.warm_ms for it in sizes] == sorted((it.warm_ms for it in sizes), reverse=True)
     assert [it.dollars for it in sizes] == sorted(it.dollars for it in sizes)
+
+
+def test_a_package_is_measured_in_millions_of_bytes_as_the_build_does(tmp_path: Path) -> None:
+    """So that the bar of 20 MB is one limit for both, and the stricter one."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside/one").write_bytes(bytes(1_500_000))
+    (tmp_path / "two").write_bytes(bytes(500_000))
+    assert Artifact("ours", tmp_path).unzipped_mb == size(tmp_path) == 2.0
 
 
 def test_every_price_says_where_it_is_from() -> None:
