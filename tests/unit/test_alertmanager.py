@@ -207,6 +207,21 @@ def test_the_group_fills_what_an_entry_leaves_out() -> None:
     assert alert.fingerprint == FINGERPRINT
 
 
+@pytest.mark.parametrize("kind", ["DatasourceNoData", "DatasourceError"])
+def test_a_rule_that_grafana_could_not_evaluate_is_named(kind: str) -> None:
+    labels = {"alertname": kind, "rulename": "Till silent"}
+    assert parse_alert({"alerts": [entry(labels=labels)], "receiver": "x"}).name == f"Till silent ({kind})"
+
+
+def test_an_alert_that_no_annotation_describes_shows_its_labels() -> None:
+    labels = {"alertname": "TillSilent", "severity": "page", "till": "4", "shop": "Leeds", "empty": " "}
+    alert = parse_alert({"alerts": [entry(labels=labels, annotations={"runbook_url": "https://a.example"})]})
+    payload = event_of(alert, Severity.ERROR).payload
+
+    assert payload
+    assert payload.summary == "TillSilent: till 4, shop Leeds"
+
+
 def test_without_an_alertname_the_receiver_is_the_name() -> None:
     assert parse_alert({"alerts": [entry(labels={"job": "lamps"})], "receiver": "oncall"}).name == "oncall"
     assert parse_alert({"alerts": [entry(labels={"job": "lamps"})]}).name == "Prometheus alert"

@@ -10,9 +10,11 @@ from handler.alert import Alert, Ignored, Image, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
+from handler.sources import generic
 from handler.sources.alertmanager.custom import read_yaml
 from handler.sources.links import links_in
-from tests.lab.alerts import TOPIC, parse_alert, sample
+from handler.sources.registry import source_of
+from tests.lab.alerts import ARRIVED_AT, TOPIC, parse_alert, sample
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 
@@ -100,6 +102,28 @@ def test_what_names_a_state_is_no_part_of_the_identity(firing: str, resolved: st
     (first,), (second,) = read(firing, "[FIRING:1] Till shops"), read(resolved, "[RESOLVED] Till shops")
 
     assert first.fingerprint == second.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("firing", "resolved", "summary"),
+    [
+        ("FIRING: TillSilent", "RESOLVED: TillSilent", "TillSilent: Till 4 is silent"),
+        ("[prod] FIRING: TillSilent", "[prod] RESOLVED: TillSilent", "[prod] TillSilent: Till 4 is silent"),
+        ("shop [FIRING:2] TillSilent", "shop [RESOLVED] TillSilent", "shop TillSilent: Till 4 is silent"),
+        ("TillSilent (FIRING)", "TillSilent (RESOLVED)", "TillSilent: Till 4 is silent"),
+    ],
+)
+def test_the_state_may_stand_anywhere_in_a_subject(firing: str, resolved: str, summary: str) -> None:
+    (one,), (end,) = read("Till 4 is silent", firing), read("Till 4 is silent", resolved)
+
+    assert (one.status, end.status, one.summary) == (Status.FIRING, Status.RESOLVED, summary)
+    assert one.fingerprint == end.fingerprint
+
+
+@pytest.mark.parametrize("subject", ["Firing: till", "FIRING squad", "Ceasefire FIRINGS: 2", "RESOLVED"])
+def test_another_word_in_a_subject_is_no_state(subject: str) -> None:
+    """A template's is in capitals, with a sign behind it."""
+    assert source_of(Record("Till 4", ARRIVED_AT, topic_arn=TOPIC, subject=subject)) is generic
 
 
 def test_different_texts_under_one_subject_are_different_incidents() -> None:

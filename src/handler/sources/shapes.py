@@ -1,5 +1,6 @@
 """Recognises messages by their shape. The checks are cheap, and none imports a source."""
 
+import re
 from collections.abc import Callable
 
 from handler.envelope import Record
@@ -9,6 +10,8 @@ _WEBHOOK_KEYS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonA
 _HEADINGS = ("Alerts Firing:", "Alerts Resolved:")
 _GRAFANA_HEADINGS = ("**Firing**", "**Resolved**")
 _SUBJECT_STARTS = ("[FIRING", "[RESOLVED")
+_STATE_IN_SUBJECT = r"(?:^|[\s\[(|-])(?:FIRING|RESOLVED)(?::\s?\d{1,5})?\s?[:\])]"
+"""A state elsewhere in a subject, in capitals: `[prod] FIRING: DiskFull`."""
 _GRAFANA_STATES = {"alerting", "ok", "no_data", "nodata", "error", "pending", "paused", "firing", "resolved", "normal"}
 
 
@@ -76,6 +79,7 @@ def is_alertmanager_text(record: Record) -> bool:
     is_event = any(f"\n{key}:" in f"\n{text}" for key in ("routing_key", "dedup_key", "service_key"))
     return (
         record.subject.strip().upper().startswith(_SUBJECT_STARTS)
+        or re.search(_STATE_IN_SUBJECT, record.subject) is not None
         or text.lstrip().startswith(_GRAFANA_HEADINGS)
         or ("Labels:\n - " in text and any(heading in text for heading in _HEADINGS))
         or (is_event and "\n" in text.strip())

@@ -24,6 +24,7 @@ from handler.validation import Instant, Model, Text, parse_model, parse_text, sh
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
 MAX_LINK_CHARACTERS = 2000
+MAX_LABELS_IN_SUMMARY = 6
 _STATUS = {"firing": Status.FIRING, "resolved": Status.RESOLVED}
 _NO_STATES = {"pending", "paused"}
 """States of Grafana for which nothing is sent."""
@@ -172,14 +173,17 @@ def _alert(number: int, raw: Any, message: Message, published_at: datetime) -> A
     if not identity:
         return InvalidAlertError(f"{what}: labels: neither these nor a fingerprint say which alert it is")
     labels = {**message.labels, **entry.labels}
+    annotations = {**message.commonAnnotations, **entry.annotations}
+    says_nothing = not any(annotations.get(name, "").strip() for name in ("summary", "description", "message"))
     return Alert(
         fingerprint=identity,
-        name=labels.get("alertname", "").strip() or message.receiver or "Prometheus alert",
+        name=_name(labels) or message.receiver or "Prometheus alert",
         status=status,
         observed_at=published_at,
         origin=ORIGIN,
         labels=labels,
-        annotations={**message.commonAnnotations, **entry.annotations},
+        annotations=annotations,
+        summary=_in_words(labels) if says_nothing else "",
         starts_at=entry.startsAt,
         ends_at=entry.endsAt,
         generator_url=entry.generatorURL,
@@ -196,6 +200,21 @@ def _alert(number: int, raw: Any, message: Message, published_at: datetime) -> A
             "truncated_alerts": message.truncatedAlerts or None,
         },
     )
+
+
+def _name(labels: Mapping[str, str]) -> str:
+    """Return the alert's name; where Grafana could not evaluate a rule, the rule's name, which is another label.
+
+    https://grafana.com/docs/grafana/latest/alerting/fundamentals/alert-rule-evaluation/nodata-and-error-states/
+    """
+    name, rule = labels.get("alertname", "").strip(), labels.get("rulename", "").strip()
+    return f"{rule} ({name})" if rule and name in ("DatasourceNoData", "DatasourceError") else name
+
+
+def _in_words(labels: Mapping[str, str]) -> str:
+    """Return the labels of an alert that no annotation describes."""
+    told = {name: value for name, value in labels.items() if name not in ("alertname", "severity") and value.strip()}
+    return ", ".join(f"{name} {value}" for name, value in list(told.items())[:MAX_LABELS_IN_SUMMARY])
 
 
 def _status(entry: Entry, message: Message) -> Status | None:

@@ -23,6 +23,7 @@ MAX_VALUE_CHARACTERS = 4000
 """The limit for a multi-line text in YAML."""
 MAX_SUMMARY_CHARACTERS = 1024
 _SUBJECT = re.compile(r"\s*+\[(FIRING|RESOLVED)\b[^\]\n]{0,60}+\]?", re.IGNORECASE)
+_STATE_IN_SUBJECT = re.compile(r"(?:^|(?<=[\s\[(|-]))(FIRING|RESOLVED)(?::\s?\d{1,5})?(?=\s?[:\])])")
 _GRAFANA_TITLE = re.compile(r"\s*+\[(?:ALERTING|OK|NO DATA|FIRING|RESOLVED)\b[^\]\n]{0,60}+\]", re.IGNORECASE)
 _STATE_WORDS = re.compile(
     r"\b(?:firing|resolved|alerting|triggered|ok)\b|:[a-z0-9_+-]{1,40}:|[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]",
@@ -55,13 +56,24 @@ type Mappings = dict[str, str | dict[str, str]]
 
 def read(text: str, record: Record, status: Status | None = None) -> list[Alert]:
     """Return the alerts of a text: one per event in YAML, else one for the whole text."""
-    subject = _SUBJECT.match(record.subject)
-    status = status or _status_in(subject[1] if subject else "", text)
-    rest = record.subject[subject.end() :].strip() if subject else record.subject.strip()
+    word, rest = _state_in_subject(record.subject)
+    status = status or _status_in(word, text)
     events = [event for event in read_yaml(text) if len(_EVENT_KEYS & event.keys()) > 1]
     if events:
         return [_from_event(event, record, status) for event in events]
     return [_from_text(text, rest, record, status)]
+
+
+def _state_in_subject(subject: str) -> tuple[str, str]:
+    """Return the state in a subject, and the rest; `[FIRING:1] Disk` and `[prod] FIRING: Disk` are both usual."""
+    found = _SUBJECT.match(subject)
+    if found:
+        return found[1], subject[found.end() :].strip()
+    found = _STATE_IN_SUBJECT.search(subject)
+    if found is None:
+        return "", subject.strip()
+    before, after = subject[: found.start()].rstrip(" [(|-"), subject[found.end() :].lstrip(" :])")
+    return found[1], f"{before} {after}".strip()
 
 
 def _status_in(word: str, text: str) -> Status:
@@ -115,7 +127,7 @@ def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert
     first = next(telling, next((line for line in lines if _identity_of(line)), ""))
     name = named or subject or first or "Prometheus alert"
     detail = named or summary or first
-    headline = f"{subject}: {detail}" if subject and detail and detail not in subject else detail or subject
+    headline = f"{subject}: {detail}" if subject and detail and detail not in subject else subject or detail
     if named and summary and summary not in headline:
         headline = f"{headline}: {summary}"
     identity = filter(None, (subject.lower(), *map(_identity_of, lines)))
