@@ -92,8 +92,6 @@ class Demo:
     """Sends the alerts, and waits after each until PagerDuty has accepted it, in the order of an alert's life.
 
     Args:
-        stack: the deployed stack.
-        emulator: the AWS it is deployed to.
         accepted: how often PagerDuty has accepted an action for a dedup key so far, as a time for each.
     """
 

@@ -34,7 +34,7 @@ MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
-"""For the simulator, which accepts any 32 characters."""
+"""The routing key for the simulator, which accepts any 32 characters."""
 RUNNING = ROOT / ".aws-sam/running.json"
 """Where a stack that keeps running writes its addresses: not beside the template, which every build clears."""
 START_SECONDS = 60.0
@@ -53,9 +53,9 @@ class RunningStack:
     """The addresses of a deployed local stack.
 
     Attributes:
-        endpoint: of AWS.
-        simulator: of the PagerDuty simulator; empty if the real PagerDuty is used.
-        outputs: the template's.
+        endpoint: the URL of the AWS emulator.
+        simulator: the URL of the PagerDuty simulator; empty if the real PagerDuty is used.
+        outputs: of the stack, by name.
     """
 
     endpoint: str

@@ -20,8 +20,8 @@ def problems(report: Any, pins: set[str]) -> list[str]:
     """Return the problems: known vulnerabilities, and pins that were not audited.
 
     Args:
-        report: pip-audit's, in its JSON format.
-        pins: the names that it had to audit.
+        report: the output of pip-audit in its JSON format.
+        pins: the normalised names that it had to audit.
     """
     audited = {_normal(it["name"]): it["vulns"] for it in report["dependencies"] if "vulns" in it}
     found = [

@@ -27,7 +27,8 @@ RULE_ARN = "RULE_ARN"
 """The attribute by which EventBridge names its rule:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html"""
 BATCH = 10
-"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
+"""The most messages that SQS returns at a time:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
 VISIBILITY_SECONDS = 120
 """How long a received message is hidden from others; an interrupted run releases it at once if it can."""
 WAIT_SECONDS = 2
@@ -130,13 +131,12 @@ class Redrive:
     """One run over the dead-letter queue.
 
     Args:
-        client: of SQS.
-        retry_url: where messages go.
-        dead_letter_url: where they are.
+        retry_url: the queue that messages go to.
+        dead_letter_url: the queue that they come from.
         say: prints a line.
-        error_type: takes these only, where it is not empty.
-        at_most: takes so many at most.
-        dry_run: shows them, and changes nothing.
+        error_type: of the messages that are moved; empty for all.
+        at_most: how many messages are moved; None for all.
+        dry_run: shows the messages, and changes nothing.
     """
 
     def __init__(

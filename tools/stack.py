@@ -42,8 +42,8 @@ class Stack:
     """A deployed stack.
 
     Attributes:
-        settings: the function's environment.
-        parameters: what it was deployed with.
+        settings: the function's environment variables.
+        parameters: of the stack.
     """
 
     name: str
@@ -181,8 +181,8 @@ def run(main: Callable[[Sequence[str]], int], *, interrupted: str = "stopped") -
     """Run a command and end the process with its status; every error is one line that says what to do.
 
     Args:
-        main: the command.
-        interrupted: what to say after Ctrl-C.
+        main: takes the arguments, and returns the exit status.
+        interrupted: what is printed after Ctrl-C.
     """
     try:
         sys.exit(main(sys.argv[1:]))

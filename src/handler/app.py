@@ -134,10 +134,10 @@ def report_problem(error: PublishError) -> None:
 
 deliveries = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
 to_targets = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="target")
-"""For the targets of one alert; `deliveries` wait for these."""
+"""Threads for the targets of one alert; those of `deliveries` wait for them."""
 drains = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
 woken = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="woken")
-"""For the wake-ups of one batch: no routing key waits for the end of another's backlog. They wait for `drains`."""
+"""Threads for the wake-ups of one batch, so that no routing key waits for another's backlog. They wait for `drains`."""
 
 
 def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:

@@ -190,8 +190,8 @@ def unwrap(raw: Any, arrived_at: datetime, function_name: str = "") -> Record:
     """Unwrap one record.
 
     Args:
-        raw: the record as it came.
-        arrived_at: when it arrived.
+        raw: the record as it came, with all its wrappings.
+        arrived_at: in UTC; it counts as the time of publishing where no wrapping has one.
         function_name: of this function; its own on-failure records are opened, those of others are not.
 
     Raises:

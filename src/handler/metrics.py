@@ -34,7 +34,7 @@ NAMESPACE = "PagerDutyPublisher"
 SERVICE = "pagerduty-publisher"
 CACHE_NAME = "dedup_keys"
 MAX_VALUES = 100
-"""Of one metric in one line; CloudWatch ignores a longer list."""
+"""Values that CloudWatch accepts for one metric in one line; it ignores a longer list."""
 
 
 class Metric(StrEnum):

@@ -12,7 +12,8 @@ from threading import Thread
 SECONDS = 1.0
 """How long INIT waits: a slow service must not delay a page that can go out without it."""
 INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
-"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime"""
+"""Says how the environment was started:
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime"""
 _STAYS_CONNECTED = ("on-demand", "provisioned-concurrency")
 """A SnapStart snapshot would contain closed connections and outdated secrets."""
 

@@ -34,14 +34,15 @@ MAX_MESSAGE_BYTES = 1_000_000
 """SQS takes 1 MiB with the attributes:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 PAGE = 10
-"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
+"""The most messages that SQS returns at a time:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
 HELD_SECONDS = 30
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
 _MAX_INFLATED_BYTES = 50_000_000
 MAX_ENTRIES = 1000
 """The limit for a list in a message that is too large."""
 _CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
-"""Of an alert; a dead letter with a record that could not be read has no other keys, which is how it is recognised."""
+"""Added to an alert that was cut; not to a dead letter with a record, which is recognised by having no other keys."""
 
 
 @dataclass(frozen=True, slots=True)

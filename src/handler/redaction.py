@@ -12,7 +12,7 @@ from typing import Any
 
 _NAMES = ("routingkey", "servicekey", "integrationkey", "routingkeys", "servicekeys", "integrationkeys", "pagerdutykey")
 _NAMED_BY, _VALUES = {"name", "key", "field", "label", "title"}, {"value", "values", "text"}
-"""Of an object such as `{"name": "routing_key", "value": "0f1e..."}`."""
+"""Fields of an object such as `{"name": "routing_key", "value": "0f1e..."}`."""
 _SIGNS = (
     *(f"{name}{between}key" for name in ("routing", "service", "integration") for between in ("", "_", "-", " ", ".")),
     *("pagerduty.com/", "/integration/", "pagerduty_key", "pagerdutykey", "pagerduty-key"),
@@ -37,9 +37,9 @@ secret."""
 _IN_URL = r"((?:pagerduty\.com|/integration)/(?:[a-z0-9._-]{1,30}/){0,4})([a-z0-9]{20,})"
 """An integration's URL contains its key."""
 _LONG = 20
-"""Characters from which on a text that was found to be a key is one wherever else it stands; PagerDuty's have 32."""
+"""A key of at least this many characters is redacted wherever else it stands; PagerDuty's have 32."""
 _MOST = 100
-"""Keys of one message that are looked for wherever else they stand: each is a search through the whole message."""
+"""The most keys of one message that are redacted wherever else they stand: each is a search through the message."""
 _MARK = "(redacted "
 
 

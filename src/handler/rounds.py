@@ -37,12 +37,8 @@ class Rounds:
     """The second path, the agreement with CloudWatch, and the heartbeat. No method raises for what AWS does.
 
     Args:
-        settings: all settings.
         function_name: of this function, `<stack>-publisher`.
         make_client: returns a client of an AWS service.
-        targets: of this stack.
-        table: the records.
-        queues: the dead-letter queue is read.
         publish: publishes one record as it came, until a deadline, and logs what becomes of it.
         report: called with one sentence about what did not work.
         clock: epoch seconds.
@@ -111,7 +107,7 @@ class Rounds:
         }
 
     def look_at_dead_letters(self) -> None:
-        """Report the dead letters to operators that they were not told of."""
+        """Report the dead letters that operators have not been told about yet."""
         if not self._settings.OPERATOR_TOPIC_ARN:
             return
         with suppress(QueueUnavailableError):

@@ -29,7 +29,7 @@ MAX_DEPTH = 100
 
 
 _PAIR_CHARACTERS = 20
-"""What a name and a text cost besides their characters."""
+"""What a pair of a name and a text takes besides their characters."""
 
 
 class Model(BaseModel):
@@ -109,18 +109,18 @@ LooseText = Annotated[str, BeforeValidator(text_of)]
 """A text that is shown or matched on: anything but a text, number or boolean reads as empty and stops no page."""
 
 MAX_SHOWN_CHARACTERS = 100
-"""Of a field's name in an error: it may be the message's own."""
+"""The most characters of a field's name that an error shows: the name may come from the message."""
 MAX_NAME_CHARACTERS = 1024
-"""Of names and addresses that stand around a message."""
+"""The most characters that are kept of a name or address around a message."""
 
 LooseName = Annotated[str, BeforeValidator(lambda value: text_of(value)[:MAX_NAME_CHARACTERS])]
-"""Such a text, cut to the length of a name."""
+"""A text that is shown or matched on, cut to the length of a name."""
 
 LooseTexts = Annotated[
     list[str],
     BeforeValidator(lambda value: [t for v in (value if isinstance(value, list) else [value]) if (t := text_of(v))]),
 ]
-"""A list of such texts, or a single one; empty ones are left out."""
+"""A list of texts that are shown or matched on, or a single one; empty ones are left out."""
 
 
 def number_of(value: Any) -> float | None:
@@ -149,11 +149,11 @@ Objects = Annotated[
 
 
 MAX_SHARED_CHARACTERS = 10_000_000
-"""Of what the alerts of one message have in common, over all of them: each carries it on by itself."""
+"""The most characters of shared labels and texts in all alerts of one message together: each alert has a copy."""
 
 
 def shared(pairs: Mapping[str, str], among: int) -> dict[str, str]:
-    """Return what each of so many alerts gets of labels that they share: all, but of what no sensible message holds."""
+    """Return the shared labels that each of `among` alerts may keep, 10 MB in all."""
     left = MAX_SHARED_CHARACTERS // max(1, among)
     kept: dict[str, str] = {}
     for name, text in pairs.items():
@@ -166,7 +166,7 @@ def shared(pairs: Mapping[str, str], among: int) -> dict[str, str]:
 
 
 def shared_text(text: str, among: int) -> str:
-    """Return what each of so many alerts gets of a text that they share."""
+    """Return the part of a shared text that each of `among` alerts may keep, 10 MB in all."""
     return text[: MAX_SHARED_CHARACTERS // max(1, among)]
 
 

@@ -25,7 +25,7 @@ TOPIC_ARN = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:publisher"
 CHECK_SECONDS = 300.0
 TIE_SECONDS = 2.5
-"""Where one time has whole seconds: 1.5 s, and what cutting takes off."""
+"""Times this close are a tie if one has whole seconds: 1.5 s, and what cutting to a whole second takes off."""
 CHECK_TIME_SECONDS = 57.0
 AFTER_SECONDS = 2 * CHECK_SECONDS + 240.0
 """How long a run goes on after the last change: two comparisons, and a redelivery."""
@@ -177,7 +177,7 @@ class AlarmFleet(Fleet):
     """A fleet whose alerts are CloudWatch alarms, with the health check's comparison every five minutes.
 
     Args:
-        alarms: their lives.
+        alarms: each with its changes of state.
         phase: when the first comparison is, in seconds.
     """
 

@@ -17,7 +17,8 @@ INDEX = "waiting"
 INDEX_HASH, INDEX_RANGE = "waiting", "waiting_order"
 MAX_ITEM_BYTES = 409_600
 MAX_BATCH = 100
-"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+"""Keys in one BatchGetItem:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 
 class ConditionalCheckFailedException(ClientError):

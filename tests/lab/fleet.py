@@ -37,7 +37,7 @@ from tests.lab.wire import DirectPool
 FUNCTION_TIMEOUT_SECONDS = 60.0
 CONCURRENT_DELIVERIES = 30
 MARGIN_SECONDS = 3.0
-"""Both as `handler.app` has them."""
+"""This and the constant above are those of `handler.app`."""
 BATCH_SIZE = 10
 MAX_POLLERS = 10
 POLL_SECONDS = 0.02
@@ -45,9 +45,9 @@ VISIBILITY_SECONDS = 360.0
 MAX_RECEIVES = 10
 ASYNC_RETRY_SECONDS = (60.0, 120.0)
 SCHEDULE_SECONDS = 60.0
-"""Values of the template, or documented by Lambda."""
+"""This and the constants above are values of the template, or documented by Lambda."""
 WRITES_A_SECOND = 1000
-"""Of one item, and of one partition of the index:
+"""What one item, or one partition of the index, takes:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 AWS_ATTEMPTS = 3
 HANG_SECONDS = 14.0
@@ -521,10 +521,10 @@ class Fleet:
     """Lambda, its retry queue and everything behind it, for one run.
 
     Args:
-        histories: the alerts.
-        seed: of latencies and deaths.
-        misfortune: what goes wrong.
-        limit: PagerDuty's.
+        histories: the alerts, with their changes over time.
+        seed: makes latencies and deaths repeatable.
+        misfortune: what fails, and when.
+        limit: PagerDuty's; 120 requests a minute unless given.
         requests_a_minute: the publisher's own limit.
         max_concurrency: executions of the function at once.
         skew_seconds: how far an environment's clock may be off.

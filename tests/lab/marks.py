@@ -5,4 +5,4 @@ import os
 import pytest
 
 ALL = pytest.mark.skipif("PROOFS_EXAMPLES" not in os.environ, reason="takes minutes: `make proofs`")
-"""Of what `make proofs` runs and `make test` does not."""
+"""Marks a test that `make proofs` runs and `make test` does not."""

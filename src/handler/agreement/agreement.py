@@ -42,7 +42,7 @@ class Disagreement:
     """An alarm on which CloudWatch and the records disagree.
 
     Attributes:
-        name: the alarm's.
+        name: of the alarm.
         decision: whether to page or to resolve, and why.
         message: the notification that does so when it is published.
     """
@@ -56,9 +56,9 @@ class Agreement:
     """Compares the alarms of this account and region with the records, again and again.
 
     Args:
-        cloudwatch: see `Alarms` for its permissions.
-        dynamodb: see `Records`.
-        sns: see `Wiring`.
+        cloudwatch: `Alarms` lists the permissions that it needs.
+        dynamodb: `Records` lists those.
+        sns: `Wiring` lists those.
         table: the name of the table of records.
         topic_arn: this stack's topic for alerts.
         function_arn: this function's, without a version or alias.

@@ -31,7 +31,7 @@ class Why(StrEnum):
     NEWER_ALARM = "newer_alarm"
     """Pages: the alarm went to ALARM after all that the records know of."""
     ALARM_IS_OK = "alarm_is_ok"
-    """Resolves."""
+    """Resolves: the alarm is `OK`."""
     ALARM_IS_GONE = "alarm_is_gone"
     """Resolves: the alarm does not exist any more."""
 
@@ -102,10 +102,10 @@ def state_of_series(alarm: Alarm, contributor: str, firing: Collection[str], now
     """Return the alarm as one of its time series: OK if others are in ALARM and this one is not.
 
     Args:
-        alarm: in any state.
+        alarm: the whole alarm, in any state.
         contributor: the id of the time series.
         firing: the ids of the time series in ALARM; an empty id is the whole alarm, whose time series are unknown.
-        now: the time.
+        now: in UTC; when the time series ended is not known, so this counts as its end.
     """
     if not firing or "" in firing or contributor in firing:
         return alarm

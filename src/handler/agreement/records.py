@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 MAX_KEYS = 100
-"""In one BatchGetItem: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
+"""Keys in one BatchGetItem: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 BATCH_ATTEMPTS = 3
 """How often DynamoDB is asked for the keys that it leaves unprocessed."""
 _PROJECTION = "id, #s, observed_at, #o, attempted, waiting, #w, lease_until, delivered_at, expires_at"

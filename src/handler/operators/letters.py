@@ -25,7 +25,7 @@ def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Take
     Args:
         letter: a message as SQS returns it, with all its attributes.
         function_name: of this function: its own on-failure records are opened.
-        taken: returns who takes an alert.
+        taken: returns the target that takes an alert, and its severity there.
     """
     sent_at = int(letter["Attributes"]["SentTimestamp"]) / 1000
     error = _described(letter)
@@ -72,7 +72,7 @@ class Cause(NamedTuple):
 
 
 def cause_of(letter: Mapping[str, Any]) -> Cause:
-    """Return why a dead letter is one, as whoever wrote it says."""
+    """Return the error recorded with a dead letter."""
     match _body_of(letter):
         case {"error": str(error)}:
             return Cause("", error)

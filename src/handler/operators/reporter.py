@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sns.client import SNSClient
 
 UNCLEAR_SECONDS = 600
-"""For how long one that is in no index, and whose record does not say how it ended, counts as late."""
+"""How long an alert that is in no index, and whose record does not say how it ended, still counts as late."""
 READ_AGAIN_SECONDS = 3600
-"""After this time the dead-letter queue is read although it holds as many as before: one may have replaced another."""
+"""After this time the dead-letter queue is read even if it holds as many as before: one may have replaced another."""
 _ATTEMPTS = 5
 
 type ReadLetters = Callable[[int], Sequence[Mapping[str, Any]]]
@@ -149,15 +149,15 @@ class Operators:
         self._guarded(lambda: self._tell(lambda state: self._compared(state, hashed, read)))
 
     def look_at_dead_letters(self, count: int, read: ReadLetters, taken: Taken) -> None:
-        """Report the dead letters that nobody was told of. Call it every minute.
+        """Report the dead letters that operators have not been told about yet. Call it every minute.
 
-        The queue is read where it holds another number than was read last time, and each hour: reading hides dead
+        The queue is read if it holds another number than was read last time, and each hour: reading hides dead
         letters for a moment from a redrive, and from the queue's metrics.
 
         Args:
             count: how many the queue holds.
             read: returns up to so many of them, as SQS does.
-            taken: returns who takes an alert, and how severe it is.
+            taken: returns the target that takes an alert, and its severity there.
         """
         self._guarded(lambda: self._look_at_dead_letters(count, read, taken))
 

@@ -11,13 +11,13 @@ from handler.operators.entries import Entry, Kind
 
 INTERVAL_SECONDS = 60
 RECOVERY_WITHIN_SECONDS = 600
-"""When what was accepted is reported although others still wait."""
+"""How long the report of accepted alerts is put off while others still wait."""
 MAX_ENTRIES = 20
-"""Named in one message; the rest is counted."""
+"""The most alerts that one message names; the rest is counted."""
 MAX_LATE = 4000
-"""Remembered as reported; beyond that more are counted and not remembered."""
+"""The most late alerts that are remembered as reported; more are only counted."""
 MAX_LETTERS = 4000
-"""Dead letters that are told apart; while the queue holds more, they are counted."""
+"""The most dead letters that are told apart; while the queue holds more, they are only counted."""
 STATE_ID = "##operators#state"
 LETTERS_ID = "##operators#letters"
 """No record of a delivery has such an id, whatever a target is called: those have its name before the second `#`."""

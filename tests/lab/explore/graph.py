@@ -19,10 +19,10 @@ class Explored:
     """The extent of an exploration without a violation.
 
     Attributes:
-        states: how many different ones.
+        states: the number of different states.
         schedules: in how many ways an end can be reached.
-        ends: how many different ones.
-        requests_at_most: that one schedule makes.
+        ends: the number of different end states.
+        requests_at_most: the most requests to PagerDuty that one schedule makes.
     """
 
     states: int
