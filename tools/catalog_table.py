@@ -61,8 +61,8 @@ def table() -> str:
     for kind, row in sorted(EVENTS.items()):
         way = "EventBridge" if kind in taken else "EventBridge, your own rule"
         rows.setdefault(Like.of(row), {}).setdefault(way, []).append(kind)
-    for name, row in sorted((shape.name, shape.row) for shape in MESSAGES):
-        rows.setdefault(Like.of(row), {}).setdefault("SNS, by the service itself", []).append(name)
+    for shape in sorted(MESSAGES, key=lambda shape: shape.name):
+        rows.setdefault(Like.of(shape.row), {}).setdefault(shape.comes_by, []).append(shape.name)
     lines = [
         "| service | `origin` | event | comes by | pages | resolves | ignored |",
         "|---|---|---|---|---|---|---|",

@@ -1,6 +1,7 @@
 """The catalog: each row with its samples, its words and its place in the documentation."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,6 @@ from tools import catalog_table
 
 ROWS = [*EVENTS.items(), *((shape.name, shape.row) for shape in MESSAGES)]
 HAS_NO_BAD_SAMPLE = {
-    "AWS Service Event via CloudTrail",
     "AWS Console Action via CloudTrail",
     "AWS Insight via CloudTrail",
     "Elastic Beanstalk resource status change",
@@ -177,6 +177,47 @@ def test_the_severity_of_the_event_goes_before_that_of_its_state_and_of_the_row(
     stopped = with_detail(sample("glue-eventbridge-job-failed"), state="STOPPED")
     assert parse_alert(stopped).severity is Severity.WARNING
     assert parse_alert(sample("s3-eventbridge-created")).severity is None
+
+
+def test_a_message_of_another_account_is_of_that_account_even_on_a_central_topic() -> None:
+    event = sample("config-sns-non-compliant")
+    other = sample("config-sns-non-compliant")
+    sns = other["Records"][0]["Sns"]
+    sns["Message"] = sns["Message"].replace('"awsAccountId":"123456789012"', '"awsAccountId":"210987654321"')
+    sns["Message"] = sns["Message"].replace('"awsAccountId": "123456789012"', '"awsAccountId": "210987654321"')
+    assert parse_alert(event).labels["account"] == "123456789012"
+    assert parse_alert(other).labels["account"] == "210987654321"
+    assert parse_alert(event).fingerprint != parse_alert(other).fingerprint
+
+
+def test_mails_that_were_received_are_told_apart_and_bounces_of_one_recipient_are_not() -> None:
+    for name, is_same in (("ses-sns-received", False), ("ses-sns-bounce", True)):
+        event, other = sample(name), sample(name)
+        sns = other["Records"][0]["Sns"]
+        mail = json.loads(sns["Message"])
+        mail["mail"]["messageId"] = "another"
+        sns["Message"] = json.dumps(mail)
+        assert (parse_alert(event).fingerprint == parse_alert(other).fingerprint) is is_same
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("RotationAbandoned", Status.FIRING),
+        ("TestRotationFailed", Status.FIRING),
+        ("RotationSucceeded", Status.RESOLVED),
+        ("DeleteKey", Status.FIRING),
+        ("RotationStarted", None),
+    ],
+)
+def test_a_services_event_says_in_its_name_how_it_ended(name: str, status: Status | None) -> None:
+    (found,) = parse(with_detail(sample("cloudtrail-eventbridge-rotation-failed"), eventName=name))
+    assert (found.status if isinstance(found, Alert) else None) is status
+    same = (
+        isinstance(found, Alert)
+        and found.fingerprint == parse_alert(sample("cloudtrail-eventbridge-rotation-failed")).fingerprint
+    )
+    assert same is (name in ("RotationAbandoned", "RotationSucceeded"))
 
 
 # --- Rows with a function ---------------------------------------------------------------------------------------------

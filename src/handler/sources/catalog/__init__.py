@@ -18,6 +18,7 @@ from handler.validation import text_of
 
 _REASONS = {Verdict.PROGRESS: SkipReason.IN_PROGRESS, Verdict.NOTICE: SkipReason.NOTICE}
 _MAX_REASON_CHARACTERS = 500
+_ACCOUNT, _REGION = "awsAccountId|accountId", "awsRegion|region"
 
 
 def recognises(record: Record) -> bool:
@@ -62,7 +63,7 @@ def _outcome(row: Row, fields: Fields, record: Record) -> list[Alert | Ignored]:
 
 
 def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, is_good: bool) -> Alert:
-    home = Home.of(record)
+    home = _home(fields, record)
     identity = "/".join(part for path in row.id if (part := text_at(path, fields, record)))
     place = text_at(row.place, fields, record) or identity
     if not identity:
@@ -73,7 +74,7 @@ def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, i
         fingerprint = f"{row.origin}:{home.account}:{'' if row.is_global else home.region}:{identity}#{row.key}"
     reasons = [reason for template in row.reasons if (reason := _filled_in(template, fields, record))]
     short_place = Arn.of(place).resource or place
-    reasons = [reason for reason in reasons if reason not in (short_place, place)]
+    reasons = [reason for reason in reasons if reason not in (short_place, place, word)]
     heading = " ".join(part for part in (row.name, word) if part)
     links = [Link(address) for path in row.links if (address := text_at(path, fields, record))]
     console, fragment = row.console
@@ -101,6 +102,14 @@ def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, i
         links=tuple(links),
         details={"state": word, "subject": record.subject, "message": record.payload},
     )
+
+
+def _home(fields: Fields, record: Record) -> Home:
+    """Return whose event it is; a message says it itself, for one topic may serve many accounts and regions."""
+    if record.detail_type:
+        return Home.of(record)
+    account, region = text_at(_ACCOUNT, fields, record), text_at(_REGION, fields, record)
+    return Home.of(record, account=account, region=region)
 
 
 def _severity_word(row: Row, state: str, fields: Fields, record: Record) -> str:
@@ -148,7 +157,8 @@ def _at(path: str, value: Any) -> Any:
     for name in path.split("."):
         if isinstance(value, list):
             value = next(iter(value), None)
-        value = value.get(name) if isinstance(value, dict) else None
+        found = value if isinstance(value, dict) else {}
+        value = next(iter(found.values()), None) if name == "*" else found.get(name)
     return next(iter(value), None) if isinstance(value, list) else value
 
 

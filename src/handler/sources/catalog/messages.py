@@ -14,6 +14,7 @@ from handler.sources.catalog.states import resource_state, stack_name, stack_of
 _LINE = r"^([A-Za-z][A-Za-z ]{0,40}):[ \t]*(\S[^\n]*)$"
 _ASSIGNMENT = r"^(\w{1,40})='([^\n]*)'$"
 _MAX_CHARACTERS = 20_000
+_ACCOUNT = r"\bAWS Account (\d{12})\b"
 _ELASTICACHE = "ElastiCache:"
 _OUTCOMES = ("Completed", "Complete", "Failed", "Started", "Rescheduled", "Scheduled", "Canceled")
 
@@ -291,8 +292,10 @@ def _budget(record: Record) -> Fields:
     lines = _lines(record)
     amounts = [name for name in lines if name.lower().endswith(" amount") and not name.startswith("Budgeted")]
     subject = record.subject.removeprefix("AWS Budgets:").strip()
+    account = re.search(_ACCOUNT, _text(record)[:300])
     return {
         **lines,
+        "accountId": account[1] if account else "",
         "amount": f"{amounts[-1].lower()} {lines[amounts[-1]]}" if amounts else "",
         "headline": subject or f"{lines.get('Budget Name', '')} has exceeded its alert threshold",
     }
@@ -342,6 +345,57 @@ _OTHER_OF_CONFIG = Row(
 )
 
 
+# --- EventBridge's Scheduler and Pipes -------------------------------------------------------------------------------
+
+
+def _is_schedule(record: Record) -> bool:
+    return {"SCHEDULE_ARN", "ERROR_CODE"} <= record.attributes.keys()
+
+
+_SCHEDULE = Row(
+    origin="scheduler",
+    service="Amazon EventBridge Scheduler",
+    name="Schedule could not invoke its target",
+    id=("SCHEDULE_ARN",),
+    key="failure",
+    place="SCHEDULE_ARN",
+    reasons=("{ERROR_MESSAGE|ERROR_CODE}",),
+    labels={"error_code": "ERROR_CODE", "target": "TARGET_ARN"},
+)
+"""A message of the schedule's dead-letter queue: its attributes say what failed, its body is what the target gets.
+
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+"""
+
+
+def _is_pipe(record: Record) -> bool:
+    match record.payload:
+        case {"context": {"partnerResourceArn": str()}}:
+            return True
+        case _:
+            return False
+
+
+def _pipe(record: Record) -> Fields:
+    fields = _object(record)
+    return {**fields, "batch": next((batch for name, batch in fields.items() if name.endswith("BatchInfo")), {})}
+
+
+_PIPE = Row(
+    origin="pipes",
+    service="Amazon EventBridge Pipes",
+    name="Pipe lost a batch of records",
+    id=("context.partnerResourceArn",),
+    key="failure",
+    reasons=("{context.condition}", "{batch.batchSize} records of {batch.streamArn}"),
+    labels={"condition": "context.condition"},
+)
+"""A message of the pipe's dead-letter queue, of a stream; of other sources the queue gets the records themselves.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html
+"""
+
+
 MESSAGES: tuple[Shape, ...] = (
     Shape(name="CloudFormation stack event", row=_STACK, is_one=_is_stack_event, read=_stack_event),
     Shape(name="Elastic Beanstalk notification", row=_BEANSTALK, is_one=_is_beanstalk, read=_lines),
@@ -354,6 +408,20 @@ MESSAGES: tuple[Shape, ...] = (
     Shape(name="AWS Budgets notification", row=_BUDGET, is_one=_is_budget, read=_budget),
     Shape(name="Cost anomaly alert", row=ANOMALY, is_one=_is_anomaly, read=_object),
     Shape(name="Config compliance change", row=COMPLIANCE, is_one=_is_compliance, read=_object),
+    Shape(
+        name="Dead letter of a schedule",
+        row=_SCHEDULE,
+        is_one=_is_schedule,
+        read=lambda record: record.attributes,
+        comes_by="SQS, the dead-letter queue",
+    ),
+    Shape(
+        name="Dead letter of a pipe",
+        row=_PIPE,
+        is_one=_is_pipe,
+        read=_pipe,
+        comes_by="SQS, the dead-letter queue",
+    ),
     Shape(name="Config, all other messages", row=_OTHER_OF_CONFIG, is_one=_is_other_of_config, read=_object),
 )
 """The first match counts; checks read only the beginning of a text."""

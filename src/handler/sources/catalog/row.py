@@ -32,9 +32,9 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Row(NamedTuple):
     """One kind of event. A named tuple, because it is cheap to make: the first event makes about a hundred.
 
-    A path is names separated by dots; it goes through the first entry of a list. Paths separated by `|` are tried in
-    turn. `@resource` is the event's first resource, `@resource:/x/` what comes before `/x/` in it, `@id` the message's
-    id. A function may stand for a path.
+    A path is names separated by dots, `*` for any one; it goes through the first entry of a list. Paths separated by
+    `|` are tried in turn. `@resource` is the event's first resource, `@resource:/x/` what comes before `/x/` in it,
+    `@id` the message's id. A function may stand for a path.
 
     Attributes:
         origin: the name of the parser, for targets to match on; the samples begin with it.
@@ -103,9 +103,10 @@ class Row(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A kind of message from a topic: how to recognise it, and how to read its fields."""
+    """A kind of message from a topic or queue: how to recognise it, how to read its fields, and who sends it."""
 
     name: str
     row: Row
     is_one: Callable[[Record], bool]
     read: Callable[[Record], Fields]
+    comes_by: str = "SNS, by the service itself"

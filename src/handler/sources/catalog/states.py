@@ -8,6 +8,7 @@ from handler.sources.catalog.row import Fields
 
 _STACK_ID = r"(arn:[^/]{1,200}:stack/[^/]{1,200})"
 _TRANSITION = r"health has transitioned (?:from (?:No Data|\w{1,20}) )?to (No Data|\w{1,20})"
+_OUTCOMES = ("Succeeded", "Failed", "Abandoned", "Started")
 _DMS_FINISHED = ("FINISHED", " NORMAL", "STOPPED_AFTER", "STOPPED_AT")
 
 
@@ -16,6 +17,18 @@ def _at(fields: Mapping[str, Any], *path: str) -> str:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def event_without_outcome(fields: Fields) -> str:
+    """Return the name of a service's event, the same for `RotationFailed` and `RotationSucceeded`."""
+    name = _at(fields, "eventName")
+    return next((name.removesuffix(end) for end in _OUTCOMES if name.endswith(end)), name)
+
+
+def received_mail(fields: Fields) -> str:
+    """Return the id of a mail that was received, each of which is another message; nothing for one that was sent."""
+    is_received = _at(fields, "notificationType").lower() == "received"
+    return _at(fields, "mail", "messageId") if is_received else ""
 
 
 def dms_state(fields: Fields) -> str:
