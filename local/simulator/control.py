@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -12,10 +12,10 @@ from local.simulator.faults import Answer, Fault, FaultKind
 from local.simulator.pagerduty import CHANGE_ACTION, PagerDuty, RateLimit
 from local.simulator.schema import ACTIONS, ROUTING_KEY_LENGTH, Document
 
-PREFIX: Final = "/simulator/"
+PREFIX = "/simulator/"
 
-_SECONDS: Final[Document] = {"type": "number", "minimum": 0}
-_FAULTS: Final[Document] = {
+_SECONDS: Document = {"type": "number", "minimum": 0}
+_FAULTS: Document = {
     "type": "array",
     "items": {
         "type": "object",
@@ -36,7 +36,7 @@ _FAULTS: Final[Document] = {
         },
     },
 }
-_LIMIT: Final[Document] = {
+_LIMIT: Document = {
     "type": ["object", "null"],
     "required": ["requests"],
     "additionalProperties": False,
@@ -47,7 +47,7 @@ _LIMIT: Final[Document] = {
         "retry_after_seconds": {"type": ["integer", "null"], "minimum": 0},
     },
 }
-_KEYS: Final[Document] = {
+_KEYS: Document = {
     "type": ["array", "null"],
     "items": {"type": "string", "minLength": ROUTING_KEY_LENGTH, "maxLength": ROUTING_KEY_LENGTH},
 }
@@ -64,8 +64,8 @@ def control(pagerduty: PagerDuty, method: str, path: str, body: bytes) -> Answer
         return Answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": f"use {allowed}"}, {"Allow": allowed})
     try:
         return Answer(HTTPStatus.OK, methods[method](pagerduty, body))
-    except ValueError as exc:
-        return Answer(HTTPStatus.BAD_REQUEST, {"error": str(exc)})
+    except ValueError as error:
+        return Answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
 
 def _set_faults(pagerduty: PagerDuty, body: bytes) -> Document:
@@ -101,12 +101,12 @@ def _read(body: bytes, shape: Document) -> Any:
     """Read a control request.
 
     Raises:
-        ValueError: The body is not of that shape; the text says where and why, and shows no routing key.
+        ValueError: the body is not of that shape; the text says where and why, and shows no routing key.
     """
     try:
         document = json.loads(body)
-    except ValueError as exc:
-        raise ValueError("the body is not JSON") from exc
+    except ValueError as error:
+        raise ValueError("the body is not JSON") from error
     if problems := [_explain(violation) for violation in Draft202012Validator(shape).iter_errors(document)]:
         raise ValueError("; ".join(problems))
     return document
@@ -119,7 +119,7 @@ def _explain(violation: Any) -> str:
 
 
 type _Endpoint = Callable[[PagerDuty, bytes], Document]
-_ENDPOINTS: Final[Mapping[str, Mapping[str, _Endpoint]]] = {
+_ENDPOINTS: Mapping[str, Mapping[str, _Endpoint]] = {
     "health": {"GET": lambda pagerduty, _: {"status": "ok"}},
     "incidents": {"GET": lambda pagerduty, _: {"incidents": [asdict(each) for each in pagerduty.incidents]}},
     "changes": {"GET": lambda pagerduty, _: {"changes": [asdict(each) for each in pagerduty.changes]}},

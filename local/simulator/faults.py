@@ -12,19 +12,22 @@ from local.simulator.schema import Document
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of PagerDuty; the HTTP layer carries out its delay, slow body or disconnect."""
+    """An answer of PagerDuty; the HTTP layer carries out its delay, slow body or disconnect.
+
+    Attributes:
+        status: the HTTP status; None where the connection is closed without an answer.
+        body: an object is sent as JSON, a text as it is.
+        delay_seconds: the pause before the answer; the event has been processed by then.
+        trickle_seconds: the pause after every byte of the body.
+        resets: whether a connection closed without an answer is reset (RST), not ended in order (FIN).
+    """
 
     status: int | None
-    """None: the connection is closed without an answer."""
     body: Document | str = field(default_factory=dict)
-    """An object is sent as JSON, a text as it is."""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
-    """Time to wait before the answer (the event has been processed by then)."""
     trickle_seconds: float = 0.0
-    """Time to wait after every byte of the body."""
     resets: bool = False
-    """A connection closed without an answer is reset (RST), not ended in order (FIN)."""
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -64,21 +67,24 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule for which requests fail, and how. A matcher that is None matches all; the first rule that fits wins."""
+    """A rule for which requests fail, and how. A matcher that is None matches all; the first rule that fits wins.
+
+    Attributes:
+        action: trigger, acknowledge, resolve or change.
+        count: the number of requests that fail; None for all, until the rules are replaced.
+        until_at: epoch seconds from which on the rule no longer holds.
+        retry_after: the value of `Retry-After`: seconds, or a date.
+    """
 
     kind: FaultKind
     action: str | None = None
-    """trigger, acknowledge, resolve or change."""
     dedup_key: str | None = None
     routing_key: str | None = field(default=None, repr=False)
     count: int | None = 1
-    """The number of requests that fail; None: all, until the rules are replaced."""
     until_at: float | None = None
-    """Epoch seconds from which on the rule no longer holds."""
     status: int | None = None
     body: Document | str | None = None
     retry_after: str | int | None = None
-    """The value of `Retry-After`: seconds, or a date."""
     delay_seconds: float = 0.0
     trickle_seconds: float = 0.0
 

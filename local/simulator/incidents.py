@@ -33,11 +33,15 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Incident:
-    """An incident as it stands; payload, links, images and client are those of its latest trigger."""
+    """An incident as it stands; payload, links, images and client are those of its latest trigger.
+
+    Attributes:
+        routing_key: masked.
+        opened_at: in epoch seconds.
+    """
 
     number: int
     routing_key: str
-    """Masked."""
     dedup_key: str
     state: State
     severity: str

@@ -14,7 +14,7 @@ from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 from math import isfinite
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from local.simulator.control import PREFIX
@@ -28,21 +28,21 @@ from local.simulator.pagerduty import (
 )
 from local.simulator.schema import Document
 
-PAGE_PATH: Final = "/"
-FEED_PATH: Final = f"{PREFIX}feed"
-HEALTH_CHECK: Final = "pagerduty-publisher/health"
+PAGE_PATH = "/"
+FEED_PATH = f"{PREFIX}feed"
+HEALTH_CHECK = "pagerduty-publisher/health"
 """What the publisher resolves to see whether a routing key works."""
-_DATA: Final = '<script type="application/json" id="recorded"></script>'
-_HEAD: Final = '<meta charset="utf-8">'
-_MAX_DEPTH: Final = 20
-_LONG_WORD: Final = re.compile(r"[\w+-]{20,}")
-_REASONS: Final = {
+_DATA = '<script type="application/json" id="recorded"></script>'
+_HEAD = '<meta charset="utf-8">'
+_MAX_DEPTH = 20
+_LONG_WORD = re.compile(r"[\w+-]{20,}")
+_REASONS = {
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests for this service: sent too quickly",
     HTTPStatus.NOT_FOUND: "No such endpoint",
     HTTPStatus.METHOD_NOT_ALLOWED: "Only POST is taken here",
 }
 
-_HEADERS: Final = {
+_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from threading import Lock
-from typing import Final, cast
+from typing import cast
 from uuid import uuid4
 
 from local.simulator import schema
@@ -26,11 +26,11 @@ from local.simulator.schema import (
     Payload,
 )
 
-ENDPOINTS: Final[Mapping[str, EventKind]] = {"/v2/enqueue": schema.ALERT, "/v2/change/enqueue": schema.CHANGE}
+ENDPOINTS: Mapping[str, EventKind] = {"/v2/enqueue": schema.ALERT, "/v2/change/enqueue": schema.CHANGE}
 # The limit is one of a rolling minute: https://developer.pagerduty.com/docs/events-api-v2-overview
-WINDOW_SECONDS: Final = 60.0
-CHANGE_ACTION: Final = "change"
-_UNRECOGNIZED: Final[Document] = {
+WINDOW_SECONDS = 60.0
+CHANGE_ACTION = "change"
+_UNRECOGNIZED: Document = {
     "status": "Unrecognized object",
     "message": "Event object format is unrecognized",
     "errors": ["JSON parse error"],
@@ -39,22 +39,30 @@ _UNRECOGNIZED: Final[Document] = {
 
 @dataclass(frozen=True)
 class RateLimit:
-    """The requests that one routing key may make in any rolling window."""
+    """The requests that one routing key may make in any rolling window.
+
+    Attributes:
+        count_refused: whether requests answered 429 use up the quota as well.
+        retry_after_seconds: the `Retry-After` of a 429; None for none.
+    """
 
     requests: int
     window_seconds: float = WINDOW_SECONDS
     count_refused: bool = False
-    """Requests answered 429 use up the quota as well."""
     retry_after_seconds: int | None = None
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change event that was accepted."""
+    """A change event that was accepted.
+
+    Attributes:
+        at: in epoch seconds.
+        routing_key: masked.
+    """
 
     at: float
     routing_key: str
-    """Masked."""
     summary: str
     payload: Payload
     links: Sequence[Document]
@@ -70,30 +78,38 @@ class Change:
 
 @dataclass(frozen=True)
 class Dropped:
-    """An acknowledge or a resolve that was answered 202 and met no open incident."""
+    """An acknowledge or a resolve that was answered 202 and met no open incident.
+
+    Attributes:
+        at: in epoch seconds.
+        routing_key: masked.
+    """
 
     at: float
     routing_key: str
-    """Masked."""
     action: str
     dedup_key: str
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request and its answer."""
+    """A request and its answer.
+
+    Attributes:
+        at: in epoch seconds.
+        routing_key: masked.
+        status: the HTTP status; None if there was no answer.
+        accepted: whether the event was accepted, whatever the answer was.
+    """
 
     at: float
     method: str
     path: str
     routing_key: str | None
-    """Masked."""
     action: str | None
     dedup_key: str | None
     status: int | None
-    """None if it was not answered."""
     accepted: bool
-    """Whether the event was accepted, whatever the answer was."""
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     fault: FaultKind | None
@@ -140,10 +156,10 @@ class PagerDuty:
         """Start with no incident.
 
         Args:
-            clock: The time, in epoch seconds.
-            limit: The rate limit of every routing key; None: no limit.
-            known_keys: The routing keys that exist; None: every well-formed one.
-            new_dedup_key: Makes the dedup key of a trigger that has none.
+            clock: epoch seconds.
+            limit: of every routing key; None for no limit.
+            known_keys: the routing keys that exist; None for every well-formed one.
+            new_dedup_key: makes the dedup key of a trigger that has none.
         """
         self._clock = clock
         self._new_dedup_key = new_dedup_key
@@ -182,12 +198,12 @@ class PagerDuty:
             self._counted.clear()
 
     def set_known_keys(self, keys: Iterable[str] | None) -> None:
-        """Replace the routing keys that exist; None: every well-formed one does."""
+        """Replace the routing keys that exist; with None, every well-formed one does."""
         with self._lock:
             self._known_keys = None if keys is None else frozenset(keys)
 
     def set_faults(self, *faults: Fault) -> None:
-        """Replace the rules for failing; none: stop failing."""
+        """Replace the rules for failing; without any, nothing fails."""
         with self._lock:
             self._faults = [_ArmedFault(fault, fault.count) for fault in faults]
 
@@ -262,7 +278,7 @@ class PagerDuty:
     def _process(self, received: "_Received") -> Answer:
         if received.refusal is not None:
             return received.refusal
-        if not self._grants_turn(received):
+        if not self._has_permit(received):
             wait = None if self._limit is None else self._limit.retry_after_seconds
             return refuse(HTTPStatus.TOO_MANY_REQUESTS, headers={} if wait is None else {"Retry-After": str(wait)})
         if errors := ENDPOINTS[received.path].errors(received.document):
@@ -279,7 +295,7 @@ class PagerDuty:
         self._advance(event, dedup_key, received.at)
         return Answer(HTTPStatus.ACCEPTED, {**success, "dedup_key": dedup_key})
 
-    def _grants_turn(self, received: "_Received") -> bool:
+    def _has_permit(self, received: "_Received") -> bool:
         limit, key = self._limit, received.routing_key
         if limit is None or key is None:
             return True

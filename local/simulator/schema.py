@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NoReturn, Protocol, TypedDict
+from typing import NoReturn, Protocol, TypedDict
 from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -15,15 +15,15 @@ from jsonschema import Draft202012Validator, FormatChecker
 type Document = Mapping[str, object]
 
 # https://developer.pagerduty.com/docs/events-api-v2-overview
-MAX_EVENT_BYTES: Final = 512_000
-ROUTING_KEY_LENGTH: Final = 32
+MAX_EVENT_BYTES = 512_000
+ROUTING_KEY_LENGTH = 32
 # https://developer.pagerduty.com/docs/send-alert-event
-ACTIONS: Final = ("trigger", "acknowledge", "resolve")
-SEVERITIES: Final = ("critical", "warning", "error", "info")
-MAX_DEDUP_KEY_LENGTH: Final = 255
-MAX_SUMMARY_LENGTH: Final = 1024
+ACTIONS = ("trigger", "acknowledge", "resolve")
+SEVERITIES = ("critical", "warning", "error", "info")
+MAX_DEDUP_KEY_LENGTH = 255
+MAX_SUMMARY_LENGTH = 1024
 # https://developer.pagerduty.com/docs/send-change-event
-ORCHESTRATION_KEY_PREFIX: Final = "R"
+ORCHESTRATION_KEY_PREFIX = "R"
 
 
 class Payload(TypedDict, total=False):
@@ -52,22 +52,22 @@ class Event(TypedDict, total=False):
 
 
 # Of the rules that one value breaks, the first written is the one reported: "not blank" comes first.
-_TEXT: Final[Document] = {"type": "string"}
-_FILLED: Final[Document] = {"type": "string", "pattern": r"\S"}
-_SUMMARY: Final[Document] = {**_FILLED, "maxLength": MAX_SUMMARY_LENGTH}
-_TIMESTAMP: Final[Document] = {"type": "string", "format": "date-time"}
-_ROUTING_KEY: Final[Document] = {**_FILLED, "minLength": ROUTING_KEY_LENGTH, "maxLength": ROUTING_KEY_LENGTH}
-_LINK: Final[Document] = {
+_TEXT: Document = {"type": "string"}
+_FILLED: Document = {"type": "string", "pattern": r"\S"}
+_SUMMARY: Document = {**_FILLED, "maxLength": MAX_SUMMARY_LENGTH}
+_TIMESTAMP: Document = {"type": "string", "format": "date-time"}
+_ROUTING_KEY: Document = {**_FILLED, "minLength": ROUTING_KEY_LENGTH, "maxLength": ROUTING_KEY_LENGTH}
+_LINK: Document = {
     "type": "object",
     "required": ["href"],
     "properties": {"href": {**_FILLED, "format": "http-url"}, "text": _TEXT},
 }
-_IMAGE: Final[Document] = {
+_IMAGE: Document = {
     "type": "object",
     "required": ["src"],
     "properties": {"src": {**_FILLED, "format": "https-url"}, "href": _TEXT, "alt": _TEXT},
 }
-_TRIGGER_PAYLOAD: Final[Document] = {
+_TRIGGER_PAYLOAD: Document = {
     "summary": _SUMMARY,
     "source": _FILLED,
     "severity": {**_FILLED, "enum": list(SEVERITIES)},
@@ -77,13 +77,13 @@ _TRIGGER_PAYLOAD: Final[Document] = {
     "class": _TEXT,
     "custom_details": {"type": "object"},
 }
-_CHANGE_PAYLOAD: Final[Document] = {
+_CHANGE_PAYLOAD: Document = {
     "summary": _SUMMARY,
     "source": _TEXT,
     "timestamp": _TIMESTAMP,
     "custom_details": {"type": "object"},
 }
-_ALERT: Final[Document] = {
+_ALERT: Document = {
     "routing_key": _ROUTING_KEY,
     "event_action": {**_FILLED, "enum": list(ACTIONS)},
     "dedup_key": {**_FILLED, "maxLength": MAX_DEDUP_KEY_LENGTH},
@@ -93,7 +93,7 @@ _ALERT: Final[Document] = {
     "client": _TEXT,
     "client_url": {"type": "string", "format": "http-url"},
 }
-_CHANGE: Final[Document] = {
+_CHANGE: Document = {
     "routing_key": {**_ROUTING_KEY, "not": {"pattern": f"^{ORCHESTRATION_KEY_PREFIX}"}},
     "payload": {"type": "object", "required": ["summary"], "properties": _CHANGE_PAYLOAD},
     "links": {"type": "array", "items": _LINK},
@@ -105,7 +105,7 @@ def _when_action_is(actions: list[str], then: Document) -> Document:
     return {"if": {"required": ["event_action"], "properties": {"event_action": {"enum": actions}}}, "then": then}
 
 
-ALERT_SCHEMA: Final[Document] = {
+ALERT_SCHEMA: Document = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "POST /v2/enqueue",
     "type": "object",
@@ -128,7 +128,7 @@ ALERT_SCHEMA: Final[Document] = {
         _when_action_is(["acknowledge", "resolve"], {"required": ["dedup_key"]}),
     ],
 }
-CHANGE_SCHEMA: Final[Document] = {
+CHANGE_SCHEMA: Document = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "POST /v2/change/enqueue",
     "type": "object",
@@ -148,12 +148,12 @@ def _is_url(value: object, *schemes: str) -> bool:
     return url.scheme in schemes and bool(url.hostname) and not any(character.isspace() for character in value)
 
 
-_FORMATS: Final = FormatChecker(formats=())
+_FORMATS = FormatChecker(formats=())
 _FORMATS.checks("date-time", raises=ValueError)(_is_timestamp)
 _FORMATS.checks("http-url", raises=ValueError)(lambda value: _is_url(value, "http", "https"))
 _FORMATS.checks("https-url", raises=ValueError)(lambda value: _is_url(value, "https"))
 
-_WORDS: Final[Mapping[str, str]] = {
+_WORDS: Mapping[str, str] = {
     "string": "a string",
     "object": "an object",
     "array": "an array",
@@ -202,20 +202,20 @@ class EventKind:
         return tuple(ignored)
 
 
-ALERT: Final = EventKind(ALERT_SCHEMA, _ALERT, _TRIGGER_PAYLOAD)
-CHANGE: Final = EventKind(CHANGE_SCHEMA, _CHANGE, _CHANGE_PAYLOAD)
+ALERT = EventKind(ALERT_SCHEMA, _ALERT, _TRIGGER_PAYLOAD)
+CHANGE = EventKind(CHANGE_SCHEMA, _CHANGE, _CHANGE_PAYLOAD)
 
 
 def parse(body: bytes) -> Document:
     """Read a request's body.
 
     Raises:
-        ValueError: The body is not UTF-8, not JSON in the strict sense (no NaN), or no object.
+        ValueError: the body is not UTF-8, not JSON in the strict sense (no NaN), or no object.
     """
     try:
         document = json.loads(body.decode(), parse_constant=_refuse_constant)
-    except RecursionError as exc:
-        raise ValueError("nested too deeply") from exc
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     return document

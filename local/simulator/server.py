@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from socketserver import TCPServer
 from threading import Thread
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from local.simulator.control import PREFIX, control
@@ -21,11 +21,11 @@ from local.simulator.faults import Answer
 from local.simulator.page import look
 from local.simulator.pagerduty import PagerDuty
 
-HOST: Final = "127.0.0.1"
+HOST = "127.0.0.1"
 # Well over PagerDuty's own limit, which the core enforces; larger bodies are not read.
-MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_LINGER_NOT_AT_ALL: Final = struct.pack("ii", 1, 0)
+MAX_BODY_BYTES = 8 * 1024 * 1024
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 
 
 def _is_loopback(host: str) -> bool:
@@ -45,8 +45,8 @@ class SimulatorServer:
     """A simulator that serves from its own thread while the context lasts.
 
     Attributes:
-        pagerduty: The account that it serves.
-        url: Where it serves, such as `http://127.0.0.1:40123`.
+        pagerduty: the account that it serves.
+        url: where it serves, such as `http://127.0.0.1:40123`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SimulatorServer:
         """Bind the port (0: any that is free), without serving yet.
 
         Raises:
-            OSError: The port is in use.
+            OSError: the port is in use.
         """
         self.pagerduty = pagerduty or PagerDuty(time.time)
         self._server = _Server(self.pagerduty, port, sleep, is_verbose)
@@ -73,7 +73,7 @@ class SimulatorServer:
         return self
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop serving, and close the connections that senders keep alive."""
         self._server.shutdown()
@@ -126,9 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         try:
             length = self._body_length()
-        except ValueError as exc:
+        except ValueError as error:
             self.close_connection = True
-            self._send(Answer(HTTPStatus.BAD_REQUEST, {"error": str(exc)}))
+            self._send(Answer(HTTPStatus.BAD_REQUEST, {"error": str(error)}))
             return
         body = self.rfile.read(length)
         if len(body) < length:  # the sender has gone
