@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import get_session
 
-from handler import envelope, health, preparation, sources
+from handler import envelope, health, preparation
+from handler.agreement.comparison import Comparison
 from handler.delivery import drainer
 from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.drainer import Drainer
@@ -35,25 +37,30 @@ from handler.delivery.limiter import RateLimiter
 from handler.delivery.record import Keeping
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable, Place
-from handler.errors import PublisherErrorReason, PublishError, QueueUnavailableError
+from handler.errors import PublishError, QueueUnavailableError
 from handler.health import HealthCheck
+from handler.heartbeat import Heartbeat
 from handler.messages import WakeUp
 from handler.metrics import SERVICE, MetricsRecorder
-from handler.outcome import Deferred
-from handler.pagerduty.client import Attempt, PagerDutyClient
+from handler.operators.reports import OperatorReports
+from handler.pagerduty.client import PagerDutyClient
 from handler.pagerduty.connections import make_pool
 from handler.pagerduty.events import Event
 from handler.publisher import Publisher
 from handler.queues import Queues
 from handler.report import Report
-from handler.rounds import Rounds
 from handler.settings import Settings
+from handler.sources.reader import Reader
 from handler.targets.secrets import SecretsByPrefix, Targets
+from handler.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
     from mypy_boto3_sqs.client import SQSClient
+
+    from handler.agreement.agreement import Agreement
+    from handler.operators.reporter import Reporter
 
 CONCURRENT_DELIVERIES = 30
 """Alerts of one message, or deliveries of a drainer's batch, at a time. Each has a connection to PagerDuty, and waits
@@ -76,14 +83,6 @@ AWS_CLIENT_CONFIG = Config(
 )
 MARGIN_SECONDS = 3.0
 """The part of an invocation's time that is kept for the queues and the log."""
-
-
-class InternalError(PublishError):
-    """A bug in the publisher; the record is kept, and the log has the traceback."""
-
-    reason = PublisherErrorReason.INTERNAL
-
-
 UNLOGGED = {"location", "timestamp", "xray_trace_id"}
 """What Powertools adds to each line, although CloudWatch has a time of its own, and Lambda's REPORT line the trace.
 CloudWatch Logs bills bytes."""
@@ -92,7 +91,7 @@ CloudWatch Logs bills bytes."""
 def serialize(line: dict[str, Any]) -> str:
     """Return a log line as JSON; a routing key that a library put into its error is redacted."""
     kept = {name: value for name, value in line.items() if name not in UNLOGGED}
-    return parts.publisher.targets.redact(json.dumps(kept, default=str, separators=(",", ":")))
+    return parts.targets.redact(json.dumps(kept, default=str, separators=(",", ":")))
 
 
 environment = os.environ
@@ -101,36 +100,8 @@ logger = Logger(service=SERVICE, json_serializer=serialize)
 for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would log secrets at DEBUG
     logging.getLogger(chatty).setLevel(logging.WARNING)
 metrics = MetricsRecorder()
-deferred: list[Report] = []
-"""The reports of this invocation that operators may need."""
-
-
-def show_attempt(attempt: Attempt) -> None:
-    """Log one request to PagerDuty at level DEBUG."""
-    logger.debug("request", extra=_shown(attempt))
-
-
-def show_attempt_with_body(attempt: Attempt) -> None:
-    """Log one request to PagerDuty with its body, which may contain sensitive data, but never the routing key."""
-    logger.debug("request", extra={**_shown(attempt), "body": attempt.body()})
-
-
-def _shown(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "method": "POST",
-        "url": attempt.url,
-        "dedup_key": attempt.dedup_key,
-        "attempt": attempt.number,
-        "status": attempt.status,
-        "api_ms": round(attempt.milliseconds, 1),
-    }
-
-
-def report_problem(error: PublishError) -> None:
-    """Log and count what is wrong with a target or with reading them."""
-    logger.error(str(error), extra={"reason": str(error.reason)})
-    metrics.record_error(error)
-
+function_name = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
+telemetry = Telemetry(logger, metrics, function_name)
 
 deliveries = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
 to_targets = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="target")
@@ -151,32 +122,44 @@ def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:
     return map_concurrently
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts that an execution environment makes once."""
+    """The parts that an execution environment makes once.
 
+    Attributes:
+        comparison: None where alarms are not compared with records.
+        heartbeat: None where no URL is configured.
+        operators: None where operators have no topic.
+        preparations: what to do at INIT, concurrently; none of them raises for what AWS does not answer.
+    """
+
+    targets: Targets
+    table: DedupTable
+    queues: Queues
     publisher: Publisher
     drainer: Drainer
     health_check: HealthCheck
-    rounds: Rounds
-    preparations: Sequence[Callable[[], object]] = ()
+    comparison: Comparison | None
+    heartbeat: Heartbeat | None
+    operators: OperatorReports | None
+    preparations: Sequence[Callable[[], object]]
 
 
-def wire(settings: Settings, function_name: str = "") -> Parts:
+def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
     """Make everything once for the life of the execution environment."""
     # boto3 would import the transfer manager of S3, and multiprocessing, before it did the same
     make_client: Callable[[str], Any] = partial(get_session().create_client, config=AWS_CLIENT_CONFIG)
     dynamodb: DynamoDBClient = make_client("dynamodb")
     sqs: SQSClient = make_client("sqs")
     secrets: SecretsManagerClient = make_client("secretsmanager")
-    on_attempt = show_attempt_with_body if settings.LOG_BODIES == "ENABLED" else show_attempt
+    log_attempt = telemetry.log_attempt_with_body if settings.LOG_BODIES == "ENABLED" else telemetry.log_attempt
     client = PagerDutyClient(
         base_url=settings.PAGERDUTY_BASE_URL,
         timeout_seconds=settings.PAGERDUTY_TIMEOUT,
         max_retries=settings.PAGERDUTY_MAX_RETRIES,
         pool=make_pool(settings.proxy_url, CONCURRENT_DELIVERIES),
         clock=time.time,
-        on_attempt=on_attempt if settings.LOG_LEVEL == "DEBUG" else None,
+        on_attempt=log_attempt if settings.LOG_LEVEL == "DEBUG" else None,
     )
     items = Table(dynamodb, settings.DEDUP_TABLE_NAME, time.time, CONNECTIONS)
     table = DedupTable(items, Keeping(ttl_ms=round(settings.PAGERDUTY_CACHE_TTL * 1000)))
@@ -186,9 +169,10 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         prefix=settings.PAGERDUTY_TARGET_PREFIX,
         base_url=settings.PAGERDUTY_BASE_URL,
         clock=time.time,
-        report=report_problem,
+        report=telemetry.record_error,
     )
     queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
+    reader = Reader.of(settings, function_name)
     sender = Sender(
         Gateway(client, limiter, clock=time.time, rotated=targets.rotated),
         Ledger(table, clock=time.time, new_owner=new_owner, repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER),
@@ -207,24 +191,18 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         table=table,
         queues=queues,
         clock=time.time,
-        parse=partial(
-            sources.parse,
-            when_undetermined=settings.CLOUDWATCH_INSUFFICIENT_DATA,
-            account_names=settings.ACCOUNT_NAMES,
-        ),
+        reader=reader,
         map_concurrently=map_on(deliveries),
         map_targets=map_on(to_targets),
-        function_name=function_name,
-        foreign_topic_arn=settings.FOREIGN_TOPIC_ARN or "",
     )
     drainer = Drainer(
         sender=sender,
         table=table,
         limiter=limiter,
-        tell=lambda reports: tell_at_once(reports),
+        tell=telemetry.record_at_once,
         reject=publisher.reject,
         reject_record=publisher.reject_record,
-        explain=explain,
+        explain=telemetry.record_exception,
         clock=time.time,
         sleep=time.sleep,
         new_owner=new_owner,
@@ -232,21 +210,55 @@ def wire(settings: Settings, function_name: str = "") -> Parts:
         map_concurrently=map_on(deliveries),
         map_keys=map_on(drains),
     )
-    rounds = Rounds(
-        settings,
-        function_name,
-        make_client=make_client,
+
+    def make_agreement(function_arn: str) -> "Agreement":
+        from handler.agreement.agreement import Agreement
+        from handler.agreement.wiring import Scope
+
+        return Agreement(
+            make_client("cloudwatch"),
+            dynamodb,
+            make_client("sns"),
+            table=settings.DEDUP_TABLE_NAME,
+            topic_arn=settings.ALERT_TOPIC_ARN or "",
+            function_arn=function_arn,
+            scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
+            reader=reader,
+            clock=time.time,
+            report=telemetry.log_problem,
+        )
+
+    def make_reporter() -> "Reporter":
+        from handler.operators.reporter import Reporter
+
+        return Reporter(
+            dynamodb,
+            make_client("sns"),
+            table=settings.DEDUP_TABLE_NAME,
+            topic_arn=settings.OPERATOR_TOPIC_ARN or "",
+            clock=time.time,
+            redact=targets.redact,
+            report=telemetry.log_problem,
+            reader=reader,
+            stack=function_name.removesuffix("-publisher"),
+        )
+
+    is_compared = settings.AGREE_WITH_CLOUDWATCH != "off"
+    return Parts(
         targets=targets,
         table=table,
         queues=queues,
-        publish=lambda record, deadline: handle(record, deadline),
-        report=logger.error,
-        clock=time.time,
+        publisher=publisher,
+        drainer=drainer,
+        health_check=HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters),
+        comparison=Comparison(make_agreement, targets=targets, report=telemetry.log_problem) if is_compared else None,
+        heartbeat=Heartbeat(settings.HEARTBEAT_URL, settings.HTTPS_PROXY) if settings.HEARTBEAT_URL else None,
+        operators=OperatorReports(make_reporter, targets=targets, table=table, queues=queues, clock=time.time)
+        if settings.OPERATOR_TOPIC_ARN
+        else None,
+        # while the others wait for answers, the models of an event are built; reading a target builds its own
+        preparations=(targets.read, items.connect, client.connect, Event.model_rebuild),
     )
-    check = HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters)
-    # while the others wait for answers, the models of an event are built; reading a target builds its own
-    preparations = (targets.read, items.connect, client.connect, Event.model_rebuild)
-    return Parts(publisher, drainer, check, rounds, preparations=preparations)
 
 
 def new_owner() -> str:
@@ -254,14 +266,7 @@ def new_owner() -> str:
     return uuid4().hex
 
 
-def explain(error: Exception) -> PublishError:
-    """Log an unexpected exception, and return it as an error."""
-    logger.exception("a delivery failed unexpectedly", exc_info=error)
-    return InternalError(f"{type(error).__name__} while publishing: see the log")
-
-
-FUNCTION_NAME = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
-parts = wire(settings, FUNCTION_NAME)
+parts = wire(settings, telemetry, function_name)
 if preparation.is_of_use(environment):
     preparation.prepare(parts.preparations)
 
@@ -273,12 +278,13 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
     """Publish every alert of an invocation; raise only if one could neither be sent nor kept."""
     logger.append_keys(function_request_id=context.aws_request_id)
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
-    deferred.clear()
     try:
         return answer(event, context, deadline)
     finally:
         metrics.flush()
-        parts.rounds.note(deferred)
+        deferred = telemetry.take_deferred()
+        if parts.operators:
+            parts.operators.report_deferred(deferred)
 
 
 def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
@@ -312,7 +318,7 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
     wake_ups: dict[str, WakeUp] = {}
 
     def handle_record(record: Any) -> None:
-        wake_up = parts.publisher.queues.wake_up_of(record.raw_event)
+        wake_up = parts.queues.wake_up_of(record.raw_event)
         if wake_up is None:
             handle(record.raw_event, deadline)
         else:
@@ -330,13 +336,15 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
 
 def drain_all(deadline: float) -> dict[str, Any]:
     """Report dead letters and late alerts to operators, then send what waits."""
-    parts.rounds.look_at_dead_letters()
+    if parts.operators:
+        parts.operators.report_dead_letters()
     try:
-        places = list(parts.publisher.table.all_waiting())
+        places = list(parts.table.all_waiting())
     except PublishError as error:
-        report_problem(error)
+        telemetry.record_error(error)
         return {"drained": 0}
-    parts.rounds.look(places)
+    if parts.operators:
+        parts.operators.report_waiting(places)
     return drain(WakeUp(), deadline, places)
 
 
@@ -345,28 +353,39 @@ def drain(
 ) -> dict[str, Any]:
     """Send what waits, as permits come free. Never fails: the schedule starts the next drainer."""
     try:
-        drained = parts.drainer.run(parts.publisher.targets.read(), deadline, wake_up, places, wake_ups=wake_ups)
+        drained = parts.drainer.run(parts.targets.read(), deadline, wake_up, places, wake_ups=wake_ups)
     except PublishError as error:
-        report_problem(error)
+        telemetry.record_error(error)
         return {"drained": 0}
     except Exception as error:  # noqa: BLE001 - the batch's alerts were published, and its wake-ups may get lost
-        report_problem(explain(error))
+        telemetry.record_error(telemetry.record_exception(error))
         return {"drained": 0}
     for problem in drained.errors:
-        report_problem(problem)
+        telemetry.record_error(problem)
     return {"drained": drained.count}
 
 
 def check_health(function_arn: str, deadline: float) -> dict[str, Any]:
     """Run the health check, then compare CloudWatch's alarms with the records."""
     found = parts.health_check.run(deadline)
-    metrics.record_health(found, FUNCTION_NAME)
-    log = logger.error if found.errors else logger.info
-    log("unhealthy" if found.errors else "healthy", extra=found.fields())
-    if not found.errors:
-        parts.rounds.beat()
-    agreed = parts.rounds.agree(function_arn, deadline)
+    telemetry.record_health(found)
+    if parts.heartbeat and not found.errors and (problem := parts.heartbeat.beat()):
+        telemetry.log_problem(problem)
+    agreed = agree(function_arn, deadline)
     return {**found.fields(), **({"agreed": agreed} if agreed else {})}
+
+
+def agree(function_arn: str, deadline: float) -> dict[str, int]:
+    """Publish the alerts on which CloudWatch's alarms and the records disagree; return their numbers by reason."""
+    published: Counter[str] = Counter()
+    for disagreement in parts.comparison.run(function_arn, deadline) if parts.comparison else ():
+        try:
+            handle(disagreement.message, deadline)
+        except QueueUnavailableError as error:
+            telemetry.log_problem(f"{disagreement.name} is compared again in five minutes: {error}")
+            continue
+        published[str(disagreement.decision.why)] += 1
+    return dict(published)
 
 
 def handle(record: Any, deadline: float) -> list[Report]:
@@ -374,25 +393,9 @@ def handle(record: Any, deadline: float) -> list[Report]:
     try:
         reports = parts.publisher.publish(record, deadline)
     except Exception as error:  # noqa: BLE001 - whatever it is, the record must not be lost
-        reports = [parts.publisher.reject_record(record, explain(error))]
-    tell(reports)
+        reports = [parts.publisher.reject_record(record, telemetry.record_exception(error))]
+    telemetry.record(reports)
     for report in reports:
         if report.lost:
             raise report.lost
     return reports
-
-
-def tell(reports: Iterable[Report]) -> None:
-    """Log and count how deliveries ended."""
-    for report in reports:
-        metrics.record(report)
-        log = logger.error if report.all_errors else logger.info
-        log(report.outcome, extra=report.fields())
-        if isinstance(report.result, Deferred):
-            deferred.append(report)
-
-
-def tell_at_once(reports: Sequence[Report]) -> None:
-    """Log and count what a drainer sent, and write the metrics too: it may be killed before it ends."""
-    tell(reports)
-    metrics.flush()

@@ -7,7 +7,8 @@
     ├── NoTargetError (NoTargetsYetError), InvalidTargetError, TargetsUnavailableError
     ├── TableMissingError, TableUnavailableError (TableContendedError, TableThrottledError),
     │   QueueUnavailableError
-    └── ExhaustedError               given up after a day
+    ├── ExhaustedError               given up after a day
+    └── InternalError                a bug
 
 No message may contain a routing key.
 """
@@ -38,6 +39,7 @@ __all__ = [
     "ApiTimeoutError",
     "ErrorReason",
     "ExhaustedError",
+    "InternalError",
     "InvalidAlertError",
     "InvalidDedupKeyError",
     "InvalidTargetError",
@@ -164,3 +166,9 @@ class ExhaustedError(PublishError):
     """A delivery failed for so long that it is dead-lettered."""
 
     reason = PublisherErrorReason.EXHAUSTED
+
+
+class InternalError(PublishError):
+    """A bug in the publisher; the record is kept, and the log has the traceback."""
+
+    reason = PublisherErrorReason.INTERNAL

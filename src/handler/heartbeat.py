@@ -7,7 +7,26 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from handler.pagerduty.connections import make_pool
+
 TIMEOUT_SECONDS = 5.0
+
+
+class Heartbeat:
+    """Pings one URL.
+
+    Args:
+        url: the URL, a secret.
+        proxy_url: the proxy to use, or None.
+    """
+
+    def __init__(self, url: str, proxy_url: str | None) -> None:
+        self._url = url
+        self._pool = make_pool(proxy_url)
+
+    def beat(self) -> str:
+        """Send one heartbeat; return a sentence about what went wrong without the URL, or an empty text."""
+        return ping(self._pool, self._url)
 
 
 def ping(pool: urllib3.PoolManager, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:

@@ -14,7 +14,7 @@ from handler.delivery.record import Observation, never_opened
 from handler.delivery.record import Record as DeliveryRecord
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
-from handler.envelope import Record, unwrap, without_dead_letters
+from handler.envelope import Record, without_dead_letters
 from handler.errors import (
     InvalidAlertError,
     NoTargetError,
@@ -32,6 +32,7 @@ from handler.pagerduty.events import ROUTING_KEY_CHARACTERS, Action
 from handler.pagerduty.severity import Severity
 from handler.queues import Queues, carried
 from handler.report import Report
+from handler.sources.reader import Reader
 from handler.targets.secrets import Targets
 from handler.targets.target import Target, TargetSet
 
@@ -51,11 +52,9 @@ class Publisher:
 
     Attributes:
         clock: epoch seconds.
-        parse: returns a record's alerts.
+        reader: unwraps records, and parses their alerts.
         map_concurrently: delivers the alerts of one record; those of one identity stay in their order.
         map_targets: delivers one alert to its targets: the host of one may hang. Shares no threads with the other.
-        function_name: of this function: its own on-failure records are unwrapped, those of others are alerts.
-        foreign_topic_arn: the topic that other accounts publish to; empty where there is none.
     """
 
     targets: Targets
@@ -63,21 +62,19 @@ class Publisher:
     table: DedupTable
     queues: Queues
     clock: Callable[[], float]
-    parse: Callable[[Record], sources.Parsed] = sources.parse
+    reader: Reader = field(default_factory=Reader)
     map_concurrently: MapConcurrently = map
     map_targets: MapConcurrently = map
-    function_name: str = ""
-    foreign_topic_arn: str = ""
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
         """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
         try:
             message = self._unwrap(raw)
-            parsed = self.parse(message.record)
+            parsed = self.reader.parse(message.record)
         except PublishError as error:
             return [self.reject_record(raw, error)]
         part = parsed[message.start : message.end]
-        alerts = [self._carried(found, message) for found in part if isinstance(found, Alert)]
+        alerts = [carried(found, message.progress) for found in part if isinstance(found, Alert)]
         return [
             *(self._defer_rest(message) if len(parsed) > message.end else ()),
             *self._publish_alerts(alerts, message.progress, deadline),
@@ -87,16 +84,11 @@ class Publisher:
 
     def _unwrap(self, raw: Any) -> "_Message":
         """Unwrap a record, and read its state on the retry queue."""
-        record = unwrap(raw, datetime.fromtimestamp(self.clock(), UTC), self.function_name)
+        record = self.reader.unwrap(raw, datetime.fromtimestamp(self.clock(), UTC))
         progress, rest = self.queues.progress_of(record), self.queues.rest_of(record)
         if rest is None:
             return _Message(raw, record, progress)
-        return _Message(rest, unwrap(rest, record.published_at, self.function_name), progress)
-
-    def _carried(self, alert: Alert, message: "_Message") -> Alert:
-        """Return an alert with its state on the retry queue; one of another account resolves only its own."""
-        alert = carried(alert, message.progress)
-        return _as_foreign(alert) if message.record.is_foreign(self.foreign_topic_arn) else alert
+        return _Message(rest, self.reader.unwrap(rest, record.published_at), progress)
 
     def _defer_rest(self, message: "_Message") -> list[Report]:
         """Put the rest of a message with very many alerts on the retry queue."""
@@ -339,11 +331,6 @@ def _all_of(damaged: Sequence[PublishError]) -> PublishError:
     return InvalidAlertError(
         f"{len(damaged)} entries are damaged: {shown}{'; ...' * (len(damaged) > MAX_SHOWN_ERRORS)}"
     )
-
-
-def _as_foreign(alert: Alert) -> Alert:
-    """Return an alert of another account: it names no targets, and resolves only alerts from the same path."""
-    return replace(alert, fingerprint=f"foreign#{alert.fingerprint}", targets=())
 
 
 def _may_be_open(record: DeliveryRecord) -> bool:

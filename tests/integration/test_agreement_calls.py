@@ -16,7 +16,8 @@ from handler.agreement.wiring import Scope
 from handler.alert import Alert, Status
 from handler.envelope import unwrap
 from handler.operators.entries import Known
-from handler.operators.reporter import Operators
+from handler.operators.reporter import Reporter
+from handler.sources.reader import Reader
 from handler.targets.secrets import parse_targets
 from local.stack import ACCOUNT, REGION, Emulator
 from tests.lab.alerts import AN_ALERT
@@ -82,7 +83,7 @@ def test_alarms_and_records_are_compared(emulator: Emulator, table: str) -> None
         topic_arn=topic,
         function_arn=FUNCTION,
         scope=Scope.WIRED,
-        parse=parse,
+        reader=Reader(),
         clock=lambda: time.time() + HOUR,
         report=said.append,
     )
@@ -113,8 +114,8 @@ def test_operators_are_notified_once(emulator: Emulator, table: str) -> None:
     now = [time.time()]
     said: list[str] = []
 
-    def make() -> Operators:
-        return Operators(
+    def make() -> Reporter:
+        return Reporter(
             emulator.client("dynamodb"),
             sns,
             table=table,
@@ -122,6 +123,8 @@ def test_operators_are_notified_once(emulator: Emulator, table: str) -> None:
             clock=lambda: now[0],
             redact=str,
             report=said.append,
+            reader=Reader(),
+            stack="publisher",
         )
 
     def told() -> list[str]:
@@ -137,19 +140,19 @@ def test_operators_are_notified_once(emulator: Emulator, table: str) -> None:
         "Attributes": sent_at,
     }
     for _ in range(2):
-        make().look_at_dead_letters(1, lambda at_most: [letter], lambda alert, target: (target, None))
+        make().report_dead_letters(1, lambda at_most: [letter], lambda alert, target: (target, None))
     [first] = told()
     assert "Dead" in first
     known = {"all#late": Known(alert=AN_ALERT, since=now[0] - 200)}
     now[0] += 60
-    make().look(known, lambda identities: known)
+    make().report_waiting(known, lambda identities: known)
     [second] = told()
     assert "DEAD LETTERS" not in second
     assert "NOT ACCEPTED: 1 critical" in second
     now[0] += 60
-    make().look(known, lambda identities: known)
+    make().report_waiting(known, lambda identities: known)
     assert told() == []
-    make().look([], lambda identities: {"all#late": Known(ending="accepted at 04:10:00 UTC")})
+    make().report_waiting([], lambda identities: {"all#late": Known(ending="accepted at 04:10:00 UTC")})
     [third] = told()
     assert "accepted at " in third
     assert said == []

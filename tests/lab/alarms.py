@@ -2,20 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
-from handler import sources
 from handler.agreement.agreement import Agreement
-from handler.agreement.routing import Routing
+from handler.agreement.comparison import Comparison
 from handler.agreement.wiring import Scope
-from handler.alert import Alert, WhenUndetermined
-from handler.envelope import unwrap
-from handler.errors import PublishError
+from handler.sources.reader import Reader
 from tests.lab.clock import NOW
 from tests.lab.dynamodb import TABLE
 from tests.lab.fleet import Environment, Fleet, Misfortune
@@ -189,7 +186,7 @@ class AlarmFleet(Fleet):
         self.phase = phase
         self.compared: Counter[str] = Counter()
         """How many messages the comparisons published, by reason."""
-        self._agreements: dict[Environment, Agreement] = {}
+        self._comparisons: dict[Environment, Comparison] = {}
 
     @property
     def ends_at(self) -> float:
@@ -216,38 +213,32 @@ class AlarmFleet(Fleet):
         super().run(seconds or self.ends_at + CHECK_SECONDS)
 
     def _compare(self, environment: Environment) -> None:
-        """Compare alarms with records, as `rounds.agree` does."""
-        agreement = self._agreements.setdefault(environment, _agreement(self, environment))
-        try:
-            routing = Routing(environment.parts.targets.read())
-        except PublishError as error:
-            self.problems.append(error)
-            return
-        deadline = environment.clock() + CHECK_TIME_SECONDS
-        for page in agreement.run(routing, deadline - 15):
-            for disagreement in page:
-                self.compared[str(disagreement.decision.why)] += 1
-                environment.publish(dict(disagreement.message))
+        """Compare alarms with records, as `app.agree` does."""
+        comparison = self._comparisons.setdefault(environment, _comparison(self, environment))
+        for disagreement in comparison.run(FUNCTION_ARN, environment.clock() + CHECK_TIME_SECONDS):
+            self.compared[str(disagreement.decision.why)] += 1
+            environment.publish(dict(disagreement.message))
 
 
-def _agreement(fleet: AlarmFleet, environment: Environment) -> Agreement:
-    def parse(message: Mapping[str, Any]) -> Alert | None:
-        found = sources.parse(unwrap(message, datetime.fromtimestamp(environment.clock(), UTC)))
-        return next((alert for alert in found if isinstance(alert, Alert)), None)
+def _comparison(fleet: AlarmFleet, environment: Environment) -> Comparison:
+    def report(_: str) -> None:
+        fleet.compared["not compared"] += 1
 
-    return Agreement(
-        cast(Any, _CloudWatch(environment)),
-        cast(Any, environment.dynamodb),
-        cast(Any, None),
-        table=TABLE,
-        topic_arn=TOPIC_ARN,
-        function_arn=FUNCTION_ARN,
-        scope=Scope.ALL,
-        parse=parse,
-        clock=environment.clock,
-        report=lambda text: fleet.compared.update(["not compared"]),
-        when_undetermined=WhenUndetermined.IGNORE,
-    )
+    def make_agreement(function_arn: str) -> Agreement:
+        return Agreement(
+            cast(Any, _CloudWatch(environment)),
+            cast(Any, environment.dynamodb),
+            cast(Any, None),
+            table=TABLE,
+            topic_arn=TOPIC_ARN,
+            function_arn=function_arn,
+            scope=Scope.ALL,
+            reader=Reader(),
+            clock=environment.clock,
+            report=report,
+        )
+
+    return Comparison(make_agreement, targets=environment.parts.targets, report=report)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,7 @@ from handler.agreement.wiring import Scope
 from handler.alert import Alert, Status
 from handler.envelope import unwrap
 from handler.mapping import dedup_key_of
+from handler.sources.reader import Reader
 from handler.targets.secrets import parse_targets
 from tests.lab.alerts import AN_ALERT, parse_alert, sample
 from tests.lab.clock import Clock
@@ -108,7 +109,7 @@ class Bench:
             topic_arn=TOPIC,
             function_arn=FUNCTION,
             scope=scope,
-            parse=lambda message: parse(message, datetime.fromtimestamp(self.clock(), UTC)),
+            reader=Reader(),
             clock=self.clock,
             report=self.said.append,
         )

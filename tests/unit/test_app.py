@@ -7,19 +7,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from threading import Barrier, Event
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from handler.agreement.agreement import Agreement
+from handler.agreement.comparison import Comparison
+from handler.agreement.wiring import Scope
 from handler.delivery.drainer import Drained
 from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.messages import WakeUp
 from handler.metrics import SERVICE
+from handler.sources.reader import Reader
 from local.simulator.faults import Fault, FaultKind
+from tests.lab.clock import Clock
+from tests.lab.dynamodb import TABLE
 from tests.lab.parts import make_client
 from tests.lab.secrets import ROUTING_KEY, target_secret
 from tests.lab.standin import Request, Response, serve
@@ -94,8 +101,16 @@ def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     check = HealthCheck(
         world.targets, client, world.table, world.limiter, world.clock, world.publisher.queues.count_dead_letters
     )
-    drainer = replace(world.drainer, tell=app.tell_at_once)
-    monkeypatch.setattr(app, "parts", app.Parts(world.publisher, drainer, check, app.parts.rounds))
+    parts = replace(
+        app.parts,
+        targets=world.targets,
+        table=world.table,
+        queues=world.publisher.queues,
+        publisher=world.publisher,
+        drainer=replace(world.drainer, tell=app.telemetry.record_at_once),
+        health_check=check,
+    )
+    monkeypatch.setattr(app, "parts", parts)
 
 
 @pytest.fixture
@@ -315,6 +330,117 @@ def test_the_health_check_is_answered_logged_and_measured(function: Function) ->
     assert (world.sqs.dead_letters, world.pagerduty.incidents) == ([], ())
 
 
+# --- after the health check: CloudWatch's alarms, and the heartbeat ---
+
+ALERTS = "arn:aws:sns:us-east-1:000000000000:alerts"
+ALARM = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:db-cpu"
+
+
+@dataclass
+class FakeCloudWatch:
+    """The alarms that there are."""
+
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+
+    def set(self, state: str, clock: Clock, *names: str) -> None:
+        """Let alarms be in a state since two minutes ago."""
+        since = datetime.fromtimestamp(clock(), UTC) - timedelta(minutes=2)
+        self.alarms = [
+            {
+                "AlarmArn": ALARM.replace("db-cpu", name),
+                "AlarmName": name,
+                "StateValue": state,
+                "StateReason": "Threshold Crossed",
+                "StateUpdatedTimestamp": since,
+                "StateTransitionedTimestamp": since,
+                "ActionsEnabled": True,
+                "AlarmActions": [ALERTS],
+            }
+            for name in names
+        ]
+
+    def describe_alarms(self, *, StateValue: str = "", AlarmNames: Any = None, **_: Any) -> dict[str, Any]:
+        found = [alarm for alarm in self.alarms if StateValue in ("", alarm["StateValue"])]
+        return {"MetricAlarms": [a for a in found if AlarmNames is None or a["AlarmName"] in AlarmNames]}
+
+    def list_alarm_mute_rules(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def cloudwatch(function: Function, monkeypatch: pytest.MonkeyPatch) -> FakeCloudWatch:
+    """Let the function compare these alarms with its records."""
+    fake = FakeCloudWatch()
+    world = function.world
+
+    def make_agreement(function_arn: str) -> Agreement:
+        return Agreement(
+            cast(Any, fake),
+            cast(Any, world.dynamodb),
+            cast(Any, fake),
+            table=TABLE,
+            topic_arn=ALERTS,
+            function_arn=function_arn,
+            scope=Scope.WIRED,
+            reader=Reader(),
+            clock=world.clock,
+            report=pytest.fail,
+        )
+
+    comparison = Comparison(make_agreement, targets=world.targets, report=pytest.fail)
+    monkeypatch.setattr(function.app, "parts", replace(function.app.parts, comparison=comparison))
+    return fake
+
+
+def test_an_alarm_whose_notification_was_lost_pages_and_its_end_without_an_action_resolves(
+    function: Function, cloudwatch: FakeCloudWatch
+) -> None:
+    """And nothing is doubled by comparing again."""
+    world = function.world
+    cloudwatch.set("ALARM", world.clock, "db-cpu")
+    assert function.invoke({"health_check": True})["agreed"] == {"no_record": 1}
+    assert world.states[ALARM] == "triggered"
+    assert "agreed" not in function.invoke({"health_check": True})
+    world.clock.advance(20)
+    cloudwatch.set("OK", world.clock, "db-cpu")
+    assert function.invoke({"health_check": True})["agreed"] == {"alarm_is_ok": 1}
+    assert world.states[ALARM] == "resolved"
+    assert "agreed" not in function.invoke({"health_check": True})
+
+
+def test_an_alarm_that_can_neither_be_sent_nor_kept_does_not_keep_others_from_their_page(
+    function: Function, cloudwatch: FakeCloudWatch
+) -> None:
+    """It is compared again in five minutes."""
+    world = function.world
+    cloudwatch.set("ALARM", world.clock, "a", "b")
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=2))  # the health check's, and that of `a`
+    world.sqs.fail("ServiceUnavailable", after=1, times=1)  # after the count of the dead letters
+    assert function.invoke({"health_check": True})["agreed"] == {"no_record": 1}
+    assert world.states == {ALARM.replace("db-cpu", "b"): "triggered"}
+    assert any("compared again" in line["message"] for line in function.lines)
+
+
+def test_only_a_health_check_without_a_problem_sends_the_heartbeat(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong with the heartbeat itself is logged."""
+    problems = ["", "heartbeat: example.com answers 404: check HeartbeatUrl"]
+    heartbeat = SimpleNamespace(beat=lambda: problems.pop(0))
+    monkeypatch.setattr(function.app, "parts", replace(function.app.parts, heartbeat=heartbeat))
+    function.invoke({"health_check": True})
+    function.invoke({"health_check": True})
+    assert [line["message"] for line in function.lines if line["level"] == "ERROR"] == [
+        "heartbeat: example.com answers 404: check HeartbeatUrl"
+    ]
+    function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
+    function.invoke({"health_check": True})
+    assert problems == []
+
+
+# --- threads ---
+
+
 def test_what_runs_at_the_same_time_is_waited_for_even_if_one_raises(function: Function) -> None:
     """An environment that is frozen in the middle of a delivery would finish it late."""
     done: list[int] = []
@@ -357,7 +483,7 @@ def test_what_is_wrong_with_a_target_is_logged_and_counted(
     use(app, world, monkeypatch)
     function.invoke(sns(native()))
     [problem] = world.problems
-    app.report_problem(problem)
+    app.telemetry.record_error(problem)
     app.metrics.flush()
     function.output += capsys.readouterr().out
     line = next(line for line in function.lines if line["level"] == "ERROR")

@@ -63,7 +63,7 @@ class Stage:
         self.app.logger.registered_formatter.json_serializer = self.app.serialize
         self.app.logger.setLevel("DEBUG")
         for problem in self.world.problems:
-            self.app.report_problem(problem)
+            self.app.telemetry.record_error(problem)
         try:
             print(json.dumps(self.app.lambda_handler(event, Context())))
         except Exception as error:  # noqa: BLE001
@@ -71,7 +71,7 @@ class Stage:
             print(shown(error))
         finally:
             for problem in self.world.problems:
-                self.app.report_problem(problem)
+                self.app.telemetry.record_error(problem)
                 print(shown(problem))
             self.world.problems.clear()
             self.app.metrics.flush()
@@ -113,7 +113,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
     def make(secrets: dict[str, str] | None = None, **settings: Any) -> Stage:
         given = {"pagerduty/production": target_secret(routing_key=KEY)} if secrets is None else secrets
-        world = make_world(given, on_attempt=app.show_attempt_with_body, **settings)
+        world = make_world(given, on_attempt=app.telemetry.log_attempt_with_body, **settings)
         world.clock.now = app.time.time()
         use(app, world, monkeypatch)
         return Stage(app, world, printed, records)
@@ -278,7 +278,7 @@ def test_at_info_no_request_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     import_app(monkeypatch, {"LOG_LEVEL": "INFO"})
     app = import_app(monkeypatch, {"LOG_LEVEL": "DEBUG"})
     sys.modules.pop("handler.app", None)
-    assert told == [None, app.show_attempt]
+    assert told == [None, app.telemetry.log_attempt]
 
 
 def test_a_body_is_shown_only_if_asked_for_by_a_second_setting(stage: Callable[..., Stage]) -> None:
@@ -287,9 +287,9 @@ def test_a_body_is_shown_only_if_asked_for_by_a_second_setting(stage: Callable[.
     attempt = Attempt(Action.TRIGGER, "202", 1.0, body=lambda: "what the alert says")
     it.app.logger.setLevel("DEBUG")
     it.app.logger.registered_handler.stream = sys.stdout
-    it.app.show_attempt(attempt)
+    it.app.telemetry.log_attempt(attempt)
     assert "what the alert says" not in it.printed()
-    it.app.show_attempt_with_body(attempt)
+    it.app.telemetry.log_attempt_with_body(attempt)
     assert "what the alert says" in it.printed()
 
 

@@ -10,6 +10,7 @@ from handler.alert import Alert
 from handler.operators.entries import Entry, Kind
 from handler.operators.letters import entries_of_letter
 from handler.pagerduty.severity import Severity
+from handler.sources.reader import Reader
 from tests.lab.alerts import sample
 
 FUNCTION = "stack-publisher"
@@ -64,7 +65,7 @@ def read(body: Any, **attributes: str) -> list[Entry]:
         "Attributes": {"SentTimestamp": "1795407000500"},
         "MessageAttributes": {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()},
     }
-    return entries_of_letter(letter, FUNCTION, taken)
+    return entries_of_letter(letter, Reader(function_name=FUNCTION), taken)
 
 
 UNREADABLE = "An unreadable message"

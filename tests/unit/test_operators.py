@@ -15,7 +15,7 @@ from handler.alert import Alert, Ignored
 from handler.errors import TableUnavailableError
 from handler.operators.entries import LATE_AFTER_SECONDS, Entry, Kind, Known
 from handler.operators.message import MAX_SUBJECT, compose
-from handler.operators.reporter import Operators
+from handler.operators.reporter import Reporter
 from handler.operators.state import (
     LETTERS_ID,
     MAX_ENTRIES,
@@ -32,6 +32,7 @@ from handler.outcome import DeferReason, Deferred, SkipReason
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
 from handler.report import Report
+from handler.sources.reader import Reader
 from tests.lab.alerts import AN_ALERT, parse
 from tests.lab.clock import NOW, Clock
 from tests.lab.dynamodb import TABLE, FakeDynamoDB
@@ -73,8 +74,8 @@ class Bench:
     letters: list[dict[str, Any]] = field(default_factory=list)
     reads: int = 0
 
-    def operators(self, topic_arn: str = TOPIC) -> Operators:
-        return Operators(
+    def operators(self, topic_arn: str = TOPIC) -> Reporter:
+        return Reporter(
             cast(Any, self.dynamodb),
             cast(Any, self.sns),
             table=TABLE,
@@ -82,7 +83,8 @@ class Bench:
             clock=self.clock,
             redact=lambda text: text.replace(KEY, "[redacted]"),
             report=self.said.append,
-            function="publisher-publisher",
+            reader=Reader(),
+            stack="publisher",
         )
 
     def wait(self, key: str, since: float | None = None) -> None:
@@ -108,32 +110,32 @@ class Bench:
         }
         self.letters.append(letter)
 
-    def look_at_letters(self, operators: Operators) -> None:
+    def look_at_letters(self, operators: Reporter) -> None:
         """Run the schedule's look at the dead-letter queue."""
 
         def read(at_most: int) -> Sequence[Any]:
             self.reads += 1
             return self.letters[:at_most]
 
-        operators.look_at_dead_letters(len(self.letters), read, lambda alert, target: (target, Severity.CRITICAL))
+        operators.report_dead_letters(len(self.letters), read, lambda alert, target: (target, Severity.CRITICAL))
 
     def end(self, key: str, ending: str = "") -> None:
         """Let it wait no longer."""
         del self.waiting[f"production#{key}"]
         self.ended[f"production#{key}"] = Known(ending=ending)
 
-    def look(self, operators: Operators, minutes: int = 1) -> None:
+    def look(self, operators: Reporter, minutes: int = 1) -> None:
         """Run the schedule so often, a minute apart."""
         for _ in range(minutes):
             self.clock.advance(60)
             self.look_at_letters(operators)
             self.look_now(operators)
 
-    def look_now(self, operators: Operators) -> None:
+    def look_now(self, operators: Reporter) -> None:
         """Run the schedule."""
         late = [key for key, known in self.waiting.items() if self.clock() - (known.since or 0) >= LATE_AFTER_SECONDS]
         records = {**self.waiting, **self.ended}
-        operators.look(late, lambda asked: {key: records[key] for key in asked if key in records})
+        operators.report_waiting(late, lambda asked: {key: records[key] for key in asked if key in records})
 
     @property
     def subjects(self) -> list[str]:
@@ -225,7 +227,7 @@ def test_what_somebody_else_holds_is_reported_when_it_is_released(bench: Bench) 
     held = bench.letters.pop()
     operators = bench.operators()
     read = bench.letters.copy()
-    operators.look_at_dead_letters(2, lambda at_most: read, lambda alert, target: (target, None))
+    operators.report_dead_letters(2, lambda at_most: read, lambda alert, target: (target, None))
     bench.letters.append(held)
     bench.look(operators, 2)
     assert bench.subjects == ["Dead letter: seen", "Dead letter: held"]
@@ -236,16 +238,16 @@ def test_more_dead_letters_than_can_be_remembered_are_counted(bench: Bench) -> N
     operators = bench.operators()
     bench.look_at_letters(operators)
     bench.clock.advance(60)
-    operators.look_at_dead_letters(MAX_LETTERS + 1, lambda at_most: pytest.fail("read"), lambda *_: ("", None))
+    operators.report_dead_letters(MAX_LETTERS + 1, lambda at_most: pytest.fail("read"), lambda *_: ("", None))
     assert f"DEAD LETTERS: {MAX_LETTERS}" in bench.last
     bench.clock.advance(60)
-    operators.look_at_dead_letters(MAX_LETTERS + 1, lambda at_most: pytest.fail("read"), lambda *_: ("", None))
+    operators.report_dead_letters(MAX_LETTERS + 1, lambda at_most: pytest.fail("read"), lambda *_: ("", None))
     assert len(bench.sns.messages) == 2
 
 
 def test_what_went_well_costs_nothing(bench: Bench) -> None:
     """No read, no write, no message."""
-    bench.operators().note([])
+    bench.operators().report_deferred([])
     assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])
 
 
@@ -318,11 +320,11 @@ def test_several_environments_at_a_time_lose_nothing(bench: Bench) -> None:
 
     def put_after_another(**arguments: Any) -> Any:
         if meanwhile:
-            other.note([meanwhile.pop()])
+            other.report_deferred([meanwhile.pop()])
         return put(**arguments)
 
     bench.dynamodb.put_item = put_after_another  # type: ignore[method-assign]
-    operators.note([deferred(NOW - 200, "c")])
+    operators.report_deferred([deferred(NOW - 200, "c")])
     bench.look(operators, 3)
     told = "\n".join(message["Message"] for message in bench.sns.messages)
     assert all(told.count(f"CRITICAL  {name}\n") == 1 for name in "abc")
@@ -403,11 +405,11 @@ def test_one_that_ended_otherwise_is_not_called_accepted(bench: Bench) -> None:
 def test_one_that_waits_outside_of_the_table_is_reported_once(bench: Bench) -> None:
     """While the table is out alerts wait on the retry queue, and come by every half minute."""
     operators = bench.operators()
-    operators.note([deferred(bench.clock() - 60)])
+    operators.report_deferred([deferred(bench.clock() - 60)])
     assert bench.sns.messages == []
     for _ in range(10):
         bench.clock.advance(60)
-        operators.note([deferred(NOW - 60)])
+        operators.report_deferred([deferred(NOW - 60)])
         bench.look_now(operators)
     assert bench.subjects == ["Not accepted by PagerDuty: CheckoutErrorRate"]
     bench.ended["production#checkout-error-rate"] = Known(ending="accepted at 04:10:00 UTC")
@@ -453,7 +455,7 @@ def test_nothing_is_raised(bench: Bench, harm: Callable[[Bench], None]) -> None:
     harm(bench)
     operators = bench.operators()
     bench.die()
-    operators.note([deferred(NOW - 300)])
+    operators.report_deferred([deferred(NOW - 300)])
     bench.look_at_letters(operators)
     bench.look_now(operators)
     assert bench.said or bench.sns.messages
@@ -464,7 +466,7 @@ def test_without_a_topic_nothing_is_done(bench: Bench) -> None:
     operators = bench.operators("")
     bench.dynamodb.calls.clear()
     bench.die()
-    operators.note([deferred(NOW - 300)])
+    operators.report_deferred([deferred(NOW - 300)])
     bench.look_at_letters(operators)
     bench.look_now(operators)
     assert (bench.dynamodb.calls, bench.sns.messages) == ([], [])

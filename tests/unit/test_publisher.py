@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Barrier
 from typing import Any
@@ -29,6 +29,7 @@ from handler.outcome import (
     SkipReason,
 )
 from handler.pagerduty.client import HEALTH_DEDUP_KEY
+from handler.sources.reader import Reader
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import NOW
 from tests.lab.dynamodb import TABLE
@@ -587,7 +588,7 @@ def test_an_end_that_overtakes_its_trigger_closes_it_wherever_the_trigger_would_
 def test_a_message_with_very_many_alerts_is_split_through_the_queue(world: World) -> None:
     """A thousand at a time; the rest is reported once, and none is sent twice."""
     alerts = [native(f"f-{number}", "resolved") for number in range(1005)]
-    publisher = replace(world.publisher, parse=message_of(*alerts))
+    publisher = replace(world.publisher, reader=message_of(*alerts))
     first = publisher.publish(sns(native()), world.clock() + 57)
     assert sum(isinstance(report.result, Deferred) and report.alert is None for report in first) == 1
     [message] = [message for message in world.sqs.retries if "rest" in message.content]
@@ -735,10 +736,20 @@ def test_a_routing_key_in_place_of_a_targets_name_is_not_shown() -> None:
     assert ROUTING_KEY not in str(report.fields())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parsing(Reader):
+    """A reader that parses records as it is told."""
+
+    as_told: Callable[[Record], sources.Parsed]
+
+    def parse(self, record: Record) -> sources.Parsed:
+        return self.as_told(record)
+
+
 def test_a_damaged_entry_is_kept_while_its_siblings_are_sent(world: World) -> None:
     """The dead letter is the record as it came."""
     damaged = InvalidAlertError("entry 2: no name")
-    publisher = replace(world.publisher, parse=lambda record: [*sources.parse(record), damaged])
+    publisher = replace(world.publisher, reader=Parsing(as_told=lambda record: [*sources.parse(record), damaged]))
     record = sns(native())
     reports = publisher.publish(record, world.clock() + 57)
     assert [report.outcome for report in reports] == ["accepted", "rejected"]
@@ -750,9 +761,11 @@ def test_a_damaged_entry_is_kept_while_its_siblings_are_sent(world: World) -> No
 # --- Several alerts in one message ---
 
 
-def message_of(*alerts: dict[str, Any]) -> Callable[[Record], sources.Parsed]:
-    """Return what parses any record as these native alerts."""
-    return lambda record: [found for each in alerts for found in sources.parse(replace(record, payload=each))]
+def message_of(*alerts: dict[str, Any]) -> Reader:
+    """Return a reader that finds these native alerts in any record."""
+    return Parsing(
+        as_told=lambda record: [found for each in alerts for found in sources.parse(replace(record, payload=each))]
+    )
 
 
 def answer_two_together(world: World) -> None:
@@ -772,7 +785,7 @@ def test_the_alerts_of_a_message_are_delivered_at_the_same_time(world: World) ->
     answer_two_together(world)
     with ThreadPoolExecutor(2) as threads:
         publisher = replace(
-            world.publisher, parse=message_of(native("f-1"), native("f-2")), map_concurrently=threads.map
+            world.publisher, reader=message_of(native("f-1"), native("f-2")), map_concurrently=threads.map
         )
         reports = publisher.publish(sns(native()), world.clock() + 57)
     assert [report.outcome for report in reports] == ["accepted", "accepted"]
@@ -797,7 +810,7 @@ def test_alerts_of_one_identity_stay_in_their_order(world: World) -> None:
     def last_first(function: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
         return [function(thing) for thing in reversed(list(things))]
 
-    publisher = replace(world.publisher, parse=message_of(*alerts), map_concurrently=last_first)
+    publisher = replace(world.publisher, reader=message_of(*alerts), map_concurrently=last_first)
     reports = publisher.publish(sns(native()), world.clock() + 57)
     assert [report.outcome for report in reports] == ["accepted"] * 4
     assert world.states == {"f-1": "resolved", "f-2": "resolved"}
@@ -812,7 +825,7 @@ def test_what_is_urgent_goes_first(world: World) -> None:
         native("critical"),
         native("warning", labels={"severity": "warning"}),
     ]
-    publisher = replace(world.publisher, parse=message_of(*alerts))
+    publisher = replace(world.publisher, reader=message_of(*alerts))
     reports = publisher.publish(sns(native()), world.clock() + 57)
     assert [report.alert.fingerprint for report in reports if report.alert] == [
         "critical",
@@ -879,7 +892,7 @@ def of_foreign_topic(message: Any) -> dict[str, Any]:
 def test_others_choose_no_target_and_end_no_alert_of_this_account(record: Any) -> None:
     """Whatever they wrap it in; their own alerts page, by the matchers."""
     world = two_targets()
-    publisher = replace(world.publisher, foreign_topic_arn=FOREIGN_TOPIC)
+    publisher = replace(world.publisher, reader=Reader(foreign_topic_arn=FOREIGN_TOPIC))
     world.publish(native("f-1", labels={"team": "payments"}))
     publisher.publish(record, world.clock() + 57)
     assert world.states["f-1"] == "triggered"

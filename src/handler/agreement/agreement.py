@@ -24,9 +24,10 @@ from handler.agreement.decisions import (
 from handler.agreement.records import AlarmRecord, Records
 from handler.agreement.routing import Routing
 from handler.agreement.wiring import Scope, Wiring
-from handler.alert import Alert, WhenUndetermined
-from handler.errors import TableThrottledError
+from handler.alert import Alert
+from handler.errors import PublishError, TableThrottledError
 from handler.mapping import dedup_key_of
+from handler.sources.reader import Reader
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.client import CloudWatchClient
@@ -63,10 +64,9 @@ class Agreement:
         topic_arn: this stack's topic for alerts.
         function_arn: this function's, without a version or alias.
         scope: which alarms are compared.
-        parse: returns a notification as the alert that would be published, or None if none would be.
+        reader: reads a notification as this function does.
         clock: epoch seconds.
         report: called with one sentence about what could not be read.
-        when_undetermined: what INSUFFICIENT_DATA means for an open incident.
     """
 
     def __init__(
@@ -79,19 +79,17 @@ class Agreement:
         topic_arn: str,
         function_arn: str,
         scope: Scope,
-        parse: Callable[[Mapping[str, Any]], Alert | None],
+        reader: Reader,
         clock: Callable[[], float],
         report: Callable[[str], None],
-        when_undetermined: WhenUndetermined = WhenUndetermined.IGNORE,
     ) -> None:
         self._alarms = Alarms(cloudwatch)
         self._records = Records(dynamodb, table, clock)
         self._wiring = Wiring(sns, topic_arn=topic_arn, function_arn=function_arn, scope=scope, clock=clock)
         self._function_arn = function_arn
-        self._parse = parse
+        self._reader = reader
         self._clock = clock
         self._report = report
-        self._when_undetermined = when_undetermined
         self._position = ""
         self._unwanted: dict[str, tuple[float, datetime]] = {}
         self.left: Counter[Why] = Counter()
@@ -118,6 +116,14 @@ class Agreement:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+    def _parse(self, message: Mapping[str, Any]) -> Alert | None:
+        """Return CloudWatch's notification as the alert that would be published, or None if none would be."""
+        try:
+            parsed = self._reader.read(message, self._now())
+        except PublishError:
+            return None
+        return next((found for found in parsed if isinstance(found, Alert)), None)
 
     # --- alarms in ALARM without an incident ---
 
@@ -220,7 +226,7 @@ class Agreement:
             alarm = state_of_series(alarm, contributor, firing[name], now)
         found: Decision | None = None
         for record in records:
-            decision = decide_ended(alarm, record, now, self._when_undetermined, is_muted=name in muted)
+            decision = decide_ended(alarm, record, now, self._reader.when_undetermined, is_muted=name in muted)
             if decision.verdict is Verdict.RESOLVE:
                 found = decision
             else:

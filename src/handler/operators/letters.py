@@ -7,25 +7,24 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from handler import sources
 from handler.alert import Alert, Ignored
-from handler.envelope import unwrap
 from handler.errors import PublishError
 from handler.operators.entries import Entry, Kind, bounded, entry_of
 from handler.pagerduty.severity import Severity
+from handler.sources.reader import Reader
 from handler.validation import parse_text
 
-type Taken = Callable[[Alert, str], tuple[str, Severity | None]]
+type FindTarget = Callable[[Alert, str], tuple[str, Severity | None]]
 """Returns the name of the target that takes an alert, and the severity it is sent with; may be given the name."""
 
 
-def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Taken) -> list[Entry]:
+def entries_of_letter(letter: Mapping[str, Any], reader: Reader, find_target: FindTarget) -> list[Entry]:
     """Return the alerts of a dead letter as lines of a report; one line where it holds none that can be read.
 
     Args:
         letter: a message as SQS returns it, with all its attributes.
-        function_name: of this function: its own on-failure records are opened.
-        taken: returns the target that takes an alert, and its severity there.
+        reader: unwraps and parses it as this function does.
+        find_target: returns the target that takes an alert, and its severity there.
     """
     sent_at = int(letter["Attributes"]["SentTimestamp"]) / 1000
     error = _described(letter)
@@ -37,14 +36,14 @@ def entries_of_letter(letter: Mapping[str, Any], function_name: str, taken: Take
         "messageAttributes": letter.get("MessageAttributes", {}),
     }
     try:
-        found = sources.parse(unwrap(raw, datetime.fromtimestamp(sent_at, UTC), function_name))
+        found = reader.read(raw, datetime.fromtimestamp(sent_at, UTC))
     except PublishError:  # the error of the dead letter says so, where this function wrote it
         found = []
     entries = []
     for each in found:
         match each:
             case Alert():
-                target, severity = taken(each, _target_in(letter))
+                target, severity = find_target(each, _target_in(letter))
                 common: dict[str, Any] = {"target": target, "severity": severity, "since": sent_at, "note": error}
                 entries.append(entry_of(each, Kind.DEAD_LETTER, **common))
             case Ignored(name=str(name)) if name:

@@ -22,7 +22,7 @@ from handler.operators.entries import (
     entry_of,
     entry_of_waiting,
 )
-from handler.operators.letters import Taken, entries_of_letter
+from handler.operators.letters import FindTarget, entries_of_letter
 from handler.operators.message import compose
 from handler.operators.state import (
     LETTERS_ID,
@@ -47,6 +47,7 @@ from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
 from handler.report import Report
 from handler.sources.notices import REPORT, REPORT_ATTRIBUTE
+from handler.sources.reader import Reader
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -67,7 +68,7 @@ class StateBusyError(Exception):
 
 
 def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = frozenset()) -> Seen:
-    """Return the late critical triggers that are kept outside of the table, where `look` would not find them.
+    """Return the late critical triggers that are kept outside of the table, so that the index does not have them.
 
     Those that are `known` as late are left out.
     """
@@ -96,7 +97,7 @@ def _is_late(report: Report, now: float) -> bool:
     )
 
 
-class Operators:
+class Reporter:
     """Reports to the operators' topic. No method raises.
 
     Args:
@@ -106,7 +107,8 @@ class Operators:
         clock: epoch seconds.
         redact: takes routing keys out of a text.
         report: called with one sentence about what did not work.
-        function: the name of this function, `<stack>-publisher`.
+        reader: reads dead letters as this function does.
+        stack: the stack's name, for the subject.
     """
 
     def __init__(
@@ -119,7 +121,8 @@ class Operators:
         clock: Callable[[], float],
         redact: Callable[[str], str],
         report: Callable[[str], None],
-        function: str = "",
+        reader: Reader,
+        stack: str,
     ) -> None:
         self._dynamodb = dynamodb
         self._sns = sns
@@ -128,17 +131,18 @@ class Operators:
         self._clock = clock
         self._redact = redact
         self._report = report
-        self._function = function
+        self._reader = reader
+        self._stack = stack
         # these serve while the table is out: this execution environment then reports by itself
         self._own = State()
         self._letters = Letters()
 
-    def note(self, reports: Sequence[Report]) -> None:
+    def report_deferred(self, reports: Sequence[Report]) -> None:
         """Report critical alerts that an invocation could not deliver, and that wait outside of the table."""
         if any(isinstance(report.result, Deferred) for report in reports):
             self._guarded(lambda: self._tell(lambda state: seen_in(reports, self._clock(), state.late)))
 
-    def look(self, late: Iterable[str], read: Read) -> None:
+    def report_waiting(self, late: Iterable[str], read: Read) -> None:
         """Report what waits too long, and what does so no longer. Call it every minute.
 
         Args:
@@ -148,7 +152,7 @@ class Operators:
         hashed = {hash_of(identity): identity for identity in late}
         self._guarded(lambda: self._tell(lambda state: self._compared(state, hashed, read)))
 
-    def look_at_dead_letters(self, count: int, read: ReadLetters, taken: Taken) -> None:
+    def report_dead_letters(self, count: int, read: ReadLetters, find_target: FindTarget) -> None:
         """Report the dead letters that operators have not been told about yet. Call it every minute.
 
         The queue is read if it holds another number than was read last time, and each hour: reading hides dead
@@ -157,11 +161,11 @@ class Operators:
         Args:
             count: how many the queue holds.
             read: returns up to so many of them, as SQS does.
-            taken: returns the target that takes an alert, and its severity there.
+            find_target: returns the target that takes an alert, and its severity there.
         """
-        self._guarded(lambda: self._look_at_dead_letters(count, read, taken))
+        self._guarded(lambda: self._report_dead_letters(count, read, find_target))
 
-    def _look_at_dead_letters(self, count: int, read: ReadLetters, taken: Taken) -> None:
+    def _report_dead_letters(self, count: int, read: ReadLetters, find_target: FindTarget) -> None:
         now, known = self._clock(), self._known_letters()
         if count == known.count and (not count or now - known.read_at < READ_AGAIN_SECONDS):
             return
@@ -170,7 +174,7 @@ class Operators:
         new = {letter["MessageId"]: letter for letter in found if hash_of(letter["MessageId"]) not in told}
         entries: list[Entry] = []
         for letter in list(new.values())[:MAX_ENTRIES]:
-            entries += entries_of_letter(letter, self._function, taken)
+            entries += entries_of_letter(letter, self._reader, find_target)
         more = max(0, len(new) - MAX_ENTRIES)
         if count > MAX_LETTERS:
             more = max(0, count - known.count)
@@ -287,7 +291,7 @@ class Operators:
         return replace(seen, entries=entries, named=named)
 
     def _publish(self, state: State) -> None:
-        subject, text = compose(state, stack=self._function.removesuffix("-publisher"))
+        subject, text = compose(state, stack=self._stack)
         self._sns.publish(
             TopicArn=self._topic_arn,
             Subject=self._redact(subject),

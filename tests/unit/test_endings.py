@@ -7,9 +7,9 @@ import pytest
 
 from handler.alert import Status
 from handler.delivery.body import pack
-from handler.delivery.ending import alert_of, ending_of, is_late
 from handler.delivery.record import Order, Record, Waiting
 from handler.delivery.table import Place
+from handler.operators.endings import alert_of, ending_of, is_late
 from tests.lab.alerts import AN_ALERT
 
 ACCEPTED = Record(status=Status.FIRING, at=0, rev=1, delivered_at=1795407000000, open=True, triggered=True)
