@@ -11,20 +11,20 @@ CI: a YAML map from event file, beside the map or from here, to the expected rou
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from handler import sources
-from handler.alert import Alert, Ignored, Status, WhenUndetermined
-from handler.envelope import split, unwrap
+from handler.alert import Alert, Ignored, Status
+from handler.envelope import split
 from handler.errors import PublishError
 from handler.mapping import action_of, dedup_key_of, event_of
 from handler.pagerduty.events import ROUTING_KEY_CHARACTERS
 from handler.pagerduty.severity import Severity
+from handler.sources.reader import Reader
 from handler.targets.secrets import parse_targets
 from handler.targets.target import TargetSet
 from tools.stack import (
@@ -40,6 +40,7 @@ from tools.stack import (
     one_line,
     read_targets,
     read_text,
+    reader_of,
     run,
     say,
 )
@@ -66,10 +67,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """The targets, and the settings that decide how events are read."""
+    """The targets, and what reads events as the function does."""
 
     targets: TargetSet
-    when_undetermined: WhenUndetermined = WhenUndetermined.IGNORE
+    reader: Reader = field(default_factory=Reader)
 
     def routes(self, event: Any) -> list[Route]:
         """Return the routes of an invocation's event."""
@@ -77,7 +78,7 @@ class Router:
         found: list[Route] = []
         for raw in split(event):
             try:
-                for each in sources.parse(unwrap(raw, now), self.when_undetermined):
+                for each in self.reader.read(raw, now):
                     found += self._routes_of(each)
             except PublishError as error:
                 found.append(Route(reason=f"{error.reason}: {error}"))
@@ -218,8 +219,7 @@ def router_of(given: argparse.Namespace, connect: Connect) -> Router:
     if given.targets:
         return Router(read_target_file(Path(given.targets)))
     stack: Stack = find_stack(connect, given.stack)
-    when = WhenUndetermined(stack.settings.get("CLOUDWATCH_INSUFFICIENT_DATA", WhenUndetermined.IGNORE))
-    return Router(read_targets(connect, stack), when)
+    return Router(read_targets(connect, stack), reader_of(stack))
 
 
 def main(arguments: Sequence[str], connect: Connect = connect, say: Say = say) -> int:

@@ -15,6 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handler.errors import SettingsError
+from handler.settings import Settings
+from handler.sources.reader import Reader
 from handler.targets.secrets import SecretsByPrefix, parse_targets
 from handler.targets.target import TargetSet
 
@@ -67,6 +70,11 @@ class Stack:
     def account(self) -> str:
         """Its account."""
         return self.function_arn.split(":")[4]
+
+    @property
+    def function_name(self) -> str:
+        """The name of its function."""
+        return self.function_arn.rpartition(":")[2]
 
     @property
     def target_prefix(self) -> str:
@@ -139,6 +147,19 @@ def read_targets(connect: Connect, stack: Stack) -> TargetSet:
     """Read the stack's targets with the caller's own permissions."""
     provider = SecretsByPrefix(connect("secretsmanager"))
     return parse_targets(provider.read(stack.target_prefix), stack.base_url)
+
+
+def reader_of(stack: Stack) -> Reader:
+    """Return what reads events as the stack's function does; raise ToolError for a setting that stops it at start."""
+    required = {
+        "DEDUP_TABLE_NAME": stack.table,
+        "RETRY_QUEUE_URL": stack.retry_url,
+        "DEAD_LETTER_QUEUE_URL": stack.dead_letter_url,
+    }
+    try:
+        return Reader.of(Settings.from_environment({**required, **stack.settings}), stack.function_name)
+    except SettingsError as error:
+        raise ToolError(f"the function of stack {stack.name} does not start: {error}") from error
 
 
 def read_text(path: Path) -> str:

@@ -432,6 +432,15 @@ def test_a_long_finding_names_the_first_and_counts_the_rest(account: Account) ->
     assert "n-00, n-01, n-02, n-03, n-04, n-05, n-06, n-07, n-08, n-09 and 15 more" in text
 
 
+def test_alarms_are_routed_as_the_function_routes_them(account: Account) -> None:
+    """A matcher may use the account's name, which is a setting of the function."""
+    account.secrets = {"pagerduty/all": json.dumps({**SECRET, "match": ['account_name="production"']})}
+    status, lines = run(account)
+    assert (status, "taken by no target" in "\n".join(lines)) == (1, True)
+    account.settings = {"ACCOUNT_NAMES": f"{ACCOUNT}=production"}
+    assert run(account)[0] == 0
+
+
 @pytest.mark.parametrize(
     "operation",
     ["get_function_recursion_config", "describe_alarms", "get_resources", "batch_get_secret_value", "describe_rule"],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tools.route import FIELDS, Route, differences, main
 from tools.stack import ToolError
 
 KEY, OTHER_KEY = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
-TARGETS = [
+TARGETS: list[dict[str, Any]] = [
     {"name": "payments", "type": "pagerduty", "headers": {"routing_key": KEY}, "match": ['severity="critical"']},
     {"name": "rest", "type": "pagerduty", "headers": {"routing_key": OTHER_KEY}, "severity_threshold": "error"},
     {"name": "off", "type": "pagerduty", "headers": {"routing_key": KEY}, "match": ["team=off"], "enabled": False},
@@ -88,6 +89,65 @@ def test_nobody_takes_what_no_target_matches(tmp_path: Path) -> None:
     lines: list[str] = []
     assert main([event, "--targets", targets], say=lines.append) == 0
     assert "-> nobody  (no_target: no target takes this alert: of 1, none matches" in "\n".join(lines)
+
+
+FOREIGN_TOPIC = "arn:aws:sns:us-east-1:000000000000:foreign"
+
+
+@dataclass
+class Deployed:
+    """A stack in an account: AWS's answers about it."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def describe_stacks(self, *, StackName: str) -> Any:
+        outputs = {
+            "AlertTopicArn": "arn:aws:sns:us-east-1:000000000000:alerts",
+            "PublisherFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:stack-publisher",
+            "DedupTableName": "dedup",
+            "RetryQueueUrl": "https://sqs.us-east-1.amazonaws.com/000000000000/retry",
+            "DeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/000000000000/dead",
+        }
+        return {"Stacks": [{"Outputs": [{"OutputKey": key, "OutputValue": text} for key, text in outputs.items()]}]}
+
+    def get_function_configuration(self, *, FunctionName: str) -> Any:
+        return {"Environment": {"Variables": self.settings}}
+
+    def batch_get_secret_value(self, **_: Any) -> Any:
+        production = {**TARGETS[0], "match": ['account_name="production"']}
+        secrets = {"pagerduty/payments": production, "pagerduty/rest": TARGETS[1]}
+        return {"SecretValues": [{"Name": name, "SecretString": json.dumps(text)} for name, text in secrets.items()]}
+
+
+def test_an_event_is_read_as_the_function_of_the_stack_reads_it(tmp_path: Path) -> None:
+    """With its names of accounts, its topic for other accounts, and its own on-failure records unwrapped."""
+    native_alert = native(labels={"account": "123456789012"})
+    settings = {"ACCOUNT_NAMES": "123456789012=production", "FOREIGN_TOPIC_ARN": FOREIGN_TOPIC}
+    sns = {
+        "Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": FOREIGN_TOPIC, "Message": json.dumps(native_alert)}}]
+    }
+    failed = {
+        "requestContext": {
+            "functionArn": "arn:aws:lambda:us-east-1:000000000000:function:stack-publisher",
+            "condition": "RetriesExhausted",
+        },
+        "requestPayload": sns,
+    }
+    event = write(tmp_path, "e.json", {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(failed)}]})
+
+    def route() -> str:
+        lines: list[str] = []
+        assert main([event], lambda _: Deployed(settings), lines.append) == 0
+        return "\n".join(lines)
+
+    assert "-> payments" in route()
+    assert "dedup key  foreign#orders-db" in route()
+    settings.clear()
+    assert "-> rest" in route()
+    assert "dedup key  orders-db" in route()
+    settings["PAGERDUTY_RATE_LIMIT"] = "many"
+    with pytest.raises(ToolError, match="does not start: setting: PAGERDUTY_RATE_LIMIT"):
+        route()
 
 
 @pytest.mark.parametrize("path", sorted(EVENTS.rglob("*.json")), ids=lambda path: path.stem)

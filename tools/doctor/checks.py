@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any
 
-from handler import sources
 from handler.agreement.alarm import Alarm, notification
 from handler.alert import Alert
-from handler.envelope import unwrap
 from handler.errors import NoTargetError, PublishError
 from handler.pagerduty.severity import parse_severity
+from handler.sources.reader import Reader
 from handler.targets.target import TargetSet
 from tools.doctor.facts import Facts, names_of, region_of, topics_of
-from tools.stack import one_line
+from tools.stack import one_line, reader_of
 
 _READ_ONLY = (
     "AlarmArn,AlarmConfigurationUpdatedTimestamp,StateValue,StateReason,StateReasonData,StateUpdatedTimestamp,"
@@ -149,7 +148,8 @@ def unroutable(facts: Facts) -> Iterator[Finding]:
     """Find alarms that no target takes: their alerts go to the dead-letter queue."""
     if facts.targets is None:
         return
-    lost = [alarm for alarm in facts.wired if _is_lost(alarm, facts.tags.get(alarm["AlarmArn"], {}), facts.targets)]
+    reader, targets = reader_of(facts.stack), facts.targets
+    lost = [alarm for alarm in facts.wired if _is_lost(alarm, facts.tags.get(alarm["AlarmArn"], {}), reader, targets)]
     if lost:
         yield Finding(
             f"{len(lost)} alarms would be taken by no target: each alert of theirs becomes a dead letter",
@@ -159,11 +159,11 @@ def unroutable(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _is_lost(alarm: Mapping[str, Any], tags: Mapping[str, str], targets: TargetSet) -> bool:
+def _is_lost(alarm: Mapping[str, Any], tags: Mapping[str, str], reader: Reader, targets: TargetSet) -> bool:
     firing = Alarm.of({**alarm, "StateValue": "ALARM"})
     message = notification(firing, tags if _sends_tags(alarm) else {})
     try:
-        found = sources.parse(unwrap(message, datetime.now(UTC)))
+        found = reader.read(message, datetime.now(UTC))
     except PublishError:
         return False
     for each in found:
