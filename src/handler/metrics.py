@@ -95,7 +95,7 @@ class MetricsRecorder:
             self._values[key][metric].append(round(value, 1) if metric in IN_MILLISECONDS else value)
 
     def add_if(self, metric: Metric, is_so: bool) -> None:
-        """Count one if something is so."""
+        """Count one if `is_so`."""
         if is_so:
             self.add(metric, 1)
 
@@ -127,7 +127,7 @@ class MetricsRecorder:
                 self.add(Metric.ALERTS_REJECTED, 1, reason=str(error.reason))
 
     def record_health(self, health: Health, function_name: str = "") -> None:
-        """Record whether each target is healthy, and the whole; and what waits.
+        """Record whether each target and the whole stack are healthy, and what waits.
 
         What alarms watch also has the function's name, so that two stacks of an account do not mask each other.
         """

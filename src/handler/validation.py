@@ -1,4 +1,4 @@
-"""The ground level, which every module may import: Powertools' parser for models, safe JSON, and field types.
+"""What every module may import: Powertools' parser for models, safe JSON, and field types.
 
 The field types accept the variants in which AWS and Prometheus write texts, numbers, objects and times.
 """

@@ -1,4 +1,4 @@
-"""Makes what a release has: `PYTHONPATH=src python -m package.release FOLDER`, which `make package` runs.
+"""Makes a release: `PYTHONPATH=src python -m package.release FOLDER`, which `make package` runs.
 
     pagerduty-publisher-VERSION-arm64.zip, -x86_64.zip    the function, for Lambda
     template.yaml     deploys it from a bucket of yours; names the zips and their digests

@@ -61,13 +61,13 @@ RETRY_QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:retry"
 
 @dataclass(frozen=True)
 class Window:
-    """Seconds after the beginning, the end excluded."""
+    """A span of time, in seconds after the beginning; its end is excluded."""
 
     begins: float
     ends: float
 
     def holds(self, at: float) -> bool:
-        """Return whether it is now."""
+        """Return whether a time lies in the window."""
         return self.begins <= at < self.ends
 
 
@@ -157,7 +157,7 @@ def failing(begins: float, ends: float, kind: FaultKind, **fault: object) -> Fai
 
 
 def is_now(windows: Iterable[Window], at: float) -> bool:
-    """Return whether one of the windows holds."""
+    """Return whether a time lies in one of the windows."""
     return any(window.holds(at) for window in windows)
 
 

@@ -54,7 +54,7 @@ class History:
 
     @property
     def is_critical(self) -> bool:
-        """Whether it is critical."""
+        """Whether its triggers are critical, unless a change has a severity of its own."""
         return self.severity == "critical"
 
     def event_of(self, number: int) -> dict[str, Any]:

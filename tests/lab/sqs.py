@@ -65,7 +65,7 @@ class FakeSQS:
         return self.queues[DEAD_LETTER_URL]
 
     def copy(self) -> "FakeSQS":
-        """Return an independent one with the same messages."""
+        """Return a copy with the same messages, which changes on its own."""
         twin = FakeSQS()
         twin.queues = {url: list(messages) for url, messages in self.queues.items()}
         twin.held, twin.sent = set(self.held), self.sent

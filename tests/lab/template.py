@@ -66,7 +66,7 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
 
 
 def listed[T](value: T | list[T]) -> list[T]:
-    """Return one or several as several."""
+    """Return a list, also of a single value."""
     return value if isinstance(value, list) else [value]
 
 

@@ -14,7 +14,7 @@ MAX_NAMED = 10
 
 
 def notes(facts: Facts) -> Iterator[str]:
-    """Yield what may be meant to be so, and what could not be looked at."""
+    """Yield notes: what may be intended, and what could not be read."""
     if facts.operator_topic and facts.topics.get(facts.operator_topic) == []:
         yield (
             "nobody subscribes to the operators' topic: aws sns subscribe --topic-arn "

@@ -64,7 +64,7 @@ type Read = Callable[[Sequence[str]], Mapping[str, Known]]
 
 
 class StateBusyError(Exception):
-    """Others change the state all the time."""
+    """The state was changed by others before each write."""
 
 
 def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = frozenset()) -> Seen:
@@ -143,7 +143,7 @@ class Reporter:
             self._guarded(lambda: self._tell(lambda state: seen_in(reports, self._clock(), state.late)))
 
     def report_waiting(self, late: Iterable[str], read: Read) -> None:
-        """Report what waits too long, and what does so no longer. Call it every minute.
+        """Report what waits too long, and what no longer does. Call it every minute.
 
         Args:
             late: the ids of the records of all critical triggers that have waited for two minutes.

@@ -35,7 +35,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What was reported, and what is to be.
+    """What was reported, and what is to be reported.
 
     Attributes:
         rev: raised by one with each write.
@@ -137,7 +137,7 @@ def dump(state: State) -> dict[str, Any]:
 
 
 def load(item: Mapping[str, Any] | None) -> State:
-    """Return the state that an item holds; an absent or damaged one is a new beginning."""
+    """Return the state that an item holds; empty if it is absent or damaged."""
     if item is None:
         return State()
     rev = int(item["rev"]["N"])
@@ -182,7 +182,7 @@ def dump_letters(letters: Letters) -> dict[str, Any]:
 
 
 def load_letters(item: Mapping[str, Any] | None) -> Letters:
-    """Return what an item holds; an absent one is a new beginning."""
+    """Return which dead letters an item says were reported; none if it is absent."""
     if item is None:
         return Letters()
     return Letters(hashes=_hashes_in(item), count=int(item["count"]["N"]), read_at=float(item["read_at"]["N"]))

@@ -171,7 +171,7 @@ class _Bounded(HTTPConnection):
 
 
 class _BoundedTls(_Bounded, HTTPSConnection):
-    """The same over TLS."""
+    """A connection over TLS whose `timeout` is an end."""
 
     @property
     def is_connected(self) -> bool:
