@@ -44,6 +44,7 @@ FAKES = re.compile(
     r"|6c8ab8b5cbed29405cdde20af6ed0f79"
     r"|9a8b7c6d5e4f30211f2e3d4c5b6a7988"
     r"|c15521b1b3dc450a9daa37e51b591d75"
+    r"|e4e68fb7bd0e697a0ae8f1bb342846b3"
     r"|(?P<one>[0-9A-Za-z])(?P=one){31}|[R0-9A-Za-z]?(?P<few>[0-9A-Za-z]{1,8})(?P=few){3,31}[0-9A-Za-z]{0,7}"  # repeats
 )
 """What looks like a secret and is not one. New fakes repeat themselves, contain EXAMPLE, or are listed here."""
