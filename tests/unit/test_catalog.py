@@ -201,6 +201,20 @@ def test_mails_that_were_received_are_told_apart_and_bounces_of_one_recipient_ar
 
 
 @pytest.mark.parametrize(
+    ("parameters", "end"),
+    [
+        ({"bucketPolicy": {}, "bucketName": "ledger"}, "; on ledger"),
+        ({"groupId": "sg-1", "ipPermissions": {}}, "; on sg-1"),
+        ({"domainName": "lamps"}, "; on lamps"),
+        (None, "from 198.51.100.21"),
+    ],
+)
+def test_a_call_says_what_it_was_about(parameters: Any, end: str) -> None:
+    event = with_detail(sample("cloudtrail-eventbridge-api-call"), requestParameters=parameters)
+    assert parse_alert(event).summary.endswith(end)
+
+
+@pytest.mark.parametrize(
     ("name", "status"),
     [
         ("RotationAbandoned", Status.FIRING),

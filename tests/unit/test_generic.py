@@ -261,6 +261,7 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
         ("Note: this is prose\nthat goes on\nfor some lines: three", "Note: this is prose"),
         ("***** Monitor *****\n\nFreezer is warm", "Freezer is warm"),
         ("***** Monitor *****", "***** Monitor *****"),
+        ("Till &amp; door are &quot;open&quot;", 'Till & door are "open"'),
         ("cron(0 */30 * * * ? *) of `till-4` is *late*", "cron(0 */30 * * * ? *) of till-4 is late"),
         ("<!DOCTYPE html>\n<html><head><title>x</title></head><body><h1>Till &amp; door</h1>x</body>", "Till & door"),
         ("<div><style>p{}</style>Freezer is warm</div><script>if", "Freezer is warm"),
@@ -316,6 +317,11 @@ def test_an_event_names_the_resource_that_its_text_does_not() -> None:
     assert parse_alert(event({"message": "It is red"}, resources=[arn])).summary == "Door Open: It is red (domain/logs)"
     assert parse_alert(event({"message": "logs is red"}, resources=[arn])).summary == "Door Open: logs is red"
     assert parse_alert(event(resources=[arn])).summary == "Door Open: domain/logs"
+    short = "arn:aws:cloudformation:eu-west-1:123456789012:stackset/base:1"
+    failed = {"status": "FAILED", "reason": "1 account has no role"}
+    summary = "Door Open: FAILED: 1 account has no role (stackset/base:1)"
+    assert parse_alert(event(failed, resources=[short])).summary == summary
+    assert parse_alert(event({"state": "ajar", "message": "It is ajar"})).summary == "Door Open: It is ajar"
 
 
 def test_a_long_text_is_said_once_and_a_queue_says_where_it_was() -> None:

@@ -67,6 +67,47 @@ def test_a_damaged_body_is_refused_by_the_name_of_the_field(body: Any, field: st
         parse_alert(on_topic(body))
 
 
+CHANGE: dict[str, Any] = {
+    "routing_key": "x" * 32,
+    "payload": {
+        "summary": "Oven 1 has a new door",
+        "timestamp": "2026-11-23T03:15:00.000Z",
+        "source": "oven-1",
+        "custom_details": {"team": "glass"},
+    },
+    "links": [{"href": "https://wiki.lamplight.example/doors", "text": "Order"}],
+}
+
+
+def test_a_change_event_stays_one() -> None:
+    """It has no action; an alert that lacks its action pages all the same."""
+    alert = parse_alert(on_topic(CHANGE))
+    assert (alert.is_change, alert.summary, alert.location) == (True, "Oven 1 has a new door", "oven-1")
+    assert alert.links == (Link("https://wiki.lamplight.example/doors", "Order"),)
+    assert alert.labels["team"] == "glass"
+
+    without_action = {**CHANGE, "payload": {**CHANGE["payload"], "severity": "critical"}}
+    assert parse_alert(on_topic(without_action)).status is Status.FIRING
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        on_topic({"event": {"event_type": "incident.triggered", "resource_type": "incident", "data": {"id": "Q1"}}}),
+        {
+            "detail-type": "incident.triggered",
+            "source": "aws.partner/pagerduty.com/lamplight",
+            "detail": {"event": {"data": {"title": "Oven 1 is cold"}}},
+        },
+    ],
+)
+def test_what_pagerduty_says_of_its_own_incidents_is_not_paged_again(event: Any) -> None:
+    """It would make an incident of its own, which PagerDuty reports in turn."""
+    (found,) = parse(unwrap(event, ARRIVED_AT))
+    assert isinstance(found, Ignored)
+    assert found.reason is SkipReason.NOTICE
+
+
 def test_the_first_version_of_the_api_is_read_too() -> None:
     contexts = [{"type": "link", "href": "https://ovens.lamplight.example/1"}, {"type": "image", "src": "https://i/1"}]
     alert = parse_alert(

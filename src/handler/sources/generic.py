@@ -30,6 +30,8 @@ from handler.sources.words import (
 
 ORIGIN = "generic"
 MAX_NAME_CHARACTERS = 255
+MIN_NAME_CHARACTERS = 3
+"""A shorter part of an ARN may stand in a text by chance."""
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
 """Fields by which a sender decides what belongs together. An `id` may be the message's own, or a constant."""
 _GOOD_WORDS = (
@@ -67,12 +69,11 @@ def parse(record: Record) -> list[Alert | Ignored]:
     kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "")
     is_event = bool(record.detail_type or record.event_source)
     subject, text = first_line(record.subject), headline(record.payload)
-    listed = next((resource for resource in sorted(record.resources) if resource.strip()), "")
-    resource = Arn.of(listed).resource
-    if resource and re.split("[:/]", resource)[-1] not in text:
-        text = f"{text} ({resource})" if text else resource
-    name = (kind or "An event") if is_event else subject or text or _NO_TEXT
     states = states_of(record.payload)
+    listed = next((resource for resource in sorted(record.resources) if resource.strip()), "")
+    if is_event:
+        text = _with_state_and_resource(text, states - GOOD - PROGRESS, Arn.of(listed).resource)
+    name = (kind or "An event") if is_event else subject or text or _NO_TEXT
     severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(text)
     severity = severity or next((state.lower() for state in _URGENT if state in states), "")
     reason = _reason(record, severity, states, text)
@@ -118,6 +119,18 @@ def parse(record: Record) -> list[Alert | Ignored]:
             labels={**filled({"topic": topic.resource}), **home.labels},
         )
     ]
+
+
+def _with_state_and_resource(text: str, states: set[str], resource: str) -> str:
+    """Return the text of an event with its bad state and its resource, unless it has them."""
+    lower = text.lower()
+    state = next((state for state in states if len(states) == 1 and state != "ERROR"), "")
+    if state and text and state.lower().replace("_", " ") not in lower.replace("_", " "):
+        text = f"{state}: {text}"
+    last = re.split("[:/]", resource)[-1]
+    if resource and (last if len(last) > MIN_NAME_CHARACTERS else resource).lower() not in lower:
+        text = f"{text} ({resource})" if text else resource
+    return text
 
 
 def _is_good_line(line: str) -> bool:

@@ -15,6 +15,7 @@ _TEST_EVENTS = {"s3:TestEvent"}
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
 _TEST_TEXTS = ("Successfully validated SNS topic for Amazon SES event publishing",)
 """https://docs.aws.amazon.com/ses/latest/dg/event-publishing-add-event-destination-sns.html"""
+_OF_PAGERDUTY = ("incident.", "service.", "pagey.ping")
 _TESTED_SERVICES = ("amazon redshift", "amazon rds", "amazon elasticache", "aws database migration service")
 _TEST_WORDS = ("test message", "test notification")
 """Services that publish a test message to a new subscription. A test that a person sends pages."""
@@ -36,7 +37,21 @@ def _is_test(text: str) -> bool:
     return any(word in lower for word in _TEST_WORDS) and any(service in lower for service in _TESTED_SERVICES)
 
 
+def _is_of_pagerduty(record: Record) -> bool:
+    """Return whether PagerDuty itself reports an incident: paged again, it would report that one too, without end.
+
+    https://developer.pagerduty.com/docs/webhooks-overview; its partner events have the same content.
+    """
+    match record.payload:
+        case {"event": {"event_type": str(kind), "resource_type": _, "data": _}} if not record.detail_type:
+            return kind.startswith(_OF_PAGERDUTY)
+        case _:
+            return record.event_source.startswith("aws.partner/pagerduty.com")
+
+
 def _reason(record: Record) -> SkipReason | None:
+    if _is_of_pagerduty(record):
+        return SkipReason.NOTICE
     if record.attributes.get(REPORT_ATTRIBUTE) == REPORT:
         return SkipReason.NOTICE
     if record.detail_type:

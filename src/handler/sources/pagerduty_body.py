@@ -1,6 +1,7 @@
 """Bodies of PagerDuty's Events API, and the payload of its CloudWatch integration.
 
-Shapes: https://developer.pagerduty.com/docs/send-alert-event, its predecessor
+Shapes: https://developer.pagerduty.com/docs/send-alert-event,
+https://developer.pagerduty.com/docs/send-change-event (without an action), their predecessor
 https://developer.pagerduty.com/docs/events-api-v1-overview and
 https://support.pagerduty.com/main/docs/aws-cloudwatch-integration-guide. Routing keys in them were redacted when the
 message was unwrapped.
@@ -10,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from handler.alert import Alert, Image, Link, Status, Undetermined
+from handler.alert import CHANGE_EVENT_LABEL, Alert, Image, Link, Status, Undetermined
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.sources.aws import Arn, filled
@@ -32,6 +33,8 @@ def parse(record: Record) -> list[Alert | Undetermined]:
     body: Mapping[str, Any] = record.payload
     if "event_action" in body:
         return [_of_events_api(body, record)]
+    if "payload" in body:
+        return [_of_change_events_api(body, record)]
     if "event_type" in body:
         return [_of_events_api_v1(body, record)]
     return [_of_cloudwatch_integration(body, record)]
@@ -68,6 +71,25 @@ def _of_events_api(body: Mapping[str, Any], record: Record) -> Alert:
         images=tuple(
             Image(_text(entry, "src"), _text(entry, "href"), _text(entry, "alt")) for entry in _objects(body, "images")
         ),
+        details={"custom_details": details, "message": body},
+    )
+
+
+def _of_change_events_api(body: Mapping[str, Any], record: Record) -> Alert:
+    """Return the change event of a body without an action."""
+    payload = body["payload"]
+    summary = first_line(_text(payload, "summary")) or "PagerDuty change event"
+    details = payload.get("custom_details")
+    return Alert(
+        fingerprint=f"{ORIGIN}:{digest_of(record)}#{record.message_id}",
+        name=summary,
+        status=Status.RESOLVED,
+        observed_at=record.published_at,
+        origin=ORIGIN,
+        labels={**_labels(record, details), CHANGE_EVENT_LABEL: "true"},
+        summary=summary,
+        location=_text(payload, "source"),
+        links=tuple(Link(_text(entry, "href"), _text(entry, "text")) for entry in _objects(body, "links")),
         details={"custom_details": details, "message": body},
     )
 

@@ -145,6 +145,8 @@ def is_pagerduty_body(record: Record) -> bool:
             return True
         case {"event_action": str(), "routing_key": _} | {"event_type": str(), "service_key": _}:
             return True
+        case {"routing_key": _, "payload": {"summary": str()} as payload}:
+            return "severity" not in payload  # a change event; with a severity it is an alert without its action
         case {"NewStateValue": str()}:
             return not record.detail_type
         case _:

@@ -296,7 +296,7 @@ def first_line(text: str) -> str:
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
     if looks_like_json:
         line = " ".join(line.translate(_JSON_MARKS).split()).replace(" :", ":").replace(" ,", ",")
-    line = _MARKDOWN.sub(r"\2", re.sub(_SLACK_LINK, r"\1", line))
+    line = html.unescape(_MARKDOWN.sub(r"\2", re.sub(_SLACK_LINK, r"\1", line)))
     return "" if line.lower() in _NO_HEADLINES else line
 
 

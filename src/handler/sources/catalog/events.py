@@ -231,6 +231,12 @@ _SIGN_IN: Mapping[str, Any] = MappingProxyType(
 )
 
 
+_PARAMETERS = "|".join(
+    f"requestParameters.{name}" for name in ("bucketName", "groupId", "userName", "roleName", "keyId", "name", "*")
+)
+"""What a call was about: a usual name, else the first parameter that is a text."""
+
+
 def _api_call(name: str) -> Row:
     return Row(
         **_TRAIL,
@@ -238,7 +244,14 @@ def _api_call(name: str) -> Row:
         id=("eventID|@id",),
         key="call",
         place="userIdentity.userName|userIdentity.arn|userIdentity.invokedBy|eventSource",
-        reasons=("{eventName}", "{eventSource}", "{errorCode}", "{errorMessage}", "from {sourceIPAddress}"),
+        reasons=(
+            "{eventName}",
+            "{eventSource}",
+            "{errorCode}",
+            "{errorMessage}",
+            "from {sourceIPAddress}",
+            f"on {{{_PARAMETERS}}}",
+        ),
         severity=None,
         labels={"event_name": "eventName", "event_source": "eventSource", "error_code": "errorCode"},
         console=("cloudtrailv2/home", "/events/{eventID}"),
