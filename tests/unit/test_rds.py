@@ -79,6 +79,8 @@ def test_both_paths_give_one_alert(number: str) -> None:
         ("low storage", "0007 0089 0221 0222 0223 0224 0227 0254", "0017 0218"),
         ("failover", "0013 0069 0070 0072 0073 0181 0187", "0015 0049 0051 0065 0071 0185 0186"),
         ("replication", "0045 0057", "0046"),
+        ("log volume", "0330 0331", "0332"),
+        ("encryption key", "0418 0419", "0420"),
         ("support perimeter", "0165", "0166"),
     ],
 )
@@ -94,7 +96,15 @@ def test_a_recovery_ends_exactly_what_it_solves(problem: str, opened_by: str, en
 
 @pytest.mark.parametrize("number", ["0003", "0171"])
 def test_what_is_deleted_has_no_problems_left(number: str) -> None:
-    problems = ["failure", "low storage", "failover", "replication", "support perimeter"]
+    problems = [
+        "failure",
+        "low storage",
+        "failover",
+        "replication",
+        "log volume",
+        "encryption key",
+        "support perimeter",
+    ]
 
     assert keys(event(number)) == dict.fromkeys(problems, Status.RESOLVED)
 
@@ -117,6 +127,29 @@ def test_an_unknown_event_is_a_failure_where_its_category_says_so() -> None:
     assert keys(event("9999", "maintenance", "failure")) == {"RDS-EVENT-9999": Status.FIRING}
     assert parse(event("9999", "maintenance")) == [Ignored(SkipReason.NOTICE, "RDS-EVENT-9999")]
     assert parse(notification("9999")) == [Ignored(SkipReason.NOTICE, "RDS-EVENT-9999")]
+
+
+def test_a_key_that_can_be_used_again_is_good_news_though_its_category_says_failure() -> None:
+    assert keys(event("0420", "failure")) == {"encryption key": Status.RESOLVED}
+
+
+@pytest.mark.parametrize(
+    ("message", "is_failure"),
+    [
+        ("The DB engine version upgrade failed. The engine version upgrade rollback succeeded.", True),
+        ("Unable to convert the DB instance to Multi-AZ: in-memory file groups", True),
+        ("RDS Custom couldn't modify the DB instance because the pre-check failed.", True),
+        ("The DB instance can't be created because of insufficient resource limits.", True),
+        ("Abandoning user requested failover since a failover recently occurred.", False),
+        ("The engine version upgrade finished.", False),
+        ("Recovered from partial failover.", False),
+    ],
+)
+def test_the_message_of_an_event_that_no_table_has_tells_a_failure(message: str, is_failure: bool) -> None:
+    """A subscription's has no category, and an upgrade that failed is of the category maintenance."""
+    expected = {"RDS-EVENT-9999": Status.FIRING} if is_failure else {}
+    assert keys(notification("9999", **{"Event Message": message})) == expected
+    assert keys(event("9999", "maintenance", Message=message)) == expected
 
 
 @pytest.mark.parametrize("number", ["0219", "0220", "0237"])

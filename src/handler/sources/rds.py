@@ -1,10 +1,12 @@
 """RDS events of instances, clusters, proxies and the rest, as EventBridge sends them and by an event subscription.
 
-An event is known by its id; one that no table here has is a failure where its category says so, else a notice. Ids and
-categories: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html and, of Aurora,
+An event is known by its id; one that no table here has is a failure where its category or message says so, else a
+notice. Ids and categories:
+https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html and, of Aurora,
 https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_Events.Messages.html
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -86,6 +88,20 @@ _PROBLEMS = (
         ended_by=_numbers("0046") | _DELETED,
     ),
     Problem(
+        "log volume",
+        Severity.ERROR,
+        # the dedicated log volume is low, disabled
+        opened_by=_numbers("0330 0331"),
+        ended_by=_numbers("0332") | _DELETED,
+    ),
+    Problem(
+        "encryption key",
+        Severity.CRITICAL,
+        # cannot be used, cannot be used so that the database will be inaccessible; can be used, of the category failure
+        opened_by=_numbers("0418 0419"),
+        ended_by=_numbers("0420") | _DELETED,
+    ),
+    Problem(
         "support perimeter",
         Severity.WARNING,
         # RDS Custom: outside, inside again
@@ -94,9 +110,13 @@ _PROBLEMS = (
     ),
 )
 _OTHER_FAILURES = _numbers(
-    "0039 0058 0067 0079 0080 0081 0159 0188 0195 0198 0202 0243 0245 0249 0252 0261",
+    "0039 0058 0067 0079 0080 0081 0159 0188 0195 0198 0202 0243 0245 0249 0252 0261 0275",
 )
 """Failures that no event ends; they are listed because a subscription's message has no category."""
+_FAILURE_WORDS = re.compile(
+    r"\b(?:failed|failure|unable|can't|cannot|couldn't|could not|internal error)\b", re.IGNORECASE
+)
+"""Words of a failure in the message of an event that no table has; `failover` is none."""
 _NEEDS_NOTHING = _numbers("0219 0220 0237")
 """Category failure, but "no actions are necessary": storage autoscaling retries by itself."""
 
@@ -127,7 +147,7 @@ def _changes(event_id: str, event: RdsEvent) -> list[tuple[Problem, Status]]:
     number = event_id.removeprefix(_PREFIX)
     opened = [(problem, Status.FIRING) for problem in _PROBLEMS if number in problem.opened_by]
     ended = [(problem, Status.RESOLVED) for problem in _PROBLEMS if number in problem.ended_by]
-    is_failure = number in _OTHER_FAILURES or "failure" in event.categories
+    is_failure = number in _OTHER_FAILURES or "failure" in event.categories or _FAILURE_WORDS.search(event.message)
     if opened or ended or not is_failure or number in _NEEDS_NOTHING:
         return [*opened, *ended]
     return [(Problem(event_id, Severity.ERROR), Status.FIRING)]
