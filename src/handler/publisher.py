@@ -10,10 +10,11 @@ from handler import sources
 from handler.alert import Alert, Ignored, Status
 from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.delivery import Delivery
-from handler.delivery.record import Observation, never_opened
+from handler.delivery.record import Observation
 from handler.delivery.record import Record as DeliveryRecord
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
+from handler.delivery.transitions import never_opened
 from handler.envelope import Record, without_dead_letters
 from handler.errors import (
     InvalidAlertError,

@@ -8,17 +8,9 @@ from typing import Any
 import pytest
 
 from handler.alert import Status
-from handler.delivery.record import (
-    Observation,
-    Order,
-    Record,
-    Waiting,
-    claim,
-    claim_waiting,
-    release,
-    settle,
-)
+from handler.delivery.record import Observation, Order, Record, Waiting
 from handler.delivery.table import DedupTable, Place, dump, shard_of
+from handler.delivery.transitions import claim, claim_waiting, release, settle
 from handler.errors import TableMissingError
 from tests.lab.dynamodb import plain
 from tests.lab.world import make_table

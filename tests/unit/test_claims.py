@@ -11,21 +11,8 @@ from hypothesis import strategies as st
 
 from handler.alert import Status
 from handler.delivery.claims import CRITICAL_URGENCY, SKIPS, Decision, Verdict, decide, order_of
-from handler.delivery.record import (
-    Observation,
-    Order,
-    Record,
-    Waiting,
-    claim,
-    claim_waiting,
-    compare,
-    follow,
-    never_opened,
-    note,
-    refresh,
-    settle,
-    wait,
-)
+from handler.delivery.record import Observation, Order, Record, Waiting, compare
+from handler.delivery.transitions import claim, claim_waiting, follow, never_opened, note, refresh, settle, wait
 
 NOW = 1_795_405_200_000
 REPEAT_AFTER = 300_000

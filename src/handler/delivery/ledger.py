@@ -10,26 +10,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from handler.alert import Status
+from handler.delivery import transitions
 from handler.delivery.body import pack, unpack
 from handler.delivery.claims import Decision, Verdict, decide
 from handler.delivery.delivery import Delivery
-from handler.delivery.record import (
-    Observation,
-    Record,
-    Waiting,
-    claim,
-    claim_waiting,
-    compare,
-    follow,
-    forget_waiting,
-    never_opened,
-    note,
-    reassert,
-    refresh,
-    release,
-    settle,
-    wait,
-)
+from handler.delivery.record import Observation, Record, Waiting, compare
 from handler.delivery.retry import LONG_PAUSE_MS, PAUSE_MS, is_failure
 from handler.delivery.table import Change, DedupTable
 from handler.errors import PublishError, TableMissingError, TableUnavailableError
@@ -125,28 +110,27 @@ class Ledger:
             TableUnavailableError, TableMissingError: the table fails.
         """
         now, owner, seen = self._now(), self._new_owner(), delivery.observation()
-        decision = Decision(Verdict.CLAIM, delivery.order)
 
         def transition(record: Record | None) -> Record | None:
-            nonlocal decision
             decision = decide(seen, record, now, self._repeat_after_ms)
             if record and delivery.was_sent_unclaimed and _has_ended_since(record, seen):
-                return reassert(record, now, body=pack(delivery.alert))
+                return transitions.reassert(record, now, body=pack(delivery.alert))
             if record is None or decision.verdict is Verdict.CLAIM:
-                return claim(record, seen, owner=owner, now=now, lease_until=round(deadline * 1000))
+                return transitions.claim(record, seen, owner=owner, now=now, lease_until=round(deadline * 1000))
             match decision.verdict:
                 case Verdict.WAIT:
-                    return wait(record, seen, decision.order, pack(delivery.alert), now, due=decision.due)
+                    return transitions.wait(record, seen, decision.order, pack(delivery.alert), now, due=decision.due)
                 case Verdict.REFRESH:
-                    return refresh(record, seen, decision.order, pack(delivery.alert))
+                    return transitions.refresh(record, seen, decision.order, pack(delivery.alert))
                 case Verdict.FOLLOW:
-                    return follow(record, seen)
+                    return transitions.follow(record, seen)
                 case Verdict.NEVER_OPENED:
-                    return never_opened(record, seen, now)
+                    return transitions.never_opened(record, seen, now)
                 case _:
-                    return note(record, seen)
+                    return transitions.note(record, seen)
 
         change = self._table.change(seen.identity, transition, now, known=delivery.record)
+        decision = decide(seen, change.before, now, self._repeat_after_ms)
         mine = change.after
         if decision.verdict is not Verdict.CLAIM or mine is None or mine.waiting:
             return Arrival(decision, change)
@@ -160,7 +144,7 @@ class Ledger:
         def transition(current: Record | None) -> Record | None:
             if current is None or current.is_damaged or not current.can_be_drained(now):
                 return None
-            return claim_waiting(current, owner=owner, lease_until=round(deadline * 1000))
+            return transitions.claim_waiting(current, owner=owner, lease_until=round(deadline * 1000))
 
         try:
             change = self._table.change(identity, transition, now, known=record)
@@ -199,9 +183,10 @@ class Ledger:
                 return None
             if record.owner == claimed.mine.owner:
                 follows = record.acknowledge is not None or record.again
-                return settle(record, claimed.seen, now, body=pack(alert) if follows else b"")
+                return transitions.settle(record, claimed.seen, now, body=pack(alert) if follows else b"")
             if claimed.seen.status is Status.FIRING and record.status is Status.RESOLVED and not record.open:
-                return reassert(record, now, body=pack(alert))  # the lease ran out, and its end was accepted before
+                # the lease ran out, and its end was accepted before
+                return transitions.reassert(record, now, body=pack(alert))
             return None
 
         return self._write(claimed, settled, now)
@@ -223,15 +208,14 @@ class Ledger:
         def released(record: Record | None) -> Record | None:
             if record is None or record.owner != claimed.mine.owner:
                 return None
-            return release(
+            return transitions.release(
                 record,
                 was_open=claimed.was_open,
                 attempted=attempted and claimed.seen.status is Status.FIRING,
                 now=now,
                 waits=waits,
                 body=body,
-                failed=failed,
-                pause_until=now + pause_ms if failed else 0,
+                pause_until=now + pause_ms if failed else None,
             )
 
         return self._write(claimed, released, now)
@@ -243,7 +227,7 @@ class Ledger:
         def skipped(record: Record | None) -> Record | None:
             if record is None or record.owner != claimed.mine.owner:
                 return None
-            left = replace(forget_waiting(record, claimed.mine), open=claimed.was_open)
+            left = replace(transitions.forget_waiting(record, claimed.mine), open=claimed.was_open)
             return left if left.waiting else replace(left, delivered_at=now)
 
         return self._write(claimed, skipped, now)
@@ -258,7 +242,7 @@ class Ledger:
 
         def finished(record: Record) -> Record | None:
             # another drainer that claimed it meanwhile ends it in its own way
-            return None if record.owner and record.is_leased(now) else forget_waiting(record, ended)
+            return None if record.owner and record.is_leased(now) else transitions.forget_waiting(record, ended)
 
         self._table.change_known(identity, finished, now)
 

@@ -15,9 +15,11 @@ from handler.delivery.record import (
     Order,
     Record,
     Waiting,
+    compare,
+)
+from handler.delivery.transitions import (
     claim,
     claim_waiting,
-    compare,
     forget_waiting,
     never_opened,
     note,
@@ -246,11 +248,9 @@ def test_an_incident_may_be_open_once_it_was_attempted(was_open: bool, attempted
 def test_a_failure_is_remembered_from_the_first_one() -> None:
     """Waiting for a permit is none."""
     place = Waiting(Order.TRIGGER, NOW)
-    first = release(
-        claimed(), was_open=False, attempted=True, now=NOW, waits=place, body=BODY, failed=True, pause_until=NOW + 5
-    )
+    first = release(claimed(), was_open=False, attempted=True, now=NOW, waits=place, body=BODY, pause_until=NOW + 5)
     assert (first.failing_since, first.lease_until, first.is_leased(NOW + 4)) == (NOW, NOW + 5, True)
-    second = release(replace(first, owner="me"), was_open=True, attempted=True, now=NOW + 9, failed=True)
+    second = release(replace(first, owner="me"), was_open=True, attempted=True, now=NOW + 9, pause_until=NOW + 20)
     assert second.failing_since == NOW
     assert waiting().failing_since is None
 
@@ -258,7 +258,7 @@ def test_a_failure_is_remembered_from_the_first_one() -> None:
 def test_an_answer_ends_the_counting_of_tries() -> None:
     """They count claims without one."""
     mine = claim_waiting(waiting(), owner="drainer", lease_until=NOW + 30_000)
-    assert release(mine, was_open=False, attempted=True, now=NOW, failed=True).tries == 0
+    assert release(mine, was_open=False, attempted=True, now=NOW, pause_until=NOW + 5).tries == 0
 
 
 def test_what_ended_before_its_first_request_is_over() -> None:
