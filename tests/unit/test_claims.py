@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.alert import Status
-from handler.delivery.claims import CRITICAL_URGENCY, SKIPS, Decision, Verdict, decide, order_of
+from handler.delivery.claims import SKIPS, Decision, Verdict, decide
 from handler.delivery.record import Observation, Order, Record, Waiting, compare
 from handler.delivery.transitions import claim, claim_waiting, follow, never_opened, note, refresh, settle, wait
 
@@ -18,7 +18,7 @@ NOW = 1_795_405_200_000
 REPEAT_AFTER = 300_000
 T = NOW - 60_000
 """A whole second."""
-ERROR, WARNING = 2, 1
+CRITICAL, ERROR, WARNING = 3, 2, 1
 FIRING, ACKNOWLEDGED, RESOLVED = Status.FIRING, Status.ACKNOWLEDGED, Status.RESOLVED
 
 AGES = {
@@ -111,7 +111,7 @@ def cases() -> Iterator[Case]:
     for (age, (sign, record_at, at)), status in product(AGES.items(), Status):
         for name, record in records(status, record_at):
             for incoming, message_id in product(Status, ("m-new", "m-known", "")):
-                urgencies = (WARNING, ERROR, CRITICAL_URGENCY) if incoming is FIRING else (0,)
+                urgencies = (WARNING, ERROR, CRITICAL) if incoming is FIRING else (0,)
                 summaries = ("same", "changed") if incoming is FIRING else ("",)
                 for urgency, summary in product(urgencies, summaries):
                     new = seen(incoming, at=at, message_id=message_id, urgency=urgency, summary=summary)
@@ -467,7 +467,7 @@ def test_an_expired_record_counts_as_absent() -> None:
         for is_change in (True, False):
             new = seen(status, message_id="m-known", is_change=is_change)
             expired = decide(new, replace(record, expires_at=NOW), NOW, REPEAT_AFTER)
-            assert expired == decide(new, None, NOW, REPEAT_AFTER) == Decision(Verdict.CLAIM, order_of(new))
+            assert expired == decide(new, None, NOW, REPEAT_AFTER) == Decision(Verdict.CLAIM, new.order)
             alive = decide(new, replace(record, expires_at=NOW + 1), NOW, REPEAT_AFTER)
             assert alive == decide(new, record, NOW, REPEAT_AFTER)
 
@@ -475,17 +475,17 @@ def test_an_expired_record_counts_as_absent() -> None:
 @pytest.mark.parametrize(
     ("observation", "order"),
     [
-        (seen(urgency=CRITICAL_URGENCY), Order.CRITICAL),
+        (seen(urgency=CRITICAL), Order.CRITICAL),
         (seen(urgency=ERROR), Order.TRIGGER),
         (seen(urgency=0), Order.TRIGGER),
-        (seen(RESOLVED, urgency=CRITICAL_URGENCY), Order.FOLLOWING),
+        (seen(RESOLVED, urgency=CRITICAL), Order.FOLLOWING),
         (seen(ACKNOWLEDGED), Order.FOLLOWING),
-        (seen(urgency=CRITICAL_URGENCY, is_change=True), Order.FOLLOWING),
+        (seen(urgency=CRITICAL, is_change=True), Order.FOLLOWING),
     ],
 )
 def test_the_order_of_what_waits(observation: Observation, order: Order) -> None:
     """Critical triggers, triggers, then what follows them."""
-    assert order_of(observation) is order
+    assert observation.order is order
 
 
 MAYBE: st.SearchStrategy[Any] = st.booleans()

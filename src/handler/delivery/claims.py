@@ -13,8 +13,6 @@ from handler.alert import Status
 from handler.delivery.record import Observation, Order, Record, compare
 from handler.outcome import SkipReason
 
-CRITICAL_URGENCY = 3
-
 
 class Verdict(StrEnum):
     """What to do with an observation."""
@@ -54,7 +52,7 @@ class Decision(NamedTuple):
 
 def decide(seen: Observation, record: Record | None, now: int, repeat_after: int) -> Decision:
     """Decide what to do with an observation. Times are epoch milliseconds."""
-    order = order_of(seen)
+    order = seen.order
     if record is None or record.is_absent(now):
         return Decision(Verdict.CLAIM, order)
     if seen.is_change:
@@ -66,7 +64,7 @@ def decide(seen: Observation, record: Record | None, now: int, repeat_after: int
 
 def _decide_other(seen: Observation, record: Record, now: int) -> Decision:
     """Decide about a state other than the record's."""
-    order = order_of(seen)
+    order = seen.order
     is_redelivery = _is_redelivery(seen, record)
     age = compare(seen.at, record.at)
     match seen.status, record.status:
@@ -91,13 +89,6 @@ def _decide_other(seen: Observation, record: Record, now: int) -> Decision:
     return _arrive(order, record, now)
 
 
-def order_of(seen: Observation) -> Order:
-    """Return the order of an observation that is new."""
-    if seen.is_change or seen.status is not Status.FIRING:
-        return Order.FOLLOWING
-    return Order.CRITICAL if seen.urgency >= CRITICAL_URGENCY else Order.TRIGGER
-
-
 def _arrive(order: Order, record: Record, now: int) -> Decision:
     """Send it, unless somebody is sending, or it can take the place of what waits."""
     if record.is_leased(now) or (record.waiting and order is not Order.CRITICAL):
@@ -112,7 +103,7 @@ def _decide_change(record: Record, now: int) -> Decision:
 
 
 def _decide_same(seen: Observation, record: Record, now: int, repeat_after: int) -> Decision:
-    order = order_of(seen)
+    order = seen.order
     age = compare(seen.at, record.at)
     is_redelivery = _is_redelivery(seen, record)
     is_raised = seen.status is Status.FIRING and seen.urgency > record.urgency and age >= 0

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handler.alert import Alert, Status
-from handler.delivery.record import Observation, Order, Record
+from handler.delivery.record import Observation, Record
 from handler.errors import PublishError
 from handler.identity import identity_of, identity_of_change
 from handler.mapping import action_of, dedup_key_of
 from handler.outcome import Result
 from handler.pagerduty.client import Attempt
-from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
 from handler.report import Report
 from handler.targets.target import Target
@@ -41,13 +40,6 @@ class Delivery:
     failures: int = 0
     failing_since: float | None = None
     was_sent_unclaimed: bool = False
-
-    @property
-    def order(self) -> Order:
-        """Its order among waiting deliveries."""
-        if action_of(self.alert) is not Action.TRIGGER:
-            return Order.FOLLOWING
-        return Order.CRITICAL if self.severity is Severity.CRITICAL else Order.TRIGGER
 
     @property
     def severity(self) -> Severity:

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from handler.alert import Status
+from handler.pagerduty.severity import Severity
 
 DAY_MS = 86_400_000
 RESOLVED_DAYS = 15
@@ -71,6 +72,13 @@ class Observation:
     is_change: bool = False
     is_generic: bool = False
     routed_to: frozenset[str] = frozenset()
+
+    @property
+    def order(self) -> Order:
+        """Its order among waiting deliveries, if it is new."""
+        if self.is_change or self.status is not Status.FIRING:
+            return Order.FOLLOWING
+        return Order.CRITICAL if self.urgency >= Severity.CRITICAL.urgency else Order.TRIGGER
 
 
 @dataclass(frozen=True, slots=True)

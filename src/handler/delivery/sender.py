@@ -185,7 +185,7 @@ class Sender:
         incident that no record knows of. It comes back when this invocation has ended.
         """
         action = action_of(delivery.alert)
-        is_one_item = isinstance(error, TableThrottledError) and delivery.order is not Order.CRITICAL
+        is_one_item = isinstance(error, TableThrottledError) and delivery.observation().order is not Order.CRITICAL
         if action not in (Action.TRIGGER, Action.CHANGE) or delivery.was_sent_unclaimed or is_one_item:
             return delivery.report(self._defer_if_retryable(error, delivery))
         needs_copy = action is Action.TRIGGER and error.retryable
