@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import partial
 from math import isfinite
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
@@ -124,6 +123,33 @@ def is_pagerdutys(url: str) -> bool:
     """Return whether a URL is https on a host of PagerDuty's, whichever parser reads it."""
     found = _URL.fullmatch(url)
     return found is not None and 0 < int(found["port"] or 443) < 65536
+
+
+class _Request(NamedTuple):
+    """One event as it goes over the wire.
+
+    Attributes:
+        content: the body without the routing key.
+    """
+
+    event: Event
+    url: str
+    content: bytes
+    key: SecretStr
+
+    def body(self) -> bytes:
+        """Return the body, with the routing key: the one place where it is no secret."""
+        start = b'{"routing_key":' + json.dumps(self.key.get_secret_value()).encode()
+        return start + self.content.replace(b"{", b"," if len(self.content) > len(b"{}") else b"", 1)
+
+    def shown(self) -> str:
+        """Return the body for people, without the routing key."""
+        return _redact(self.content.decode(), self.key, MAX_SHOWN_CHARACTERS)
+
+    def attempt(self, number: int, status: str, seconds: float) -> Attempt:
+        """Return what became of sending it."""
+        event = self.event
+        return Attempt(event.action, status, seconds * 1000, number, self.url, event.dedup_key, self.shown)
 
 
 def _ignore(_: Any) -> None:
@@ -264,49 +290,39 @@ class PagerDutyClient:
             MissingRoutingKeyError: no routing key, or one that is not 32 characters long.
             InvalidDedupKeyError: no dedup key where one is required, or one that is too long.
             RateLimitExceededError: the client's own limit is reached; nothing was sent by this attempt.
+            OutOfTimeError: the deadline is too near for an attempt; nothing was sent by this one.
             ApiTimeoutError, ApiConnectionError, PagerDutyApiError: the last attempt's, after all retries.
         """
         key = _checked(routing_key)
         url = (base_url or self._base_url).rstrip("/") + _PATHS.get(event.action, _PATH)
-        content = event.encoded()
-        start = b'{"routing_key":' + json.dumps(key.get_secret_value()).encode()
-        body = start + content.replace(b"{", b"," if len(content) > len(b"{}") else b"", 1)
+        request = _Request(event, url, event.encoded(), key)
         retries = self._max_retries if max_retries is None else max_retries
         number = 0
-
-        def report(status: str, started: float) -> None:
-            milliseconds = (self._clock() - started) * 1000
-            body_text = partial(_shown, content, key)
-            attempt = Attempt(event.action, status, milliseconds, number, url, event.dedup_key, body_text)
-            on_attempt(attempt)
-            if self._on_attempt:
-                self._on_attempt(attempt)
-
         while True:
             number += 1
-            self._attempt_seconds(deadline)  # before a permit is taken
+            self._attempt_seconds(deadline)  # raises before a permit is taken
             before_attempt()
             if self._limit:
                 self._limit.take(key)
             timeout = self._attempt_seconds(deadline)
             started = self._clock()
             try:
-                answer = self._post(url, body, key, timeout)
+                answer = self._post(request, timeout)
             except ApiError as error:
-                report(_status_of(error), started)
+                self._report(request.attempt(number, _status_of(error), self._clock() - started), on_attempt)
                 pause = backoff_seconds(number, self._random)
                 if number > retries or not self._worth_retrying(error, pause, deadline):
                     raise
                 self._sleep(pause)
             else:
-                report("202", started)
-                dedup_key = answer.get("dedup_key")
-                return Answer(
-                    dedup_key if isinstance(dedup_key, str) else None,
-                    number,
-                    status=_text(answer.get("status"), key),
-                    message=_text(answer.get("message"), key),
-                )
+                self._report(request.attempt(number, "202", self._clock() - started), on_attempt)
+                return _accepted(answer, number, key)
+
+    def _report(self, attempt: Attempt, on_attempt: Callable[[Attempt], None]) -> None:
+        """Tell the caller of `send`, and whoever is told of every call."""
+        on_attempt(attempt)
+        if self._on_attempt:
+            self._on_attempt(attempt)
 
     def _attempt_seconds(self, deadline: float | None) -> float:
         """Return how long the next attempt may take; it ends before the deadline."""
@@ -322,13 +338,13 @@ class PagerDutyClient:
             return False
         return deadline is None or self._clock() + pause + SHORTEST_ATTEMPT_SECONDS <= deadline
 
-    def _post(self, url: str, body: bytes, key: SecretStr, timeout: float) -> Mapping[str, Any]:
+    def _post(self, request: _Request, timeout: float) -> Mapping[str, Any]:
         """Make one request; return the answer's fields for a 202, raise for any other status."""
         try:
             response = self._pool.request(
                 "POST",
-                url,
-                body=body,
+                request.url,
+                body=request.body(),
                 headers=_HEADERS,
                 timeout=TimeLeft(timeout),
                 retries=False,
@@ -340,10 +356,10 @@ class PagerDutyClient:
             may_have_arrived = not _never_connected(error)
             if _timed_out(error):
                 raise ApiTimeoutError(
-                    f"no answer from {url} within {timeout:.1f} s", may_have_arrived=may_have_arrived
+                    f"no answer from {request.url} within {timeout:.1f} s", may_have_arrived=may_have_arrived
                 ) from None
             raise ApiConnectionError(
-                f"connection to {url} failed: {type(_cause(error)).__name__}", may_have_arrived=may_have_arrived
+                f"connection to {request.url} failed: {type(_cause(error)).__name__}", may_have_arrived=may_have_arrived
             ) from None
         answer = _read(response)
         if response.status == 202:
@@ -352,8 +368,8 @@ class PagerDutyClient:
         refusal = PagerDutyServerError if response.status >= 500 else PagerDutyApiError
         raise refusal(
             response.status,
-            _text(answer.get("message"), key),
-            [_redact(str(e), key) for e in errors] if isinstance(errors, list) else [],
+            _text(answer.get("message"), request.key),
+            [_redact(str(e), request.key) for e in errors] if isinstance(errors, list) else [],
             retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
         )
 
@@ -398,6 +414,16 @@ def _timed_out(error: HTTPError) -> bool:
     )
 
 
+def _accepted(answer: Mapping[str, Any], attempts: int, key: SecretStr) -> Answer:
+    dedup_key = answer.get("dedup_key")
+    return Answer(
+        dedup_key if isinstance(dedup_key, str) else None,
+        attempts,
+        status=_text(answer.get("status"), key),
+        message=_text(answer.get("message"), key),
+    )
+
+
 def _status_of(error: PublishError) -> str:
     return str(error.status_code) if isinstance(error, PagerDutyApiError) else str(error.reason)
 
@@ -408,10 +434,6 @@ def _text(value: Any, key: SecretStr) -> str:
 
 def _redact(text: str, key: SecretStr, longest: int = MAX_SAID_CHARACTERS) -> str:
     return text.replace(key.get_secret_value(), REDACTED)[:longest]
-
-
-def _shown(content: bytes, key: SecretStr) -> str:
-    return _redact(content.decode(), key, MAX_SHOWN_CHARACTERS)
 
 
 def _retry_after_seconds(header: str | None) -> float | None:
