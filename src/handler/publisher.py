@@ -110,7 +110,10 @@ class Publisher:
         """Put a rejected alert on the dead-letter queue."""
         match report:
             case Report(result=Rejected(error=error), alert=Alert() as alert):
-                return replace(report, lost=_lost(lambda: self.queues.dead_letter(alert, report.target, error)))
+                return replace(
+                    report,
+                    lost=_lost(lambda: self.queues.dead_letter(alert, report.target, error, len(report.attempts))),
+                )
             case _:
                 return report
 

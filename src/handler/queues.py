@@ -113,14 +113,17 @@ class Queues:
         copy = Progress(target=target, failures=failures, was_sent_unclaimed=True)
         self.defer(alert, copy, delay_seconds, now)
 
-    def dead_letter(self, alert: Alert, target: str, error: PublishError, attempts: int = 1) -> None:
-        """Put an alert on the dead-letter queue with its error; a redrive publishes it anew."""
+    def dead_letter(self, alert: Alert, target: str, error: PublishError, attempts: int = 0) -> None:
+        """Put an alert on the dead-letter queue with its error; a redrive publishes it anew.
+
+        `attempts` is the number of requests that this invocation made for it.
+        """
         delivery = {"delivery": {"target": target}} if target else {}
         self._dead_letter({**native.dump(alert), **delivery}, error, attempts, alert.name)
 
     def dead_letter_record(self, record: Any, error: PublishError) -> None:
         """Put a record that could not be read on the dead-letter queue, as it came, with its error."""
-        self._dead_letter({"record": redacted(record)}, error, 1)
+        self._dead_letter({"record": redacted(record)}, error, 0)
 
     def count_dead_letters(self) -> int:
         """Return the approximate number of dead letters, including those that somebody is reading."""

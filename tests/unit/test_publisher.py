@@ -756,6 +756,7 @@ def test_a_damaged_entry_is_kept_while_its_siblings_are_sent(world: World) -> No
     [letter] = world.sqs.dead_letters
     assert letter.content["record"] == record
     assert letter.content["error"] == "entry 2: no name"
+    assert letter.attributes["attempts"] == "0"
 
 
 # --- Several alerts in one message ---

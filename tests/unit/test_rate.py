@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.delivery.rate import (
-    LARGE_BACKLOG,
     PERIOD_MS,
     SEGMENT_MS,
     SEGMENTS,
@@ -94,13 +93,13 @@ def test_a_small_backlog_goes_in_a_burst() -> None:
     """Down to what is kept for critical triggers, however the drainer was paced before."""
     for used in range(LIMIT.all + 1):
         busy = window(*[0] * used)
-        for backlog in (1, LARGE_BACKLOG):
+        for backlog in (1, LIMIT.large_backlog):
             assert may_drain(busy, LIMIT, backlog, NOW, paced_until=NOW + 1) is (used < LIMIT.lesser), used
 
 
 def test_a_large_backlog_is_paced() -> None:
     """One at a time, and no more are kept than are needed, for some come free soon."""
-    backlog = LARGE_BACKLOG + 1
+    backlog = LIMIT.large_backlog + 1
     free_soon = window(*[PERIOD_MS - SEGMENT_MS] * 117)
     assert not may_drain(free_soon, LIMIT, backlog, NOW, paced_until=NOW + 1)
     assert may_drain(free_soon, LIMIT, backlog, NOW, paced_until=NOW)
@@ -111,7 +110,7 @@ def test_a_large_backlog_is_paced() -> None:
 def test_a_large_backlog_keeps_the_head_room_while_none_comes_free_soon() -> None:
     """After a burst, which all ends at once, critical triggers would have nothing for most of a minute."""
     for used in range(LIMIT.all + 1):
-        paced = may_drain(window(*[0] * used), LIMIT, LARGE_BACKLOG + 1, NOW, paced_until=NOW)
+        paced = may_drain(window(*[0] * used), LIMIT, LIMIT.large_backlog + 1, NOW, paced_until=NOW)
         assert paced is (used < LIMIT.lesser), used
 
 

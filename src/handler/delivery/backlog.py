@@ -129,7 +129,7 @@ class Backlog:
         now = self._clock()
         until = self.looked_at + LOOK_SECONDS
         if self.places:
-            is_small = len(self.places) <= 2 * self._limiter.limit.all
+            is_small = len(self.places) <= self._limiter.limit.large_backlog
             window = self._window.at(segment_of(round(now * 1000)))
             free_at = window.free_at(self._limiter.limit.lesser, round(now * 1000)) if is_small else self._paced_until
             free_at = max(free_at / 1000, self._held_until)

@@ -16,8 +16,6 @@ SEGMENT_MS = 500
 SEGMENTS = WINDOW_MS // SEGMENT_MS + 2
 """In how many segments a permit counts: its own, those of a minute, and one."""
 PERIOD_MS = SEGMENTS * SEGMENT_MS
-LARGE_BACKLOG = 240
-"""A backlog of more than this (two minutes at the limit of 120) is paced."""
 KEPT_WHEN_PACED = 2
 """How many permits stay free while a large backlog is paced, if some come free soon."""
 SOON_MS = 1500
@@ -46,6 +44,11 @@ class Limit(NamedTuple):
     def kept(self) -> int:
         """How many permits are kept for critical triggers."""
         return self.all - self.lesser
+
+    @property
+    def large_backlog(self) -> int:
+        """A backlog of more than this, two minutes of permits, is paced."""
+        return 2 * self.all
 
     @property
     def interval_ms(self) -> float:
@@ -109,7 +112,7 @@ def may_drain(window: Window, limit: Limit, backlog: int, now: int, paced_until:
     permit comes free every half second, and few have to be kept; so is the end of a large one.
     """
     free = limit.all - window.used - taken
-    if backlog <= 2 * limit.all and free > limit.kept:
+    if backlog <= limit.large_backlog and free > limit.kept:
         return True
     kept = min(KEPT_WHEN_PACED if window.free_soon(now) >= 2 else limit.kept, limit.kept)
     return now >= paced_until and taken == 0 and free - 1 >= kept

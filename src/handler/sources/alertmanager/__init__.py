@@ -97,10 +97,6 @@ class Message(Model):
         )
 
 
-def _is_entry(value: Any) -> bool:
-    return isinstance(value, dict) and bool({"labels", "fingerprint"} & value.keys())
-
-
 def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
     """Return an alert per entry, an error per damaged entry, and one error for a part that was cut off."""
     match record.payload:
