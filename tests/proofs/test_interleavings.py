@@ -19,7 +19,7 @@ SEEN = ("T0", "A1", "R1", "T2")
 """A trigger, then somebody acknowledges at the instant at which it resolves, then it fires again."""
 PAIRS = list(combinations_with_replacement(SEEN, 2))
 WITH_COPIES = [("T0", "T0", "R1"), ("T0", "R1", "R1"), ("R1", "R1", "T2"), ("R1", "T2", "T2")]
-TRIPLES = [*combinations(SEEN, 3), ("T0", "R1", "A2"), *WITH_COPIES]
+TRIPLES = [*combinations(SEEN, 3), ("T0", "R1", "A2"), ("R0", "T1", "A2"), *WITH_COPIES]
 PAGERDUTY_FAILS = (Outcome.REFUSED, Outcome.UNANSWERED, Outcome.INVALID, Outcome.NO_PERMIT)
 DYNAMODB_FAILS = (Outcome.TWICE, Outcome.LOST, Outcome.DOWN)
 

@@ -20,9 +20,7 @@ def observe(record: Record | None, seen: Observation) -> Record:
     """Make an observation the newest one of a record, undelivered, with whatever else is known kept."""
     old = record or Record(status=seen.status, at=seen.at)
     ids = {**old.message_ids, **({seen.status: seen.message_id} if seen.message_id else {})}
-    # the end of what is acknowledged may have been published before the acknowledgement
-    at = max(old.at, seen.at) if seen.status is Status.RESOLVED else seen.at
-    new = replace(old, status=seen.status, at=at, message_ids=ids, delivered_at=None)
+    new = replace(old, status=seen.status, at=seen.at, message_ids=ids, delivered_at=None)
     if seen.status is Status.FIRING:
         # an acknowledgement that is newer still follows; one that the alert fired on after does not
         acknowledged = old.at if old.status is Status.ACKNOWLEDGED and not old.triggered else old.acknowledge

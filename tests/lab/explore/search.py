@@ -393,7 +393,8 @@ class Explorer:
         owned, owns = state.table.owners().get(identity), after.table.owners().get(identity)
         if before is not None and state.table.is_live(identity, state.now):
             is_followed = now["status"] == "firing" and "acknowledge" in now
-            if _version(now) < _version(before) and not is_followed:
+            is_ended = (before["status"], now["status"]) == ("acknowledged", "resolved")
+            if _version(now) < _version(before) and not is_followed and not is_ended:
                 raise Violation(f"{_name(run)} takes the record back to an older observation")
             if "waiting" in before and "waiting" not in now and not self._may_leave(before, now, run):
                 raise Violation(f"{_name(run)} takes out of the index what still waits")
@@ -454,7 +455,11 @@ class Explorer:
             case Rejected():
                 return DEAD_LETTER_URL in run.queued
             case Skipped(reason=SkipReason.SUPERSEDED | SkipReason.DUPLICATE):
-                is_ended = seen.status is Status.ACKNOWLEDGED and record.get("status") == "resolved"
+                # an acknowledge that has read a resolve is superseded, whatever is written meanwhile
+                has_met_end = record.get("status") == "resolved" or any(
+                    other < seen for other in self._seen if other.status is Status.RESOLVED
+                )
+                is_ended = seen.status is Status.ACKNOWLEDGED and has_met_end
                 return _version(record) >= (seen.minute, seen.rank) or "acknowledge" in record or is_ended
             case _:
                 return True
@@ -481,7 +486,9 @@ class Explorer:
         elif state.status is Status.RESOLVED:
             right = {"resolved", None}  # what is acknowledged later has ended all the same
         elif newest.status is Status.ACKNOWLEDGED:
-            right = {"acknowledged"}
+            # an acknowledge that meets a resolve is superseded, also if the trigger between the two comes late
+            has_ended = any(seen.status is Status.RESOLVED for seen in self._seen)
+            right = {"acknowledged", "triggered"} if has_ended else {"acknowledged"}
         else:
             # a trigger leaves an incident acknowledged that somebody has acknowledged
             right = {"triggered", "acknowledged"} if "A1" in account.taken_in else {"triggered"}
