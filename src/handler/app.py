@@ -182,7 +182,7 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
         wake=queues.wake_quietly,
         keep_copy=lambda delivery, delay: queues.keep_copy(
-            delivery.alert, delivery.target.name, delivery.failures, delay, time.time()
+            delivery.alert, delivery.target.name, delivery.failures, delay, time.time(), delivery.routed_to
         ),
     )
     publisher = Publisher(

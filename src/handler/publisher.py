@@ -10,7 +10,7 @@ from handler import sources
 from handler.alert import Alert, Ignored, Status
 from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.delivery import Delivery
-from handler.delivery.record import Observation
+from handler.delivery.record import Observation, compare
 from handler.delivery.record import Record as DeliveryRecord
 from handler.delivery.sender import Sender
 from handler.delivery.table import DedupTable
@@ -137,7 +137,7 @@ class Publisher:
             return [self._wait_for(alert, progress, error, DeferReason.TABLE_UNAVAILABLE)]
         except PublishError as error:
             return [self._wait_for(alert, progress, error, DeferReason.TARGETS_UNAVAILABLE)]
-        names = frozenset(target.name for target in route.targets)
+        names = frozenset(progress.routed_to or (target.name for target in route.targets))
 
         def deliver(target: Target) -> Report:
             delivery = Delivery(
@@ -191,12 +191,13 @@ class Publisher:
         open_at = {name for name, record in found.items() if _may_be_open(record)}
         # the trigger may not be claimed at all of its targets yet
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
+        heard = {name for name, record in found.items() if not _is_unheard(record)}
         if known_open := sorted(open_at & by_name.keys()):
             return _Route(
                 targets=[by_name[name] for name in known_open],
                 open_at=frozenset(open_at),
                 records=found,
-                unheard=_unheard(known, found, found.keys() | open_at),
+                unheard=_unheard(known, found, heard | open_at),
             )
         self._wait_for_secrets(known, progress)
         try:
@@ -205,7 +206,7 @@ class Publisher:
             if not found:
                 raise
             matching = []
-        names = {target.name for target in matching} | found.keys()
+        names = ({target.name for target in matching} | heard) or found.keys()
         return _Route(
             targets=[by_name[name] for name in sorted(names)],
             unknown=_unknown(alert, known),
@@ -225,11 +226,11 @@ class Publisher:
         for target in targets:
             seen = Delivery(alert=alert, target=target).observation()
             try:
-                change = self.table.change(seen.identity, partial(_unless_known, seen=seen, now=now), now)
+                change = self.table.change(seen.identity, partial(_unless_heard, seen=seen, now=now), now)
             except (TableUnavailableError, TableMissingError) as error:
                 reports.append(self._wait_for(alert, progress, error, DeferReason.TABLE_UNAVAILABLE))
                 break
-            if change.before is not None:
+            if not _is_unheard(change.before):
                 late = Delivery(alert=alert, target=target, has_open_incident=True, record=change.before)
                 reports.append(self._deliver(late, progress, deadline))
         return reports
@@ -241,7 +242,7 @@ class Publisher:
             case Rejected():
                 return self.reject(report)
             case Deferred(is_kept=False, delay_seconds=delay, reason=reason):
-                bound = progress.model_copy(update={"target": delivery.target.name})
+                bound = progress.bound(delivery.target.name, delivery.routed_to)
                 has_failed = reason is not DeferReason.BUSY
                 lost = _lost(
                     lambda: self.queues.defer(delivery.alert, bound, delay, self.clock(), has_failed=has_failed)
@@ -306,7 +307,7 @@ class _Route:
         unknown: names in the alert that no target has.
         open_at: the names of targets where its incident may be open.
         records: the records that were read, by target name.
-        unheard: targets without a record, which the overtaken trigger may name.
+        unheard: targets that have heard of no trigger, which the overtaken one may name.
     """
 
     targets: Sequence[Target] = ()
@@ -323,8 +324,14 @@ def _unheard(known: TargetSet, found: Mapping[str, DeliveryRecord], names: Colle
     return [target for target in known.targets if target.name not in names and target.type == "pagerduty"]
 
 
-def _unless_known(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord:
-    return record or never_opened(None, seen, now)
+def _is_unheard(record: DeliveryRecord | None) -> bool:
+    """Whether a target has heard of no trigger, and nothing can be open there."""
+    return record is None or not (record.fired_at or record.open or record.needs_delivery())
+
+
+def _unless_heard(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord | None:
+    is_news = record is None or (seen.status is Status.RESOLVED and compare(seen.at, record.at) > 0)
+    return never_opened(record, seen, now) if is_news and _is_unheard(record) else record
 
 
 def _all_of(damaged: Sequence[PublishError]) -> PublishError:

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -108,9 +108,17 @@ class Queues:
         with suppress(QueueUnavailableError):
             self.wake(target)
 
-    def keep_copy(self, alert: Alert, target: str, failures: int, delay_seconds: float, now: float) -> None:
+    def keep_copy(
+        self,
+        alert: Alert,
+        target: str,
+        failures: int,
+        delay_seconds: float,
+        now: float,
+        routed_to: Collection[str] = (),
+    ) -> None:
         """Keep a copy of a delivery that is sent without a record; it updates the record when the table is back."""
-        copy = Progress(target=target, failures=failures, was_sent_unclaimed=True)
+        copy = Progress(failures=failures, was_sent_unclaimed=True).bound(target, routed_to)
         self.defer(alert, copy, delay_seconds, now)
 
     def dead_letter(self, alert: Alert, target: str, error: PublishError, attempts: int = 0) -> None:

@@ -108,7 +108,7 @@ def make_parts(
         give_up_after_seconds=give_up_after_seconds,
         wake=queues.wake_quietly,
         keep_copy=lambda delivery, delay: queues.keep_copy(
-            delivery.alert, delivery.target.name, delivery.failures, delay, clock()
+            delivery.alert, delivery.target.name, delivery.failures, delay, clock(), delivery.routed_to
         ),
     )
     publisher = Publisher(

@@ -83,6 +83,12 @@ MUTANTS = [
         "if age < 0:",
     ),
     mutant(
+        "observe: an end is as new as the acknowledge before it",
+        "transitions",
+        "status=seen.status, at=seen.at,",
+        "status=seen.status, at=max(old.at, seen.at) if seen.status is Status.RESOLVED else seen.at,",
+    ),
+    mutant(
         "decide: an acknowledge supersedes a resolve",
         "claims",
         "case Status.ACKNOWLEDGED, Status.RESOLVED:",
@@ -489,7 +495,43 @@ MUTANTS = [
         "identities = list(dict.fromkeys(identities))",
         "identities = list(identities)",
     ),
+    mutant(
+        "unclaimed: the copy that waits says that nothing is open",
+        "ledger",
+        "        if self.delivery.was_sent_unclaimed:\n            return True\n",
+        "",
+    ),
+    mutant(
+        "unclaimed: a copy that sends nothing is no news",
+        "ledger",
+        "transitions.reassert(transitions.note(record, seen), now",
+        "transitions.reassert(record, now",
+    ),
+    mutant(
+        "unclaimed: a refused key makes dead letters",
+        "sender",
+        "case failure if blames_routing_key(failure):",
+        "case failure if False:",
+    ),
     # --- routing ---
+    mutant(
+        "route: an end said again goes where nothing ever began",
+        "publisher",
+        "| heard) or found.keys()",
+        "| found.keys())",
+    ),
+    mutant(
+        "route: an end is not recorded where only an acknowledge is known",
+        "publisher",
+        "_unheard(known, found, heard | open_at)",
+        "_unheard(known, found, found.keys() | open_at)",
+    ),
+    mutant(
+        "route: what comes back from the queue forgets its other targets",
+        "publisher",
+        "frozenset(progress.routed_to or (target.name for target in route.targets))",
+        "frozenset(target.name for target in route.targets)",
+    ),
     mutant(
         "route: a resolve goes where the matchers say",
         "publisher",

@@ -561,6 +561,24 @@ def test_a_trigger_that_nobody_claimed_is_closed_again(world: World, resolved_at
     assert world.states["f-1"] == "resolved"
 
 
+@pytest.mark.parametrize("has_waited", [True, False])
+def test_the_end_of_what_nobody_claimed_is_sent_though_its_copy_waits(*, has_waited: bool) -> None:
+    """The record was never asked for a permit that it got, and yet an incident is open."""
+    world = make_world(rate_limit=1)
+    if has_waited:
+        world.publish_one(message("other"))
+        world.publish_one(message())
+        world.clock.advance(1)
+    break_table(world)
+    world.publish_one(message(at=1))
+    world.dynamodb.heal()
+    world.publish_one(message("another"))
+    come_back(world)
+    world.publish_one(message(status="resolved", at=60))
+    drain_until_done(world)
+    assert world.states["f-1"] == "resolved"
+
+
 def test_the_end_of_what_nobody_claimed_waits_and_wakes_a_drainer(world: World) -> None:
     """It is told as a delivery that waits, and is not left to the schedule."""
     world.publish_one(message(status="resolved", at=60))
@@ -674,6 +692,23 @@ def test_a_refused_event_is_dead_lettered_though_the_table_is_out(world: World) 
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
     assert isinstance(world.publish_one(message()).result, Rejected)
     assert len(world.sqs.dead_letters) == 1
+
+
+@pytest.mark.parametrize("is_rotated", [True, False])
+def test_a_key_that_is_refused_though_the_table_is_out(world: World, *, is_rotated: bool) -> None:
+    """The secrets are read again; a key that is wrong for longer waits on the queue, and makes no dead letter."""
+    world.targets.read()
+    world.pagerduty.set_known_keys([OTHER_KEY])
+    if is_rotated:
+        world.secrets.secrets["pagerduty/production"] = target_secret(routing_key=OTHER_KEY)
+    break_table(world)
+    report = world.publish_one(message())
+    assert is_accepted(report) is is_rotated
+    if not is_rotated:
+        assert isinstance(report.result, Deferred)
+        assert report.result.reason is DeferReason.KEY_REFUSED
+        assert len(world.sqs.retries) == 2
+    assert world.sqs.dead_letters == []
 
 
 def test_a_table_that_is_missing_stops_no_page(world: World) -> None:

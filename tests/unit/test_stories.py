@@ -282,6 +282,51 @@ def test_an_end_while_a_secret_cannot_be_read() -> None:
     assert [key for key, _ in states(world)] == [ROUTING_KEY[:4]] * 2
 
 
+TWO_TEAMS = {
+    "pagerduty/a": target_secret("a", ROUTING_KEY, match=['severity="critical"']),
+    "pagerduty/b": target_secret("b", OTHER_KEY, match=['team="x"']),
+}
+CRITICAL_OF_X: dict[str, Any] = {"severity": "critical", "labels": {"team": "x"}}
+
+
+@pytest.mark.parametrize("is_paged", [True, False])
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_end_between_what_two_targets_get_from_the_queue(first: int, *, is_paged: bool) -> None:
+    """The table was out when it fired. The record of the first target names the second, which has none yet."""
+    world = make_world(TWO_TEAMS, max_retries=0)
+    world.dynamodb.fail("InternalServerError")
+    if not is_paged:
+        world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=2))
+    world.publish(message(**CRITICAL_OF_X))
+    world.dynamodb.heal()
+    world.clock.advance(60)
+    queued = [retry.as_record() for retry in world.sqs.retries if "drain" not in retry.content]
+    mine = [record for record in queued if json.loads(record["body"])["delivery"]["target"] == "ab"[first]]
+    for record in mine:
+        world.publish(record)
+    world.publish(message(status="resolved", at=60))
+    for record in queued:
+        if record not in mine:
+            world.publish(record)
+    drain_until_done(world)
+    assert {state for _, state in states(world)} == {"resolved"}
+    assert world.sqs.dead_letters == []
+
+
+def test_an_end_said_again_is_not_sent_where_nothing_ever_began() -> None:
+    """To a target with the same routing key it would close what fires again meanwhile."""
+    secrets = {f"pagerduty/{team}": target_secret(team, match=[f'team="{team}"']) for team in "ab"}
+    world = make_world(secrets, rate_limit=1)
+    of_a: dict[str, Any] = {"severity": "critical", "labels": {"team": "a"}}
+    tell(world, 0, "resolved", **of_a)
+    world.clock.now = NOW + 400
+    world.publish(message("other", at=400, **of_a))
+    world.publish(message(status="resolved", at=200, **of_a))
+    world.publish(message(at=401, **of_a))
+    drain_until_done(world)
+    assert world.states["f-1"] == "triggered"
+
+
 # --- acknowledgements ---
 
 
@@ -297,6 +342,44 @@ def test_an_acknowledgement_of_what_pagerduty_has_not_accepted(world: World, end
         world.publish_one(message(status="resolved", at=10))
     drain_until_done(world)
     assert world.states == ({} if ends == "resolved while it waits" else {"f-1": "acknowledged"})
+
+
+def test_an_acknowledgement_and_an_older_end_that_overtake_the_trigger_between_them(world: World) -> None:
+    """The end is of the time before: what it is to be newer than was published first."""
+    world.clock.now = NOW + 61
+    world.publish_one(message(status="acknowledged", at=60))
+    world.publish_one(message(status="resolved", at=0))
+    world.publish_one(message(at=30))
+    drain_until_done(world)
+    assert world.states == {"f-1": "triggered"}
+
+
+def test_an_end_that_comes_late_does_not_close_what_was_sent_without_the_table_after_it(world: World) -> None:
+    """Acknowledged meanwhile: the copy of the later trigger counts, although nothing is sent for it."""
+    for at in (0, 200):
+        world.clock.now = NOW + at
+        world.dynamodb.fail("InternalServerError")
+        world.publish_one(message(at=at))
+        world.dynamodb.heal()
+    first, second = (world.take_retry() for _ in range(2))
+    second["attributes"]["SentTimestamp"] = str(round(world.clock() * 1000))
+    world.publish(first)
+    world.publish_one(message(status="acknowledged", at=300))
+    world.publish(second)
+    world.publish_one(message(status="resolved", at=60))
+    drain_until_done(world)
+    assert world.states == {"f-1": "acknowledged"}
+
+
+def test_an_end_after_an_acknowledgement_of_a_trigger_that_comes_last() -> None:
+    """Both overtake it, and its labels name a target that those of the end do not."""
+    world = make_world(TWO_TEAMS)
+    world.clock.now = NOW + 61
+    world.publish(message(status="acknowledged", at=30, severity="critical"))
+    world.publish(message(status="resolved", at=60, severity="critical"))
+    world.publish(message(at=0, **CRITICAL_OF_X))
+    drain_until_done(world)
+    assert {state for _, state in states(world)} <= {"resolved"}
 
 
 def test_an_acknowledgement_that_overtakes_its_trigger(world: World) -> None:

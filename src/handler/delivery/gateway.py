@@ -111,6 +111,10 @@ class Gateway:
         """Send an event with the permits that this execution counts by itself; no key is closed or opened."""
         own = self._own_window(delivery.target.routing_key)
         outcome, attempts = self._post(delivery, deadline, lambda: own.take(self._now()))
+        is_refused = not isinstance(outcome, Accepted) and blames_routing_key(outcome)
+        if is_refused and (rotated := self._rotated(delivery.target)):
+            again = self.send_without_table(replace(delivery, target=rotated), deadline)
+            return replace(again, attempts=(*attempts, *again.attempts))
         return Sent(outcome, delivery.target, attempts)
 
     def _post(

@@ -48,6 +48,8 @@ class Claim:
     @property
     def was_open(self) -> bool:
         """Whether an incident may have been open before the claim."""
+        if self.delivery.was_sent_unclaimed:
+            return True
         return self.before.open if self.before else self.seen.status is not Status.FIRING
 
     @property
@@ -112,9 +114,14 @@ class Ledger:
         now, owner, seen = self._now(), self._new_owner(), delivery.observation()
 
         def transition(record: Record | None) -> Record | None:
+            new = written(record)
+            is_open = new is not None and delivery.was_sent_unclaimed and new.status is Status.FIRING
+            return replace(new, open=True) if new and is_open else new
+
+        def written(record: Record | None) -> Record | None:
             decision = decide(seen, record, now, self._repeat_after_ms)
             if record and delivery.was_sent_unclaimed and _has_ended_since(record, seen):
-                return transitions.reassert(record, now, body=pack(delivery.alert))
+                return transitions.reassert(transitions.note(record, seen), now, body=pack(delivery.alert))
             if record is None or decision.verdict is Verdict.CLAIM:
                 return transitions.claim(record, seen, owner=owner, now=now, lease_until=round(deadline * 1000))
             match decision.verdict:

@@ -9,7 +9,7 @@ from handler.delivery.gateway import Gateway, Sent
 from handler.delivery.ledger import Claim, Ledger
 from handler.delivery.limiter import WOKEN_MS, NoPermitError, Permit, RateLimiter, Taker
 from handler.delivery.record import Order, Record
-from handler.delivery.retry import deferral_seconds, result_of_failure
+from handler.delivery.retry import blames_routing_key, deferral_seconds, result_of_failure
 from handler.delivery.table import Change
 from handler.errors import (
     ExhaustedError,
@@ -194,6 +194,9 @@ class Sender:
         match sent.outcome:
             case Accepted() as accepted:
                 return delivery.report(accepted, attempts=sent.attempts, errors=errors)
+            case failure if blames_routing_key(failure):
+                result = self.defer(failure, DeferReason.KEY_REFUSED, delivery.failures, delivery.failing_since)
+                return delivery.report(result, attempts=sent.attempts, errors=errors)
             case failure:
                 result = self._defer_if_retryable(failure, delivery)
                 return delivery.report(result, attempts=sent.attempts, errors=errors)
