@@ -1,16 +1,21 @@
 """An alert as it waits in its record: as it came, or cut where an item could not take it."""
 
+import contextlib
 import json
 import random
+import zlib
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from handler.alert import Alert
 from handler.delivery.body import MAX_BYTES, pack, unpack
+from handler.errors import InvalidAlertError
 from handler.mapping import dedup_key_of, event_of
 from handler.pagerduty.severity import Severity
+from handler.sources.native import NativeAlert
 from tests.lab.alerts import AN_ALERT, alerts
 
 
@@ -20,6 +25,34 @@ def test_an_alert_is_unpacked_as_it_was_packed(alert: Alert) -> None:
     unpacked = unpack(pack(alert))
     assert event_of(unpacked, Severity.ERROR) == event_of(alert, Severity.ERROR)
     assert (unpacked.status, unpacked.observed_at) == (alert.status, alert.observed_at)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["alert", "status"]) | st.text(), inner)
+    ),
+    max_leaves=8,
+)
+FIELDS = st.dictionaries(st.sampled_from([*NativeAlert.model_fields, "alert_name", "severity", "class"]), JSON)
+
+
+@given(
+    st.binary()
+    | st.binary().map(zlib.compress)
+    | (JSON | FIELDS.map(lambda fields: {"alert": {"alert_name": "a", "status": "firing", **fields}})).map(
+        lambda message: zlib.compress(json.dumps(message).encode())
+    )
+)
+def test_whatever_a_body_holds_it_is_an_alert_or_an_error(body: bytes) -> None:
+    """One error: whoever reads it dead-letters what cannot be sent."""
+    with contextlib.suppress(InvalidAlertError):
+        assert isinstance(unpack(body), Alert)
+
+
+def test_a_body_that_is_nested_too_deeply_is_an_error() -> None:
+    with pytest.raises(InvalidAlertError, match="damaged"):
+        unpack(zlib.compress(b"[" * 200_000))
 
 
 def noise(characters: int, seed: int = 1) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from handler.alert import Alert
 from handler.envelope import Record
+from handler.errors import InvalidAlertError
 from handler.pagerduty.events import shorten
 from handler.sources import native
 
@@ -15,6 +16,8 @@ MAX_BYTES = 350_000
 """An item takes 400 KB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 _LONGEST = (50_000, 5_000, 500)
 _MAX_INFLATED_BYTES = 50_000_000
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+"""When an alert was observed whose body does not say so; whatever `pack` writes does."""
 MAX_ENTRIES = 1000
 """The limit for a list in a message that is too large."""
 
@@ -33,11 +36,12 @@ def pack(alert: Alert) -> bytes:
 
 
 def unpack(body: bytes) -> Alert:
-    """Return the alert that was packed."""
-    message = json.loads(zlib.decompressobj().decompress(body, _MAX_INFLATED_BYTES))
-    [alert] = native.parse(Record(payload=message, published_at=datetime.now(UTC)))
-    if not isinstance(alert, Alert):
-        raise TypeError("a waiting body holds no alert")
+    """Return the alert that was packed; raise InvalidAlertError if the body is damaged."""
+    try:
+        message = json.loads(zlib.decompressobj().decompress(body, _MAX_INFLATED_BYTES))
+        [alert] = native.parse(Record(payload=message, published_at=_UNKNOWN))
+    except (zlib.error, ValueError, TypeError, RecursionError, InvalidAlertError) as damage:
+        raise InvalidAlertError(f"its body is damaged: {damage}") from damage
     return alert
 
 

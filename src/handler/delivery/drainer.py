@@ -317,8 +317,8 @@ class Drainer:
         try:
             alert = unpack(record.body or b"")
             alert = alert if record.is_damaged else replace(alert, status=record.status)
-        except Exception as damage:  # noqa: BLE001 - an unreadable delivery must not wait forever
-            invalid = InvalidAlertError(f"{error}; its body is damaged: {damage}")
+        except InvalidAlertError as damage:
+            invalid = InvalidAlertError(f"{error}; {damage}")
             report = self.reject_record({"id": place.identity}, invalid)
         else:
             rejected = Report(result=Rejected(error=error), alert=alert, action=action_of(alert), target=place.target)

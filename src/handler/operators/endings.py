@@ -1,13 +1,12 @@
 """Reads the record of a critical trigger that waits, or waited: whether it is late, and how it ended."""
 
-import zlib
 from datetime import UTC, datetime
 
 from handler.alert import Alert, Status
 from handler.delivery.body import unpack
 from handler.delivery.record import Order, Record
 from handler.delivery.table import Place
-from handler.errors import PublishError
+from handler.errors import InvalidAlertError
 
 
 def is_late(place: Place, now: float, after_seconds: float) -> bool:
@@ -19,7 +18,7 @@ def alert_of(record: Record) -> Alert | None:
     """Return the alert that waits in a record; None if nothing waits, or it cannot be read."""
     try:
         return unpack(record.body) if record.body else None
-    except (ValueError, TypeError, zlib.error, PublishError):
+    except InvalidAlertError:
         return None
 
 
