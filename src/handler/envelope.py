@@ -4,6 +4,7 @@ The models hold only what is read, and are applied record by record, so that one
 What another function could not process is never opened: it is an alert about that function.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -32,6 +33,9 @@ LEEWAY = timedelta(seconds=5)
 """By how much a time inside a message may be later than the outermost wrapping's: clocks differ."""
 _MAX_TEXTS = 3
 """How often JSON may be nested as text in JSON."""
+_PRINTED = ("{'", "[{'")
+"""How an object or a list begins that Python printed instead of encoding it as JSON."""
+_MAX_PRINTED_CHARACTERS = 262_144
 _PROTOCOLS = frozenset(
     (
         *("default", "email", "email-json", "http", "https", "lambda", "sms", "sqs", "application", "firehose"),
@@ -317,6 +321,8 @@ def without_dead_letters(raw: Any) -> Any:
 def _content(text: str) -> Any:
     """Return the JSON value in a text, even if it was encoded more than once; else the text."""
     value = parse_text(text)
+    if value == text and text.lstrip()[:3].startswith(_PRINTED) and len(text) <= _MAX_PRINTED_CHARACTERS:
+        return _printed(text)
     for _ in range(_MAX_TEXTS):
         if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
             break
@@ -325,6 +331,16 @@ def _content(text: str) -> Any:
             break
         value = inner
     return value
+
+
+def _printed(text: str) -> Any:
+    """Return the value that Python printed, as `str(event)` does; else the text."""
+    import ast
+
+    try:
+        return parse_text(json.dumps(ast.literal_eval(text.strip())))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def _open_sqs(record: Record, payload: Mapping[str, Any]) -> Record:

@@ -538,6 +538,22 @@ def test_what_only_resembles_a_wrapping_stays(message: Any) -> None:
     assert opened(sns(message)).payload == message
 
 
+@pytest.mark.parametrize("make", [str, lambda value: f"  {value}\n", lambda value: str([value])])
+def test_an_object_that_python_printed_is_read(make: Callable[[Any], str]) -> None:
+    """A publisher wrote `str(alarm)`, not `json.dumps(alarm)`: its quotes are single ones, and it has None and True."""
+    alarm = {**ALARM, "AlarmDescription": None, "ActionsEnabled": True}
+    assert opened(sns(make(alarm))).payload in (alarm, [alarm])
+    assert opened(sqs(make(alarm))).payload in (alarm, [alarm])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'a'", "{'a': open('x')}", "{'a': b'b'}", "{'a': {1, 2}}", "{'a': " + "[" * 5000, "{'a': " + "-" * 9999 + "1}"],
+)
+def test_what_only_looks_printed_stays_a_text(text: str) -> None:
+    assert opened(sns(text)).payload == text
+
+
 def test_the_message_may_be_an_object() -> None:
     assert opened({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": PAYLOAD}}).payload == PAYLOAD
 

@@ -8,6 +8,9 @@ REPORT_ATTRIBUTE, REPORT = "origin", "pagerduty-publisher-operators"
 """The SNS attribute of this function's reports to operators, in case the function is subscribed to their topic."""
 _OF_SCHEDULES = ({"health_check": True}, {"drain": True})
 """What the template's schedules send; a schedule's invocation that failed and was kept; a later one has replaced it."""
+_OF_A_LOG = {"s3Bucket", "s3ObjectKey"}
+"""What CloudTrail says of each file of its log:
+https://docs.aws.amazon.com/awscloudtrail/latest/userguide/configure-sns-notifications-for-cloudtrail.html"""
 _DETAIL_TYPES = {"Scheduled Event": SkipReason.NOTICE}
 _TYPES = {"SubscriptionConfirmation", "UnsubscribeConfirmation"}
 """https://docs.aws.amazon.com/sns/latest/dg/http-subscription-confirmation-json.html"""
@@ -50,14 +53,12 @@ def _is_of_pagerduty(record: Record) -> bool:
 
 
 def _reason(record: Record) -> SkipReason | None:
-    if _is_of_pagerduty(record):
-        return SkipReason.NOTICE
-    if record.attributes.get(REPORT_ATTRIBUTE) == REPORT:
+    if record.attributes.get(REPORT_ATTRIBUTE) == REPORT or _is_of_pagerduty(record):
         return SkipReason.NOTICE
     if record.detail_type:
         return _DETAIL_TYPES.get(record.detail_type)
     match record.payload:
-        case dict() as payload if payload in _OF_SCHEDULES and not record.message_id:
+        case dict() as payload if payload.keys() == _OF_A_LOG or (payload in _OF_SCHEDULES and not record.message_id):
             return SkipReason.NOTICE
         case {"Type": str(kind), "TopicArn": _} if kind in _TYPES:
             return SkipReason.TEST_MESSAGE

@@ -35,7 +35,8 @@ ENDED = _words("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED SOLVED RESTORED
 """The good states that say that something bad is over."""
 _STATES = _words(
     "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
-    " result outcome compliancetype alarmstate health healthstatus incidentstatus eventstatus readinessstatus"
+    " result outcome conclusion compliancetype alarmstate health healthstatus incidentstatus eventstatus"
+    " readinessstatus"
 )
 _ENDS_OF_STATES = tuple(
     f"{what}{word}"
@@ -63,13 +64,18 @@ _OCSF_SEVERITIES = {2: Severity.INFO, 1: Severity.INFO, 3: Severity.WARNING, 4: 
 _SEVERITY_HEADING = (
     r"[^\w\n]{0,5}(critical|fatal|emergency|error|warning|warn|info|sev[\s_-]?[0-5]|p[0-5])(?:\s?[\]):|]|\s[\u2013-]\s)"
 )
+_SEVERITY_IN_LOG = (
+    r"[\[(]?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,20}\s{1,3}[\[(]?(CRITICAL|FATAL|EMERGENCY|ERROR|WARNING|WARN)\b"
+)
 _TITLES = ("title", "headline", "summary", "subject", "alertname", "alarmname", "incidenttitle", "rulename", "name")
 _HEADLINES = (
     *_TITLES,
     *("message", "msg", "description", "text", "errormessage", "error", "reason", "failuremessage", "failurereason"),
-    *("statusmessage", "statusreason", "body", "detail", "details"),
+    *("statusmessage", "statusreason", "output", "body", "detail", "details"),
 )
 """Fields that usually say what a message is about, best first; names are compared without case and punctuation."""
+_ENDS_OF_HEADLINES = ("title", "summary", "message", "description", "headline")
+"""How fields end that say it where none of those does, such as `problemTitle`."""
 _NAMES = ("alertname", "alarmname", "name", "rulename")
 """Headlines that say what it is about, but not what is wrong."""
 _ENDS_OF_NAMES = ("name", "identifier", "sourceid")
@@ -80,10 +86,14 @@ _REASONS = (
     *("statusmessage", "statusreason", "cause", "text", "details"),
 )
 _PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
-_THINGS = (*("job", "task", "pipeline", "workflow", "function", "check", "monitor", "project", "queue"), *_PLACES)
+_THINGS = (
+    *("job", "task", "pipeline", "workflow", "function", "rule", "check", "monitor", "project", "queue"),
+    *_PLACES,
+)
 _INCIDENTS = ("incident", "issue", "problem", "ticket", "alertgroup", "alert")
 _INSIDE = (
     *("detail", "details", "payload", "alert", "alertgroup", "incident", "issue", "problem", "ticket", "event", "data"),
+    *("build", "run", "workflowrun", "pipeline", "deployment", "execution", "objectattributes"),
     *("body", "content", "message", "notification", "finding"),
 )
 _NO_HEADLINES = frozenset({"", "none", "null", "undefined", "nil", "-", "(no subject)", "no subject", "untitled"})
@@ -99,7 +109,21 @@ _MAX_OBJECTS = 100
 """The limit for fields at one depth of a message."""
 _BANNER = re.compile(r"([*=#~-])\1{2}.{0,200}\1{3}")
 _MARKDOWN = re.compile(r"(?<![\w*`])(\*{1,3}|`{1,3})(?=\S)([^*`\n]{1,200}?)(?<=\S)\1(?![\w*`])")
-_HTML = ("<!doctype html", "<html", "<head", "<body", "<div", "<table", "<p>", "<h1", "<h2", "<h3", "<br", "<b>")
+_HTML = (
+    "<?xml",
+    "<!doctype html",
+    "<html",
+    "<head",
+    "<body",
+    "<div",
+    "<table",
+    "<p>",
+    "<h1",
+    "<h2",
+    "<h3",
+    "<br",
+    "<b>",
+)
 _TAG = re.compile(r"<[^<>]{0,1000}>")
 _TRACEBACK = "Traceback (most recent call last):"
 _NAMED_LINE = r"^[ \t*_-]{0,5}([A-Za-z][\w -]{0,39}?)[*_]{0,2}[ \t]?[:=][ \t*_]{0,5}(\S[^\n]{0,200})$"
@@ -140,7 +164,7 @@ def _is_state(name: str) -> bool:
 
 
 def _state_in(name: str, value: Any) -> str:
-    if isinstance(value, str) and _is_state(name):
+    if isinstance(value, str) and (_is_state(name) or (name == "statuscode" and value.isalpha())):
         return _short_state(value)
     if isinstance(value, str) and name in _NAMES_OF_ACTIONS:
         return _ACTIONS.get(state_word(value), "")
@@ -166,8 +190,8 @@ def severity_word(payload: Any) -> str:
 
 
 def severity_in_heading(text: str) -> str:
-    """Return the severity word of a heading: `CRITICAL: ...`, `[SEV1] ...`, `P2 - ...`."""
-    found = re.match(_SEVERITY_HEADING, text[:60], re.IGNORECASE)
+    """Return the severity word of a heading, `CRITICAL: ...`, `[SEV1] ...`, `P2 - ...`, or of a line of a log."""
+    found = re.match(_SEVERITY_HEADING, text[:60], re.IGNORECASE) or re.match(_SEVERITY_IN_LOG, text[:80])
     return re.sub(r"[\s_-]", "", found[1]) if found else ""
 
 
@@ -211,15 +235,27 @@ def _headline(payload: Any, depth: int) -> str:
 
 def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
     texts = {_plain(name): value for name, value in payload.items() if isinstance(value, str)}
-    lines = {name: line for name in _HEADLINES if (line := _line_of(texts.get(name, ""), depth))}
-    if lines:
-        reasons = [line for name in _REASONS if (line := _line_of(texts.get(name, ""), depth))]
-        return ": ".join(_parts_of(payload, *next(iter(lines.items())), reasons))
+    found = next(_lines_of(_HEADLINES, texts, depth), None)
+    inner = "" if found else _inner_headline(payload, depth)
+    if inner:
+        return inner
+    found = found or next(_lines_of([name for name in texts if name.endswith(_ENDS_OF_HEADLINES)], texts, depth), None)
+    if found is None:
+        return facts(payload)
+    reasons = [line for _, line in _lines_of(_REASONS, texts, depth)]
+    return ": ".join(_parts_of(payload, *found, reasons))
+
+
+def _lines_of(names: Iterable[str], texts: Mapping[str, str], depth: int) -> Iterator[tuple[str, str]]:
+    return ((name, line) for name in names if (line := _line_of(texts.get(name, ""), depth)))
+
+
+def _inner_headline(payload: Mapping[Any, Any], depth: int) -> str:
     objects = {_plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
     for name in sorted(objects, key=lambda name: (name not in _INSIDE, not _has_title(objects[name])))[:_MAX_FACTS]:
         if _has_headline(objects[name], depth + 1) and (inner := _headline(objects[name], depth + 1)):
-            return inner
-    return facts(payload)
+            return inner if _has_title(objects[name]) else _with_state(inner, _state_of(payload))
+    return ""
 
 
 def _parts_of(payload: Mapping[Any, Any], named: str, line: str, reasons: list[str]) -> list[str]:
@@ -229,11 +265,15 @@ def _parts_of(payload: Mapping[Any, Any], named: str, line: str, reasons: list[s
     parts = [thing or line]
     if thing or named in _NAMES:
         state = _state_of(payload)
-        parts = [f"{parts[0]} {state}" if state and state.lower() not in f"{thing} {line}".lower() else parts[0]]
+        parts = [parts[0] if state.lower() in line.lower() else _with_state(parts[0], state)]
     for reason in (line, *reasons):
         if not any(reason in part or part in reason for part in parts):
             parts.append(reason)
     return parts[: 3 if thing else 2]
+
+
+def _with_state(text: str, state: str) -> str:
+    return f"{text} {state}" if state and state.lower() not in text.lower() else text
 
 
 def _thing_in(payload: Mapping[Any, Any]) -> str:
@@ -263,7 +303,8 @@ def _state_of(payload: Mapping[Any, Any]) -> str:
     """Return the state that an object names, as written, with the reason beside it, if any."""
     for depth in (payload, *(value for value in payload.values() if isinstance(value, dict))):
         fields = {_plain(name): value for name, value in depth.items() if isinstance(value, str) and value.strip()}
-        state = next((value for name, value in fields.items() if _is_state(name)), "")
+        states = [value for name, value in fields.items() if _is_state(name)]
+        state = next((value for value in states if state_word(value) not in GOOD | PROGRESS), next(iter(states), ""))
         if state:
             reason = next((fields[name] for name in _REASONS if name in fields), "") if depth is not payload else ""
             return first_line(f"{state}: {reason}" if reason else state)
@@ -288,7 +329,7 @@ def _tells_most(name: str) -> bool:
 def first_line(text: str) -> str:
     """Return the first line of a text that says something, without markup; for damaged JSON, its words."""
     start = without_written_breaks(_without_tags(text.strip()[:20_000]))
-    lines = [line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>`\"'")]
+    lines = [line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>%`\"'")]
     lines = [line for line in lines if not _BANNER.fullmatch(line)] or lines
     line = next(iter(lines), "")
     if line == _TRACEBACK:
@@ -308,6 +349,8 @@ def _without_tags(text: str) -> str:
         first, *others = re.split(rf"<{name}\b", text, flags=re.IGNORECASE)
         ended = (re.split(rf"</{name}>", other, maxsplit=1, flags=re.IGNORECASE)[1:] for other in others)
         text = "\n".join((first, *(after for rest in ended for after in rest)))
+    if text.startswith("<?xml"):
+        return html.unescape(" ".join(_TAG.sub(" ", text).split()))
     return html.unescape(_TAG.sub("\n", text))
 
 
