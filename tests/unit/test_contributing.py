@@ -1,6 +1,7 @@
 """The worked example of CONTRIBUTING.md is a source that works."""
 
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,9 @@ def tickets(monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     module = ModuleType("tickets")
     exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
-    monkeypatch.setattr(registry, "SHAPES", (*registry.SHAPES, (shapes.has("ticket"), lambda: module)))
+    monkeypatch.setitem(sys.modules, "handler.sources.tickets", module)
+    (line,) = re.findall(r"`(\(shapes\.has\(\"ticket\"\), .*?\))`", GUIDE)
+    monkeypatch.setattr(registry, "SHAPES", (*registry.SHAPES, eval(line, {"shapes": shapes})))
 
 
 def parse(**ticket: object) -> Alert:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
-from handler.sources import generic, registry, target_names
+from handler.sources import registry, target_names
 from tests.lab.alerts import AN_ALERT, EVENTS
 from tests.lab.world import native
 
@@ -35,7 +36,8 @@ def parsed(*found: Any, attributes: dict[str, str] | None = None, **options: Any
     only = SimpleNamespace(parse=lambda _: found)
     record = Record({}, datetime(2026, 11, 23, tzinfo=UTC), attributes=attributes or {}, message_id="m-1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "SHAPES", ((lambda _: True, lambda: only),))
+        patch.setitem(sys.modules, "handler.sources.only", only)
+        patch.setattr(registry, "SHAPES", ((lambda _: True, "only"),))
         return sources.parse(record, **options)
 
 
@@ -100,9 +102,10 @@ def test_every_module_with_a_parse_is_in_a_table_and_the_last_resort_is_last() -
         for path in package.rglob("*.py")
         if "\ndef parse(record: Record) -> list" in path.read_text()
     }
-    loads = [*registry.DETAIL_TYPES.values(), *(load for _, load in registry.SHAPES), *registry.FALLBACKS]
-    assert {vars(load())["__name__"].removeprefix("handler.sources.") for load in loads} == modules
-    assert registry.FALLBACKS[-1]() is generic
+    names = {*registry.DETAIL_TYPES.values(), *(name for _, name in registry.SHAPES), *registry.FALLBACKS}
+    assert names == modules
+    assert registry.FALLBACKS[-1] == "generic"
+    assert all(callable(import_module(f"handler.sources.{name}").recognises) for name in registry.FALLBACKS)
 
 
 IMPORTED = """

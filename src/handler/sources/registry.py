@@ -1,11 +1,13 @@
 """Finds the source that reads a record: by EventBridge's detail-type, else by the shape of the message.
 
 Each source is a module with a function `parse`, imported only when a record is of its kind: an execution environment
-sees few of them. To add a source, add a module, a function here that imports it, and a line in one of the tables.
+sees few of them. To add a source, add a module, and a line with its name in one of the tables.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from importlib import import_module
+from types import ModuleType
+from typing import Protocol, cast
 
 from handler.alert import Alert, Ignored, Undetermined
 from handler.envelope import Record
@@ -32,214 +34,96 @@ class Fallback(Source, Protocol):
         ...
 
 
-type Load[S: Source] = Callable[[], S]
-"""Imports a source."""
-
-
 def source_of(record: Record) -> Source | None:
     """Return the source that reads a record, or None if there is none; import no other source."""
-    known = DETAIL_TYPES.get(record.detail_type)
-    if known is not None:
-        return known()
-    for has_shape, load in SHAPES:
-        if has_shape(record):
-            return load()
-    for load_fallback in FALLBACKS:
-        fallback = load_fallback()
-        if fallback.recognises(record):
-            return fallback
-    return None
+    if name := _name_of(record):
+        return cast(Source, _load(name))
+    fallbacks = (cast(Fallback, _load(name)) for name in FALLBACKS)
+    return next((fallback for fallback in fallbacks if fallback.recognises(record)), None)
 
 
-# --- The modules ------------------------------------------------------------------------------------------------------
+def _name_of(record: Record) -> str:
+    """Return the name of the source that a table has for a record; empty if no table has one."""
+    if name := DETAIL_TYPES.get(record.detail_type, ""):
+        return name
+    return next((name for has_shape, name in SHAPES if has_shape(record)), "")
 
 
-def _failures() -> Source:
-    from handler.sources import failures
-
-    return failures
-
-
-def _native() -> Source:
-    from handler.sources import native
-
-    return native
+def _load(name: str) -> ModuleType:
+    """Import a source, unless an earlier record has."""
+    return import_module(f"handler.sources.{name}")
 
 
-def _cloudwatch() -> Source:
-    from handler.sources import cloudwatch
-
-    return cloudwatch
-
-
-def _alertmanager() -> Source:
-    from handler.sources import alertmanager
-
-    return alertmanager
-
-
-def _guardduty() -> Source:
-    from handler.sources import guardduty
-
-    return guardduty
-
-
-def _securityhub() -> Source:
-    from handler.sources import securityhub
-
-    return securityhub
-
-
-def _health() -> Source:
-    from handler.sources import health
-
-    return health
-
-
-def _codepipeline() -> Source:
-    from handler.sources import codepipeline
-
-    return codepipeline
-
-
-def _codebuild() -> Source:
-    from handler.sources import codebuild
-
-    return codebuild
-
-
-def _codedeploy() -> Source:
-    from handler.sources import codedeploy
-
-    return codedeploy
-
-
-def _ecs() -> Source:
-    from handler.sources import ecs
-
-    return ecs
-
-
-def _rds() -> Source:
-    from handler.sources import rds
-
-    return rds
-
-
-def _autoscaling() -> Source:
-    from handler.sources import autoscaling
-
-    return autoscaling
-
-
-def _backup() -> Source:
-    from handler.sources import backup
-
-    return backup
-
-
-def _pagerduty_body() -> Source:
-    from handler.sources import pagerduty_body
-
-    return pagerduty_body
-
-
-def _chatbot() -> Source:
-    from handler.sources import chatbot
-
-    return chatbot
-
-
-def _catalog() -> Fallback:
-    from handler.sources import catalog
-
-    return catalog
-
-
-def _notices() -> Fallback:
-    from handler.sources import notices
-
-    return notices
-
-
-def _generic() -> Fallback:
-    from handler.sources import generic
-
-    return generic
-
-
-# --- The tables -------------------------------------------------------------------------------------------------------
-
-DETAIL_TYPES: dict[str, Load[Source]] = {
-    "Lambda Function Invocation Result - Failure": _failures,
-    "Lambda Function Invocation Result - Success": _failures,
-    "Alert": _native,
-    "CloudWatch Alarm State Change": _cloudwatch,
-    "CloudWatch Alarm Contributor State Change": _cloudwatch,
-    "CloudWatch Alarm Configuration Change": _cloudwatch,
-    "GuardDuty Finding": _guardduty,
-    "Security Hub Findings - Imported": _securityhub,
-    "Security Hub Findings - Custom Action": _securityhub,
-    "Findings Imported V2": _securityhub,
-    "AWS Health Event": _health,
-    "AWS Health Abuse Event": _health,
-    "CodePipeline Pipeline Execution State Change": _codepipeline,
-    "CodePipeline Stage Execution State Change": _codepipeline,
-    "CodePipeline Action Execution State Change": _codepipeline,
-    "CodeBuild Build State Change": _codebuild,
-    "CodeBuild Build Phase Change": _codebuild,
-    "CodeDeploy Deployment State-change Notification": _codedeploy,
-    "CodeDeploy Instance State-change Notification": _codedeploy,
-    "ECS Deployment State Change": _ecs,
-    "ECS Service Action": _ecs,
-    "ECS Task State Change": _ecs,
-    "ECS Container Instance State Change": _ecs,
-    "EC2 Instance Launch Unsuccessful": _autoscaling,
-    "EC2 Instance Launch Successful": _autoscaling,
-    "EC2 Instance Terminate Unsuccessful": _autoscaling,
-    "EC2 Instance Terminate Successful": _autoscaling,
-    "EC2 Instance-launch Lifecycle Action": _autoscaling,
-    "EC2 Instance-terminate Lifecycle Action": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Started": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Succeeded": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Failed": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Cancelled": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Checkpoint Reached": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Rollback Started": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Rollback Succeeded": _autoscaling,
-    "EC2 Auto Scaling Instance Refresh Rollback Failed": _autoscaling,
-    "Backup Job State Change": _backup,
-    "Copy Job State Change": _backup,
-    "Restore Job State Change": _backup,
-    "Backup Vault State Change": _backup,
-    "Backup Plan State Change": _backup,
-    "Recovery Point Change": _backup,
-    "Recovery Point State Change": _backup,
-    "Region Setting State Change": _backup,
+DETAIL_TYPES: dict[str, str] = {
+    "Lambda Function Invocation Result - Failure": "failures",
+    "Lambda Function Invocation Result - Success": "failures",
+    "Alert": "native",
+    "CloudWatch Alarm State Change": "cloudwatch",
+    "CloudWatch Alarm Contributor State Change": "cloudwatch",
+    "CloudWatch Alarm Configuration Change": "cloudwatch",
+    "GuardDuty Finding": "guardduty",
+    "Security Hub Findings - Imported": "securityhub",
+    "Security Hub Findings - Custom Action": "securityhub",
+    "Findings Imported V2": "securityhub",
+    "AWS Health Event": "health",
+    "AWS Health Abuse Event": "health",
+    "CodePipeline Pipeline Execution State Change": "codepipeline",
+    "CodePipeline Stage Execution State Change": "codepipeline",
+    "CodePipeline Action Execution State Change": "codepipeline",
+    "CodeBuild Build State Change": "codebuild",
+    "CodeBuild Build Phase Change": "codebuild",
+    "CodeDeploy Deployment State-change Notification": "codedeploy",
+    "CodeDeploy Instance State-change Notification": "codedeploy",
+    "ECS Deployment State Change": "ecs",
+    "ECS Service Action": "ecs",
+    "ECS Task State Change": "ecs",
+    "ECS Container Instance State Change": "ecs",
+    "EC2 Instance Launch Unsuccessful": "autoscaling",
+    "EC2 Instance Launch Successful": "autoscaling",
+    "EC2 Instance Terminate Unsuccessful": "autoscaling",
+    "EC2 Instance Terminate Successful": "autoscaling",
+    "EC2 Instance-launch Lifecycle Action": "autoscaling",
+    "EC2 Instance-terminate Lifecycle Action": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Started": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Succeeded": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Failed": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Cancelled": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Checkpoint Reached": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Rollback Started": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Rollback Succeeded": "autoscaling",
+    "EC2 Auto Scaling Instance Refresh Rollback Failed": "autoscaling",
+    "Backup Job State Change": "backup",
+    "Copy Job State Change": "backup",
+    "Restore Job State Change": "backup",
+    "Backup Vault State Change": "backup",
+    "Backup Plan State Change": "backup",
+    "Recovery Point Change": "backup",
+    "Recovery Point State Change": "backup",
+    "Region Setting State Change": "backup",
 }
-"""The sources of EventBridge events."""
+"""The source of each detail-type of EventBridge."""
 
-SHAPES: tuple[tuple[Callable[[Record], bool], Load[Source]], ...] = (
-    (shapes.is_failure, _failures),
-    (shapes.is_native, _native),
-    (shapes.has("AlarmName", "NewStateValue"), _cloudwatch),
-    (shapes.has("alarmArn", "alarmData"), _cloudwatch),
-    (shapes.is_webhook, _alertmanager),
-    (shapes.is_damaged_webhook, _alertmanager),
-    (shapes.is_alertmanager_text, _alertmanager),
-    (shapes.is_managed_grafana, _alertmanager),
-    (shapes.is_approval, _codepipeline),
-    (shapes.has("deploymentId", "applicationName", "deploymentGroupName", "status"), _codedeploy),
-    (shapes.has("deploymentId", "instanceId", "instanceStatus"), _codedeploy),
-    (shapes.is_rds_event, _rds),
-    (shapes.is_rds_message, _rds),
-    (shapes.is_autoscaling_message, _autoscaling),
-    (shapes.has("LifecycleTransition", "AutoScalingGroupName"), _autoscaling),
-    (shapes.is_backup_text, _backup),
-    (shapes.is_pagerduty_body, _pagerduty_body),
-    (shapes.is_custom_notification, _chatbot),
+SHAPES: tuple[tuple[Callable[[Record], bool], str], ...] = (
+    (shapes.is_failure, "failures"),
+    (shapes.is_native, "native"),
+    (shapes.has("AlarmName", "NewStateValue"), "cloudwatch"),
+    (shapes.has("alarmArn", "alarmData"), "cloudwatch"),
+    (shapes.is_webhook, "alertmanager"),
+    (shapes.is_damaged_webhook, "alertmanager"),
+    (shapes.is_alertmanager_text, "alertmanager"),
+    (shapes.is_managed_grafana, "alertmanager"),
+    (shapes.is_approval, "codepipeline"),
+    (shapes.has("deploymentId", "applicationName", "deploymentGroupName", "status"), "codedeploy"),
+    (shapes.has("deploymentId", "instanceId", "instanceStatus"), "codedeploy"),
+    (shapes.is_rds_event, "rds"),
+    (shapes.is_rds_message, "rds"),
+    (shapes.is_autoscaling_message, "autoscaling"),
+    (shapes.has("LifecycleTransition", "AutoScalingGroupName"), "autoscaling"),
+    (shapes.is_backup_text, "backup"),
+    (shapes.is_pagerduty_body, "pagerduty_body"),
+    (shapes.is_custom_notification, "chatbot"),
 )
 """The sources of everything else. The first match counts; the checks import nothing."""
 
-FALLBACKS: tuple[Load[Fallback], ...] = (_notices, _catalog, _generic)
+FALLBACKS = ("notices", "catalog", "generic")
 """Asked in this order if no table names a source; `generic` is the last resort."""
