@@ -52,12 +52,12 @@ FAKES = re.compile(
 
 def leaks_of(line: str) -> Iterator[tuple[str, str]]:
     """Yield what looks like a secret in a line, each once: its kind, and the text."""
-    known: set[str] = set()
+    found_before: set[str] = set()
     for kind, pattern in PATTERNS.items():
         for found in pattern.finditer(line):
             text = found["secret"] if "secret" in pattern.groupindex else found[0]
-            if text not in known and not FAKES.fullmatch(text):
-                known.add(text)
+            if text not in found_before and not FAKES.fullmatch(text):
+                found_before.add(text)
                 yield kind, text
 
 

@@ -116,8 +116,8 @@ class Router:
                     reason=f"skipped: {skipped}" if skipped else "",
                 )
             )
-        known = {target.name for target in taking}
-        missing = [name for name in alert.targets if name not in known]
+        names = {target.name for target in taking}
+        missing = [name for name in alert.targets if name not in names]
         return [*routes, *(Route(**common, reason=_missing(name)) for name in missing)]
 
 

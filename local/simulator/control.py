@@ -57,8 +57,8 @@ def control(pagerduty: PagerDuty, method: str, path: str, body: bytes) -> Answer
     """Carry out a request to one of the simulator's own endpoints."""
     methods = _ENDPOINTS.get(path.removeprefix(PREFIX))
     if methods is None:
-        known = [PREFIX + endpoint for endpoint in _ENDPOINTS]
-        return Answer(HTTPStatus.NOT_FOUND, {"error": "no such endpoint", "endpoints": known})
+        endpoints = [PREFIX + endpoint for endpoint in _ENDPOINTS]
+        return Answer(HTTPStatus.NOT_FOUND, {"error": "no such endpoint", "endpoints": endpoints})
     if method not in methods:
         allowed = ", ".join(methods)
         return Answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": f"use {allowed}"}, {"Allow": allowed})

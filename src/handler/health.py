@@ -53,12 +53,12 @@ class HealthCheck:
         except (TableMissingError, TableUnavailableError) as error:
             health.problems.append(error)
         try:
-            known = self.targets.read(anew=True)
+            targets = self.targets.read(anew=True)
         except PublishError as error:
             health.problems.append(error)
             return health
-        health.reported += known.problems
-        enabled = [target for target in known.targets if target.is_paging]
+        health.reported += targets.problems
+        enabled = [target for target in targets.targets if target.is_paging]
         if not enabled:
             health.problems.append(NoTargetError("there is no enabled target: nobody can be paged"))
         for target in enabled:

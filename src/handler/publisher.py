@@ -160,30 +160,30 @@ class Publisher:
 
     def _route(self, alert: Alert, progress: Progress) -> "_Route":
         """Find the targets: matchers route triggers; resolves and acknowledges go where the incident is open."""
-        known = self.targets.naming(alert.targets)
+        targets = self.targets.naming(alert.targets)
         if progress.target:
-            bound = known.named(progress.target)
+            bound = targets.named(progress.target)
             if not bound:
-                self._wait_for_secrets(known, progress)
+                self._wait_for_secrets(targets, progress)
                 return _Route(unknown=[progress.target])
             has_open = {bound.name} if alert.status is not Status.FIRING else set()
             return _Route(targets=[bound], open_at=frozenset(has_open))
         if alert.is_change or alert.status is Status.FIRING:
-            return _Route(targets=known.taking(alert), unknown=_unknown(alert, known))
-        return self._route_following(alert, known, progress)
+            return _Route(targets=targets.taking(alert), unknown=_unknown(alert, targets))
+        return self._route_following(alert, targets, progress)
 
-    def _wait_for_secrets(self, known: TargetSet, progress: Progress) -> None:
+    def _wait_for_secrets(self, targets: TargetSet, progress: Progress) -> None:
         """Raise NoTargetsYetError for a quarter of an hour while a secret that was never read may hold the target."""
-        if known.is_partial and self._may_still_wait(progress):
+        if targets.is_partial and self._may_still_wait(progress):
             raise NoTargetsYetError("a secret could not be read, and may hold the target of this alert")
 
     def _may_still_wait(self, progress: Progress) -> bool:
         since = progress.waiting_since
         return since is None or self.clock() - since.timestamp() < NO_TARGET_YET_SECONDS
 
-    def _route_following(self, alert: Alert, known: TargetSet, progress: Progress) -> "_Route":
+    def _route_following(self, alert: Alert, targets: TargetSet, progress: Progress) -> "_Route":
         """Find where a resolve or acknowledge goes: wherever the incident may be open, else as the matchers say."""
-        by_name = {target.name: target for target in known.targets}
+        by_name = {target.name: target for target in targets.targets}
         key = dedup_key_of(alert)
         now = round(self.clock() * 1000)
         records = self.table.read(identities_of(by_name, key), now)
@@ -192,16 +192,16 @@ class Publisher:
         # the trigger may not be claimed at all of its targets yet
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
         heard = {name for name, record in found.items() if not _is_unheard(record)}
-        if known_open := sorted(open_at & by_name.keys()):
+        if where_open := sorted(open_at & by_name.keys()):
             return _Route(
-                targets=[by_name[name] for name in known_open],
+                targets=[by_name[name] for name in where_open],
                 open_at=frozenset(open_at),
                 records=found,
-                unheard=_unheard(known, found, heard | open_at),
+                unheard=_unheard(targets, found, heard | open_at),
             )
-        self._wait_for_secrets(known, progress)
+        self._wait_for_secrets(targets, progress)
         try:
-            matching = known.taking(alert)
+            matching = targets.taking(alert)
         except NoTargetError:
             if not found:
                 raise
@@ -209,9 +209,9 @@ class Publisher:
         names = ({target.name for target in matching} | heard) or found.keys()
         return _Route(
             targets=[by_name[name] for name in sorted(names)],
-            unknown=_unknown(alert, known),
+            unknown=_unknown(alert, targets),
             records=found,
-            unheard=_unheard(known, found, names),
+            unheard=_unheard(targets, found, names),
         )
 
     def _deliver_unheard(
@@ -317,11 +317,11 @@ class _Route:
     unheard: Sequence[Target] = ()
 
 
-def _unheard(known: TargetSet, found: Mapping[str, DeliveryRecord], names: Collection[str]) -> list[Target]:
+def _unheard(targets: TargetSet, found: Mapping[str, DeliveryRecord], names: Collection[str]) -> list[Target]:
     """Return the targets besides these that a trigger may name which no record has heard of."""
     if any(record.fired_at for record in found.values()):
         return []
-    return [target for target in known.targets if target.name not in names and target.type == "pagerduty"]
+    return [target for target in targets.targets if target.name not in names and target.type == "pagerduty"]
 
 
 def _is_unheard(record: DeliveryRecord | None) -> bool:
@@ -348,8 +348,8 @@ def _may_be_open(record: DeliveryRecord) -> bool:
     return record.open or (record.status is not Status.RESOLVED and record.needs_delivery())
 
 
-def _unknown(alert: Alert, known: TargetSet) -> list[str]:
-    return [name for name in alert.targets if not known.named(name)]
+def _unknown(alert: Alert, targets: TargetSet) -> list[str]:
+    return [name for name in alert.targets if not targets.named(name)]
 
 
 def _printable(name: str) -> str:

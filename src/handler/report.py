@@ -87,7 +87,7 @@ class Report:
         """Return the fields of the log line and of the answer; empty fields are left out."""
         result = self.result
         since_observed = self.milliseconds_since_observed
-        known: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "outcome": self.outcome,
             "reason": str(result.reason) if isinstance(result, Skipped | Deferred | Ignored) else None,
             "alert_name": self._name and truncate(self._name, MAX_LOGGED_CHARACTERS),
@@ -106,7 +106,7 @@ class Report:
             "delay_seconds": round(result.delay_seconds, 1) if isinstance(result, Deferred) else None,
             "errors": [{"type": str(error.reason), "message": str(error)} for error in self.all_errors],
         }
-        return {name: value for name, value in known.items() if value not in (None, "", 0, [])}
+        return {name: value for name, value in fields.items() if value not in (None, "", 0, [])}
 
 
 @dataclass(slots=True)

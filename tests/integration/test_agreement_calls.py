@@ -15,7 +15,7 @@ from handler.agreement.routing import Routing
 from handler.agreement.wiring import Scope
 from handler.alert import Alert, Status
 from handler.envelope import unwrap
-from handler.operators.entries import Known
+from handler.operators.entries import WaitingAlert
 from handler.operators.reporter import Reporter
 from handler.sources.reader import Reader
 from handler.targets.secrets import parse_targets
@@ -143,16 +143,16 @@ def test_operators_are_notified_once(emulator: Emulator, table: str) -> None:
         make().report_dead_letters(1, lambda at_most: [letter], lambda alert, target: (target, None))
     [first] = told()
     assert "Dead" in first
-    known = {"all#late": Known(alert=AN_ALERT, since=now[0] - 200)}
+    waiting = {"all#late": WaitingAlert(alert=AN_ALERT, since=now[0] - 200)}
     now[0] += 60
-    make().report_waiting(known, lambda identities: known)
+    make().report_waiting(waiting, lambda identities: waiting)
     [second] = told()
     assert "DEAD LETTERS" not in second
     assert "NOT ACCEPTED: 1 critical" in second
     now[0] += 60
-    make().report_waiting(known, lambda identities: known)
+    make().report_waiting(waiting, lambda identities: waiting)
     assert told() == []
-    make().report_waiting([], lambda identities: {"all#late": Known(ending="accepted at 04:10:00 UTC")})
+    make().report_waiting([], lambda identities: {"all#late": WaitingAlert(ending="accepted at 04:10:00 UTC")})
     [third] = told()
     assert "accepted at " in third
     assert said == []

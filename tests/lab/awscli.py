@@ -63,10 +63,10 @@ def problems(command: list[str]) -> list[str]:
         return [f"{service}: no operation {operation}"]
     shape = operations[operation].input_shape
     members = {option: name for option, (name, _) in _options(service, operation).items()}
-    known = members.keys() | {f"--no-{option[2:]}" for option in members}
+    accepted = members.keys() | {f"--no-{option[2:]}" for option in members}
     required = {option for option, name in members.items() if shape and name in shape.required_members}
     return [
-        *(f"{service} {operation}: no option {it}" for it in sorted(options - known)),
+        *(f"{service} {operation}: no option {it}" for it in sorted(options - accepted)),
         *(f"{service} {operation}: {it} is required" for it in sorted(required - options)),
     ]
 

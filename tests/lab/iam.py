@@ -78,8 +78,8 @@ def are_allowed(requests: Sequence[tuple[Request, Sequence[Statement] | None]]) 
 
 
 def _renamed(text: str) -> str:
-    for name, known in _RENAMED.items():
-        text = text.replace(f'"{name}"', f'"{known}"')
+    for name, new_name in _RENAMED.items():
+        text = text.replace(f'"{name}"', f'"{new_name}"')
     return text
 
 

@@ -523,8 +523,8 @@ MUTANTS = [
     mutant(
         "route: an end is not recorded where only an acknowledge is known",
         "publisher",
-        "_unheard(known, found, heard | open_at)",
-        "_unheard(known, found, found.keys() | open_at)",
+        "_unheard(targets, found, heard | open_at)",
+        "_unheard(targets, found, found.keys() | open_at)",
     ),
     mutant(
         "route: what comes back from the queue forgets its other targets",
@@ -535,7 +535,7 @@ MUTANTS = [
     mutant(
         "route: a resolve goes where the matchers say",
         "publisher",
-        "if known_open := sorted(",
+        "if where_open := sorted(",
         "if False and sorted(",
     ),
 ]

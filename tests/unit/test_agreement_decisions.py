@@ -74,9 +74,9 @@ def test_what_nobody_sends_any_more_pages_again() -> None:
     }
 
     def is_abandoned(**more: Any) -> bool:
-        known = AlarmRecord.of({**item, **more}, NOW.timestamp())
-        assert known
-        return known.is_abandoned
+        record = AlarmRecord.of({**item, **more}, NOW.timestamp())
+        assert record
+        return record.is_abandoned
 
     assert is_abandoned()
     assert not is_abandoned(lease_until={"N": str(int(NOW.timestamp() * 1000) + 1)})

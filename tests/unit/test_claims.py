@@ -38,8 +38,8 @@ AGES = {
 
 
 def seen(status: Status = FIRING, **fields: object) -> Observation:
-    known: dict[str, object] = {"at": T, "message_id": "m-new", "urgency": ERROR, "summary": "same", **fields}
-    return Observation(identity="production#f-1", status=status, **known)  # type: ignore[arg-type]
+    values: dict[str, object] = {"at": T, "message_id": "m-new", "urgency": ERROR, "summary": "same", **fields}
+    return Observation(identity="production#f-1", status=status, **values)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

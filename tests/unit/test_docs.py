@@ -150,8 +150,8 @@ def test_every_reason_is_explained() -> None:
     """In metrics.md, where the log and the dead letters lead to; and none that does not exist."""
     reasons = METRICS[METRICS.index("\n## Reasons") : METRICS.index("\n## PromQL")]
     explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\| (`.*?) \| .* \|$", reasons))))
-    known = {str(reason) for kind in (SkipReason, DeferReason, ErrorReason, PublisherErrorReason) for reason in kind}
-    assert explained - {"error_type"} == known
+    existing = {str(reason) for kind in (SkipReason, DeferReason, ErrorReason, PublisherErrorReason) for reason in kind}
+    assert explained - {"error_type"} == existing
 
 
 def test_every_metric_is_in_the_table() -> None:

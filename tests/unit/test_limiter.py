@@ -366,11 +366,11 @@ def test_a_full_window_is_not_remembered_while_nobody_drains(limiter: RateLimite
 # --- pauses -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_pause_holds_everybody_back(dynamodb: Watched, known: bool) -> None:
+@pytest.mark.parametrize("has_window", [True, False])
+def test_a_pause_holds_everybody_back(dynamodb: Watched, has_window: bool) -> None:
     """All executions and all that ask, also where the item has yet to be made, until it is over."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
-    if known:
+    if has_window:
         assert gets(mine, NOW - 1)
     other.push_back(KEY, NOW, 30)
     for taker in Taker:
@@ -393,11 +393,11 @@ def test_a_pause_is_never_shortened(limiter: RateLimiter) -> None:
 # --- probes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_closed_key_has_one_permit_an_interval(dynamodb: Watched, known: bool) -> None:
+@pytest.mark.parametrize("has_window", [True, False])
+def test_a_closed_key_has_one_permit_an_interval(dynamodb: Watched, has_window: bool) -> None:
     """After the interval the first to ask gets the permit, marked as a probe."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
-    if known:
+    if has_window:
         assert gets(mine, NOW - 1)
     other.close(KEY, NOW, 30)
     for taker in Taker:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handler.alert import Alert, Ignored
 from handler.errors import TableUnavailableError
-from handler.operators.entries import LATE_AFTER_SECONDS, Entry, Kind, Known
+from handler.operators.entries import LATE_AFTER_SECONDS, Entry, Kind, WaitingAlert
 from handler.operators.message import MAX_SUBJECT, compose
 from handler.operators.reporter import Reporter
 from handler.operators.state import (
@@ -69,8 +69,8 @@ class Bench:
     dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
     sns: FakeSNS = field(default_factory=FakeSNS)
     said: list[str] = field(default_factory=list)
-    waiting: dict[str, Known] = field(default_factory=dict)
-    ended: dict[str, Known] = field(default_factory=dict)
+    waiting: dict[str, WaitingAlert] = field(default_factory=dict)
+    ended: dict[str, WaitingAlert] = field(default_factory=dict)
     letters: list[dict[str, Any]] = field(default_factory=list)
     reads: int = 0
 
@@ -97,7 +97,7 @@ class Bench:
             generator_url="https://prometheus.example.com/graph",
             location="orders-db-1",
         )
-        self.waiting[f"production#{key}"] = Known(alert=alert, since=self.clock() if since is None else since)
+        self.waiting[f"production#{key}"] = WaitingAlert(alert=alert, since=self.clock() if since is None else since)
 
     def die(self, name: str = "OrdersDatabaseHighCPU", error: str = "PagerDuty answered 400", **alert: Any) -> None:
         """Put a dead letter into the queue."""
@@ -122,7 +122,7 @@ class Bench:
     def end(self, key: str, ending: str = "") -> None:
         """Let it wait no longer."""
         del self.waiting[f"production#{key}"]
-        self.ended[f"production#{key}"] = Known(ending=ending)
+        self.ended[f"production#{key}"] = WaitingAlert(ending=ending)
 
     def look(self, operators: Reporter, minutes: int = 1) -> None:
         """Run the schedule so often, a minute apart."""
@@ -133,7 +133,9 @@ class Bench:
 
     def look_now(self, operators: Reporter) -> None:
         """Run the schedule."""
-        late = [key for key, known in self.waiting.items() if self.clock() - (known.since or 0) >= LATE_AFTER_SECONDS]
+        late = [
+            key for key, waiting in self.waiting.items() if self.clock() - (waiting.since or 0) >= LATE_AFTER_SECONDS
+        ]
         records = {**self.waiting, **self.ended}
         operators.report_waiting(late, lambda asked: {key: records[key] for key in asked if key in records})
 
@@ -412,13 +414,13 @@ def test_one_that_waits_outside_of_the_table_is_reported_once(bench: Bench) -> N
         operators.report_deferred([deferred(NOW - 60)])
         bench.look_now(operators)
     assert bench.subjects == ["Not accepted by PagerDuty: CheckoutErrorRate"]
-    bench.ended["production#checkout-error-rate"] = Known(ending="accepted at 04:10:00 UTC")
+    bench.ended["production#checkout-error-rate"] = WaitingAlert(ending="accepted at 04:10:00 UTC")
     bench.look(operators)
     assert bench.subjects[1:] == ["PagerDuty Publisher: 1 no longer waiting, 0 still"]
 
 
 def test_one_whose_record_cannot_be_read_is_reported_by_its_key(bench: Bench) -> None:
-    bench.waiting["production#orders-db"] = Known(since=bench.clock())
+    bench.waiting["production#orders-db"] = WaitingAlert(since=bench.clock())
     bench.look(bench.operators(), 2)
     assert bench.subjects == ["Not accepted by PagerDuty: orders-db"]
     assert "CRITICAL  orders-db" in bench.last

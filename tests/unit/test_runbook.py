@@ -60,14 +60,14 @@ def logged(function: Function) -> list[dict[str, Any]]:
 
 def test_every_query_reads_fields_that_the_function_logs(logged: list[dict[str, Any]]) -> None:
     """To the letter: Logs Insights finds nothing of a misspelt field, and says nothing."""
-    known = {name for line in logged for name in line}
+    names = {name for line in logged for name in line}
     assert len(QUERIES) >= 5
-    assert {query: fields_of(query) - known for query in QUERIES} == {query: set() for query in QUERIES}
+    assert {query: fields_of(query) - names for query in QUERIES} == {query: set() for query in QUERIES}
 
 
 def test_every_reason_that_a_query_looks_for_exists() -> None:
     """Reasons, types and outcomes are of closed sets."""
-    known = {
+    words = {
         *SkipReason,
         *DeferReason,
         *ErrorReason,
@@ -77,7 +77,7 @@ def test_every_reason_that_a_query_looks_for_exists() -> None:
         "ERROR",
         "orders-db-cpu",
     }
-    assert {text for query in QUERIES for text in re.findall(r'"([^"]*)"', query)} <= {str(word) for word in known}
+    assert {text for query in QUERIES for text in re.findall(r'"([^"]*)"', query)} <= {str(word) for word in words}
 
 
 def test_every_alarm_is_in_the_runbook_and_every_one_named_exists() -> None:

@@ -966,5 +966,5 @@ def test_a_message_of_no_known_source_is_a_duplicate_only_of_itself(world: World
     another = Delivery(alert=replace(first.alert, message_id="another"), target=target)
     assert is_accepted(world.sender.deliver(another, world.clock() + 57))
     assert skip_reason(world.sender.deliver(another, world.clock() + 57)) is SkipReason.DUPLICATE
-    known = Delivery(alert=replace(first.alert, message_id="a third", origin="native"), target=target)
-    assert skip_reason(world.sender.deliver(known, world.clock() + 57)) is SkipReason.DUPLICATE
+    of_known_source = Delivery(alert=replace(first.alert, message_id="a third", origin="native"), target=target)
+    assert skip_reason(world.sender.deliver(of_known_source, world.clock() + 57)) is SkipReason.DUPLICATE

@@ -44,9 +44,9 @@ def read(*texts: str, base_url: str = BASE_URL) -> TargetSet:
 
 
 def target(**fields: Any) -> Target:
-    known = read(secret(**fields))
-    assert not known.problems
-    return known.targets[0]
+    targets = read(secret(**fields))
+    assert not targets.problems
+    return targets.targets[0]
 
 
 def alert(**labels: str) -> Alert:
@@ -122,10 +122,10 @@ def test_a_url_is_pagerdutys_or_the_one_in_the_settings(url: str) -> None:
 )
 def test_a_key_is_sent_nowhere_else(url: str) -> None:
     """Nor where Python's parser and urllib3's read different hosts: a backslash ends one for urllib3 alone."""
-    known = read(secret(url=url), base_url="http://127.0.0.1:8080")
+    targets = read(secret(url=url), base_url="http://127.0.0.1:8080")
 
-    assert not known.targets
-    assert "secret pagerduty/0: url: " in str(known.problems[0])
+    assert not targets.targets
+    assert "secret pagerduty/0: url: " in str(targets.problems[0])
 
 
 BROKEN = {
@@ -183,25 +183,30 @@ def test_a_broken_secret_is_named_with_its_field_and_its_key_is_not_shown(text: 
 
 @pytest.mark.parametrize("text", [broken for broken, _ in BROKEN.values()], ids=BROKEN.keys())
 def test_a_broken_target_does_not_disturb_the_others(text: str) -> None:
-    known = read(secret(name="a"), text, secret(name="b"))
+    targets = read(secret(name="a"), text, secret(name="b"))
 
-    assert [it.name for it in known.targets] == ["a", "b"]
-    assert len(known.problems) == 1
-    assert [it.name for it in known.taking(alert())] == ["a", "b"]
+    assert [it.name for it in targets.targets] == ["a", "b"]
+    assert len(targets.problems) == 1
+    assert [it.name for it in targets.taking(alert())] == ["a", "b"]
 
 
 def test_of_two_targets_with_one_name_the_second_is_a_problem() -> None:
     """Their records would fall together in the dedup table."""
-    known = read(secret(name="production"), secret(name="production"))
+    targets = read(secret(name="production"), secret(name="production"))
 
-    assert len(known.targets) == 1
-    assert str(known.problems[0]) == "secret pagerduty/1: name: another target has it too"
+    assert len(targets.targets) == 1
+    assert str(targets.problems[0]) == "secret pagerduty/1: name: another target has it too"
 
 
 def test_a_key_is_shown_in_no_representation_of_a_target() -> None:
-    known = read(secret(match=['a="b"']))
+    targets = read(secret(match=['a="b"']))
 
-    for said in (repr(known), str(known), repr(known.targets[0].model_dump()), known.targets[0].model_dump_json()):
+    for said in (
+        repr(targets),
+        str(targets),
+        repr(targets.targets[0].model_dump()),
+        targets.targets[0].model_dump_json(),
+    ):
         assert KEY not in said
 
 
@@ -229,39 +234,39 @@ NOISE = secret(name="noise", type="none", headers=None, match=['team="noise"'])
 def test_an_alert_goes_to_every_target_that_matches_else_to_those_that_ask_for_nothing(
     labels: dict[str, str], names: list[str]
 ) -> None:
-    known = read(CRITICAL, PROD, REST, EMPTY)
+    targets = read(CRITICAL, PROD, REST, EMPTY)
 
-    assert [it.name for it in known.taking(alert(**labels))] == names
+    assert [it.name for it in targets.taking(alert(**labels))] == names
 
 
 @pytest.mark.parametrize(
     ("match", "takes"), [('origin="native"', True), ('source="db-1"', True), ('source="native"', False)]
 )
 def test_matchers_know_the_parser_as_origin_and_the_resource_as_source(match: str, takes: bool) -> None:
-    known = read(secret(name="it", match=[match]), REST)
+    targets = read(secret(name="it", match=[match]), REST)
 
-    assert [it.name for it in known.taking(alert(instance="db-1"))] == ["it" if takes else "rest"]
+    assert [it.name for it in targets.taking(alert(instance="db-1"))] == ["it" if takes else "rest"]
 
 
 def test_a_disabled_target_keeps_its_place_in_the_matching() -> None:
     """Switching a team's target off sends its alerts to nobody else."""
-    known = read(OFF_PROD, REST)
+    targets = read(OFF_PROD, REST)
 
-    assert [it.name for it in known.taking(alert(cluster="prod"))] == ["off-prod"]
+    assert [it.name for it in targets.taking(alert(cluster="prod"))] == ["off-prod"]
     assert [it.name for it in read(PROD, OFF).taking(alert(cluster="dev"))] == ["off"]
     assert [it.name for it in read(PROD, OFF_PROD).taking(alert(cluster="prod"))] == ["prod", "off-prod"]
 
 
 def test_a_target_of_type_none_takes_what_matches() -> None:
     """And needs no routing key."""
-    known = read(NOISE, REST)
-    (noise,) = known.taking(alert(team="noise"))
+    targets = read(NOISE, REST)
+    (noise,) = targets.taking(alert(team="noise"))
 
-    assert not known.problems
+    assert not targets.problems
     assert (noise.name, noise.is_paging, noise.routing_key.get_secret_value()) == ("noise", False, "")
     assert noise.skip_reason(alert(team="noise")) is SkipReason.NO_PAGE
     assert noise.skip_reason(replace(alert(), status=Status.RESOLVED), has_open_incident=True) is SkipReason.NO_PAGE
-    assert [it.name for it in known.taking(alert())] == ["rest"]
+    assert [it.name for it in targets.taking(alert())] == ["rest"]
 
 
 @pytest.mark.parametrize(
@@ -293,13 +298,13 @@ def test_no_target_at_all_is_an_error_of_its_own(texts: list[str], says: str) ->
 def test_a_target_is_found_by_name_and_by_key_even_where_it_is_disabled() -> None:
     """Open incidents there still get their resolve, and a shared key has one limit."""
     other = secret(name="other", headers={"routing_key": KEY[::-1]})
-    known = read(PROD, OFF, other, NOISE)
+    targets = read(PROD, OFF, other, NOISE)
 
-    assert known.named("prod") is known.targets[0]
-    assert known.named("off") is known.targets[1]
-    assert known.named("gone") is None
-    assert [it.name for it in known.with_key(SecretStr(KEY))] == ["prod", "off"]
-    assert known.with_key(SecretStr("")) == []
+    assert targets.named("prod") is targets.targets[0]
+    assert targets.named("off") is targets.targets[1]
+    assert targets.named("gone") is None
+    assert [it.name for it in targets.with_key(SecretStr(KEY))] == ["prod", "off"]
+    assert targets.with_key(SecretStr("")) == []
 
 
 @pytest.mark.parametrize(
@@ -485,12 +490,12 @@ def test_a_secrets_manager_that_is_down_is_not_asked_for_every_alert(world: Worl
     assert world.names == ["b"]
 
 
-@pytest.mark.parametrize("known", [{}, None], ids=["none known", "never read"])
+@pytest.mark.parametrize("texts", [{}, None], ids=["none known", "never read"])
 def test_without_known_targets_an_outage_is_an_error_that_a_retry_can_fix(
-    world: World, known: dict[str, str] | None
+    world: World, texts: dict[str, str] | None
 ) -> None:
-    if known is not None:
-        world.secrets.secrets = known
+    if texts is not None:
+        world.secrets.secrets = texts
         assert world.names == []
     world.secrets.is_down = True
 
@@ -644,10 +649,10 @@ def test_all_pages_are_read_and_what_could_not_be_read_is_named() -> None:
     )
     texts = SecretsByPrefix(cast(Any, client)).read("pagerduty/")
     assert (texts["pagerduty/b"], texts["pagerduty/c"]) == ("", BINARY)
-    known = parse_targets(texts, BASE_URL)
+    targets = parse_targets(texts, BASE_URL)
 
-    assert [it.name for it in known.targets] == ["a"]
-    assert [str(problem).split(":")[0] for problem in known.problems] == [
+    assert [it.name for it in targets.targets] == ["a"]
+    assert [str(problem).split(":")[0] for problem in targets.problems] == [
         "secret pagerduty/b",
         "secret pagerduty/c",
     ]

@@ -38,8 +38,8 @@ BODY = b"the alert"
 
 
 def seen(status: Status = FIRING, **fields: Any) -> Observation:
-    known = {"at": T, "message_id": "m-1", **({"urgency": 2, "summary": "s"} if status is FIRING else {}), **fields}
-    return Observation(identity="production#f-1", status=status, **known)
+    values = {"at": T, "message_id": "m-1", **({"urgency": 2, "summary": "s"} if status is FIRING else {}), **fields}
+    return Observation(identity="production#f-1", status=status, **values)
 
 
 def claimed(record: Record | None = None, observation: Observation | None = None, owner: str = "me") -> Record:

@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class WaitingAlert:
     """What the record says of a critical alert that waits, or waited.
 
     Attributes:
@@ -88,11 +88,11 @@ def bounded(entry: Entry) -> Entry:
     )
 
 
-def entry_of_waiting(identity: str, known: Known, now: float) -> Entry:
+def entry_of_waiting(identity: str, waiting: WaitingAlert, now: float) -> Entry:
     """Return a critical alert that waits as a line of a report; its key alone where its record cannot be read."""
     target, key = target_of(identity), key_of(identity)
-    since = now if known.since is None else known.since
+    since = now if waiting.since is None else waiting.since
     common: dict[str, Any] = {"target": target, "since": since, "severity": Severity.CRITICAL}
-    if known.alert is None:
+    if waiting.alert is None:
         return bounded(Entry(kind=Kind.LATE, name=key, **common))
-    return entry_of(known.alert, Kind.LATE, **common)
+    return entry_of(waiting.alert, Kind.LATE, **common)

@@ -17,7 +17,7 @@ from handler.operators.entries import (
     LATE_AFTER_SECONDS,
     Entry,
     Kind,
-    Known,
+    WaitingAlert,
     bounded,
     entry_of,
     entry_of_waiting,
@@ -60,17 +60,17 @@ READ_AGAIN_SECONDS = 3600
 _ATTEMPTS = 5
 
 type ReadLetters = Callable[[int], Sequence[Mapping[str, Any]]]
-type Read = Callable[[Sequence[str]], Mapping[str, Known]]
+type Read = Callable[[Sequence[str]], Mapping[str, WaitingAlert]]
 
 
 class StateBusyError(Exception):
     """The state was changed by others before each write."""
 
 
-def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = frozenset()) -> Seen:
+def seen_in(reports: Iterable[Report], now: float, reported: frozenset[bytes] = frozenset()) -> Seen:
     """Return the late critical triggers that are kept outside of the table, so that the index does not have them.
 
-    Those that are `known` as late are left out.
+    Those that were `reported` as late are left out.
     """
     entries: list[Entry] = []
     late: dict[bytes, Late] = {}
@@ -78,7 +78,7 @@ def seen_in(reports: Iterable[Report], now: float, known: frozenset[bytes] = fro
         match report:
             case Report(result=Deferred(reason=reason, is_kept=False), alert=Alert() as alert) if _is_late(report, now):
                 identity = identity_of(report.target, dedup_key_of(alert))
-                if hash_of(identity) in known or hash_of(identity) in late:
+                if hash_of(identity) in reported or hash_of(identity) in late:
                     continue
                 late[hash_of(identity)] = Late(id=identity, name=alert.name, since=now)
                 since = alert.observed_at.timestamp()
@@ -166,27 +166,27 @@ class Reporter:
         self._guarded(lambda: self._report_dead_letters(count, read, find_target))
 
     def _report_dead_letters(self, count: int, read: ReadLetters, find_target: FindTarget) -> None:
-        now, known = self._clock(), self._known_letters()
-        if count == known.count and (not count or now - known.read_at < READ_AGAIN_SECONDS):
+        now, before = self._clock(), self._read_letters()
+        if count == before.count and (not count or now - before.read_at < READ_AGAIN_SECONDS):
             return
         found = read(count) if 0 < count <= MAX_LETTERS else []
-        told = frozenset(known.hashes)
-        new = {letter["MessageId"]: letter for letter in found if hash_of(letter["MessageId"]) not in told}
+        reported = frozenset(before.hashes)
+        new = {letter["MessageId"]: letter for letter in found if hash_of(letter["MessageId"]) not in reported}
         entries: list[Entry] = []
         for letter in list(new.values())[:MAX_ENTRIES]:
             entries += entries_of_letter(letter, self._reader, find_target)
         more = max(0, len(new) - MAX_ENTRIES)
         if count > MAX_LETTERS:
-            more = max(0, count - known.count)
+            more = max(0, count - before.count)
         letters = Letters(
-            hashes=(*known.hashes, *map(hash_of, new))[-MAX_LETTERS:],
+            hashes=(*before.hashes, *map(hash_of, new))[-MAX_LETTERS:],
             count=count if count > MAX_LETTERS else len(found),
             read_at=now,
         )
         seen = Seen(entries=entries, more={Kind.DEAD_LETTER: more})
         self._tell(lambda state: seen, noted=lambda: self._keep_letters(letters))
 
-    def _known_letters(self) -> Letters:
+    def _read_letters(self) -> Letters:
         try:
             item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": LETTERS_ID}}, ConsistentRead=True)
         except (ClientError, BotoCoreError):
@@ -215,8 +215,8 @@ class Reporter:
         named = [each for each in state.named if hash_of(each.id) in gone]
         asked = [*shown, *(each.id for each in named)]
         found = read(asked) if asked else {}
-        entries = [entry_of_waiting(identity, found.get(identity, Known()), now) for identity in shown]
-        endings = {each: found.get(each.id, Known()).ending for each in named}
+        entries = [entry_of_waiting(identity, found.get(identity, WaitingAlert()), now) for identity in shown]
+        endings = {each: found.get(each.id, WaitingAlert()).ending for each in named}
         # one that the index does not have may be deferred outside of the table, or in the dead-letter queue
         unclear = {each for each, ending in endings.items() if not ending and now - each.since < UNCLEAR_SECONDS}
         ended = gone - {hash_of(each.id) for each in unclear}

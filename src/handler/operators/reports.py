@@ -17,7 +17,7 @@ from handler.targets.secrets import Targets
 
 if TYPE_CHECKING:
     from handler.alert import Alert
-    from handler.operators.entries import Known
+    from handler.operators.entries import WaitingAlert
     from handler.operators.reporter import Reporter
     from handler.pagerduty.severity import Severity
 
@@ -71,17 +71,17 @@ class OperatorReports:
         late = [place.identity for place in places if is_late(place, now, LATE_AFTER_SECONDS)]
         self._reporter.report_waiting(late, self._read)
 
-    def _read(self, identities: Sequence[str]) -> "Mapping[str, Known]":
+    def _read(self, identities: Sequence[str]) -> "Mapping[str, WaitingAlert]":
         """Return what records say of critical alerts that wait, or waited; nothing where the table fails."""
         from handler.operators.endings import alert_of, ending_of
-        from handler.operators.entries import Known
+        from handler.operators.entries import WaitingAlert
 
         try:
             records = self._table.read(identities, round(self._clock() * 1000))
         except PublishError:
             return {}
         return {
-            identity: Known(
+            identity: WaitingAlert(
                 alert=alert_of(record),
                 since=None if record.waiting_since is None else record.waiting_since / 1000,
                 ending=ending_of(record),

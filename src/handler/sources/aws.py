@@ -50,10 +50,10 @@ class Home:
     @classmethod
     def of(cls, record: Record, arn: str = "", *, account: str = "", region: str = "") -> "Home":
         """Take each from the ARN, else from the message, else from the event, else from the topic."""
-        known, topic = Arn.of(arn), Arn.of(record.topic_arn)
+        own, topic = Arn.of(arn), Arn.of(record.topic_arn)
         return cls(
-            account=known.account or account or record.account or topic.account,
-            region=known.region or region or record.region or topic.region,
+            account=own.account or account or record.account or topic.account,
+            region=own.region or region or record.region or topic.region,
         )
 
     @property

@@ -75,13 +75,13 @@ def parse(record: Record) -> list[Alert | Ignored]:
     if record.detail_type == NOTICE:
         return [Ignored(SkipReason.NOTICE, record.detail_type)]
     build = parse_model(Build, record.payload, "CodeBuild build")
-    known = build.information
+    information = build.information
     home = Home.of(record, next(iter(record.resources), ""))
     run_id = Arn.of(build.build_id).resource.removeprefix("build/")
     path = f"codesuite/codebuild/{quote(home.account, safe='')}/projects/{quote(build.project, safe='')}"
     if run_id:
         path += f"/build/{quote(run_id, safe='')}/log"
-    number = f"build {known.build_number.removesuffix('.0')}" if known.build_number else ""
+    number = f"build {information.build_number.removesuffix('.0')}" if information.build_number else ""
     deployment = Alert(
         fingerprint=home.arn("codebuild", f"project/{build.project}"),
         name=build.project,
@@ -94,15 +94,15 @@ def parse(record: Record) -> list[Alert | Ignored]:
         group=home.account,
         client=CLIENT,
         client_url=home.console(path),
-        links=(Link(text_of(known.logs.get("deep-link")), "Log of the build"),),
-        details=filled({"initiator": known.initiator, "source": text_of(known.source.get("location"))}),
+        links=(Link(text_of(information.logs.get("deep-link")), "Log of the build"),),
+        details=filled({"initiator": information.initiator, "source": text_of(information.source.get("location"))}),
     )
     run = Run(
         noun="Build",
         id=build.build_id.rpartition(":")[2],
         state=build.status,
         ending=_ENDINGS.get(build.status, Ending.UNKNOWN),
-        what=" of ".join(filter(None, [number, known.source_version])),
-        reason=known.failure,
+        what=" of ".join(filter(None, [number, information.source_version])),
+        reason=information.failure,
     )
     return deployed(deployment, run)

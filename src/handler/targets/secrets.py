@@ -102,9 +102,9 @@ class Targets:
     def naming(self, names: Sequence[str]) -> TargetSet:
         """Return all targets; one of these names that is unknown may be of a new secret, so they are read again."""
         with self._lock:
-            known = self._read(anew=False)
-            if all(map(known.named, names)) or self._clock() < self._look_again_at:
-                return known
+            targets = self._read(anew=False)
+            if all(map(targets.named, names)) or self._clock() < self._look_again_at:
+                return targets
             self._look_again_at = self._clock() + RETRY_SECONDS
             return self._read(anew=True)
 
@@ -114,14 +114,14 @@ class Targets:
         The deliveries of a batch are refused at the same time: one reading that began after that serves them all.
         """
         readings = self._readings
-        if _has_other_key(known := self._set.named(target.name), target):
-            return known
+        if _has_other_key(current := self._set.named(target.name), target):
+            return current
         try:
             with self._lock:
-                known = (self._set if self._readings > readings else self._read(anew=True)).named(target.name)
+                current = (self._set if self._readings > readings else self._read(anew=True)).named(target.name)
         except PublishError:
             return None
-        return known if _has_other_key(known, target) else None
+        return current if _has_other_key(current, target) else None
 
     def redact(self, text: str) -> str:
         """Return a text that came from elsewhere, without the routing keys of the targets known now."""
@@ -148,10 +148,10 @@ class Targets:
             retry_at = self._clock() + RETRY_SECONDS
             if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
                 self._hung_until = retry_at  # otherwise each alert of a message would wait as long
-            known = self._last_known(unavailable)
+            targets = self._last_known(unavailable)
             self._report(unavailable)
             self._fresh_until = self._retry_at = retry_at
-            return known
+            return targets
         self._replace(secrets)
         self._fresh_until = now + (RETRY_SECONDS if self._set.is_partial else MAX_AGE_SECONDS)
         return self._set
@@ -184,8 +184,8 @@ class Targets:
             self._report(problem)
 
 
-def _has_other_key(known: Target | None, target: Target) -> bool:
-    return known is not None and known.is_paging and known.routing_key != target.routing_key
+def _has_other_key(current: Target | None, target: Target) -> bool:
+    return current is not None and current.is_paging and current.routing_key != target.routing_key
 
 
 def parse_targets(secrets: Mapping[str, str], base_url: str) -> TargetSet:

@@ -179,6 +179,6 @@ class TargetSet:
         broken = "".join(f"; {problem}" for problem in self.problems)
         if not self.targets:
             raise NoTargetsYetError(f"no target takes this alert: there is none{broken}")
-        known = f"of {len(self.targets)}, none matches and none is without `match`"
+        why = f"of {len(self.targets)}, none matches and none is without `match`"
         error = NoTargetsYetError if self.is_partial else NoTargetError
-        raise error(f"no target takes this alert: {known}{broken}")
+        raise error(f"no target takes this alert: {why}{broken}")
