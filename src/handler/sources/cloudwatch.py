@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-action
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -147,6 +148,33 @@ class DirectAction(Model):
     alarmData: AlarmChange
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """An alarm's change of state, whichever path it came by.
+
+    Attributes:
+        arn: the alarm's.
+        state: ALARM, OK or INSUFFICIENT_DATA, as CloudWatch says.
+        previous: the state before; empty where the message does not say.
+        contributor: the time series that changed; empty for an alarm with one.
+        details: what else the message says, for the incident's details.
+    """
+
+    name: str
+    arn: str
+    state: str
+    previous: str
+    reason: str
+    description: str
+    observed_at: datetime
+    namespace: str
+    metric: str
+    dimensions: Mapping[str, str]
+    contributor: AlarmContributor
+    tags: Mapping[str, str]
+    details: Mapping[str, Any]
+
+
 def parse(record: Record) -> list[Alert | Ignored | Undetermined]:
     """Return the alarm as an alert: ALARM fires; OK and deletion resolve; muted and summary messages are ignored."""
     if record.detail_type:
@@ -171,7 +199,7 @@ def _from_sns(record: Record) -> Alert | Ignored | Undetermined:
     # an alarm notifies topics of its own region only; the message may have a long name, "US East (N. Virginia)"
     region = Arn.of(record.topic_arn).region or alarm.Region
     home = Home.of(record, account=alarm.AWSAccountId, region=region)
-    return _found(
+    change = StateChange(
         name=alarm.AlarmName,
         arn=alarm.AlarmArn.strip() or _arn(home, alarm.AlarmName),
         state=alarm.NewStateValue,
@@ -186,13 +214,14 @@ def _from_sns(record: Record) -> Alert | Ignored | Undetermined:
         tags=alarm.tags,
         details={"trigger": record.payload.get("Trigger")},
     )
+    return _alert_of(change)
 
 
 def _from_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert | Ignored | Undetermined:
     if change.state.value != "OK" and (change.muteDetail or change.state.actionsSuppressedBy):
         return Ignored(SkipReason.SUPPRESSED, change.alarmName)
     metric = _first_metric(change.configuration.metrics, "metricStat", "metric")
-    return _found(
+    state_change = StateChange(
         name=change.alarmName,
         arn=arn,
         state=change.state.value,
@@ -207,6 +236,7 @@ def _from_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert
         tags=change.tags,
         details={"metrics": change.configuration.metrics},
     )
+    return _alert_of(state_change)
 
 
 def _from_configuration_change(change: AlarmChange, arn: str, published_at: datetime) -> Alert | Ignored | Undetermined:
@@ -246,61 +276,51 @@ def _severity_word(name: str, description: str, tags: Mapping[str, str], watched
     return next(filter(None, in_words.groups())) if in_words else ""
 
 
-def _found(
-    *,
-    name: str,
-    arn: str,
-    state: str,
-    previous: str,
-    reason: str,
-    description: str,
-    observed_at: datetime,
-    namespace: str,
-    metric: str,
-    dimensions: Mapping[str, str],
-    contributor: AlarmContributor,
-    tags: Mapping[str, str],
-    details: Mapping[str, Any],
-) -> Alert | Ignored | Undetermined:
-    if state != INSUFFICIENT_DATA and state not in _STATUS:
+def _alert_of(change: StateChange) -> Alert | Ignored | Undetermined:
+    if change.state != INSUFFICIENT_DATA and change.state not in _STATUS:
         raise InvalidAlertError("CloudWatch alarm: state: none of ALARM, OK, INSUFFICIENT_DATA")
-    if state == "ALARM" and not contributor.id and reason.endswith(_SUMS_UP_CONTRIBUTORS):
-        return Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, name)
-    home = Arn.of(arn).home
+    if change.state == "ALARM" and not change.contributor.id and change.reason.endswith(_SUMS_UP_CONTRIBUTORS):
+        return Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, change.name)
+    home = Arn.of(change.arn).home
     # as the console builds it: the alarm's name percent-encoded, including slashes
-    fragment = f"alarmsV2:alarm/{quote(name, safe='')}"
+    fragment = f"alarmsV2:alarm/{quote(change.name, safe='')}"
     console = home.console("cloudwatch/home", fragment)
-    watched = contributor.attributes or dimensions
-    series = f" ({', '.join(contributor.attributes.values())})" if contributor.attributes else ""
-    state_details = {"state": state, "previous_state": previous, "reason": reason, "description": description}
+    watched = change.contributor.attributes or change.dimensions
+    series = f" ({', '.join(change.contributor.attributes.values())})" if change.contributor.attributes else ""
+    state_details = {
+        "state": change.state,
+        "previous_state": change.previous,
+        "reason": change.reason,
+        "description": change.description,
+    }
     alert = Alert(
-        fingerprint=f"{arn}#{contributor.id}" if contributor.id else arn,
-        name=name,
-        status=_STATUS.get(state, Status.FIRING),
-        observed_at=observed_at,
+        fingerprint=f"{change.arn}#{change.contributor.id}" if change.contributor.id else change.arn,
+        name=change.name,
+        status=_STATUS.get(change.state, Status.FIRING),
+        observed_at=change.observed_at,
         origin=ORIGIN,
         labels={
-            **tags,
-            **dimensions,
-            **contributor.attributes,
-            **filled({"namespace": namespace, "metric": metric}),
+            **change.tags,
+            **change.dimensions,
+            **change.contributor.attributes,
+            **filled({"namespace": change.namespace, "metric": change.metric}),
             **home.labels,
-            "alertname": name,
+            "alertname": change.name,
         },
-        starts_at=observed_at,
-        severity_word=_severity_word(name, description, tags, watched),
-        summary=f"{name}{series}: {reason}" if reason else f"{name}{series}",
-        location=", ".join(watched.values()) or arn,
-        component=namespace,
+        starts_at=change.observed_at,
+        severity_word=_severity_word(change.name, change.description, change.tags, watched),
+        summary=f"{change.name}{series}: {change.reason}" if change.reason else f"{change.name}{series}",
+        location=", ".join(watched.values()) or change.arn,
+        component=change.namespace,
         group=home.account,
-        class_=metric,
+        class_=change.metric,
         client=CLIENT,
         client_url=console,
-        links=(Link(console, "Alarm in the CloudWatch console"), *links_in(description)),
+        links=(Link(console, "Alarm in the CloudWatch console"), *links_in(change.description)),
         details={
             **filled(state_details),
-            **({"contributor": contributor.model_dump()} if contributor.id else {}),
-            **{key: value for key, value in details.items() if value},
+            **({"contributor": change.contributor.model_dump()} if change.contributor.id else {}),
+            **{key: value for key, value in change.details.items() if value},
         },
     )
-    return Undetermined(alert) if state == INSUFFICIENT_DATA else alert
+    return Undetermined(alert) if change.state == INSUFFICIENT_DATA else alert
