@@ -149,7 +149,7 @@ class MetricsRecorder:
 
     def _record_attempts(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
-            self.add(Metric.API_CALLS, 1, method=attempt.method)
+            self.add(Metric.API_CALLS, 1, method=attempt.kind)
             self.add(Metric.API_REQUEST_DURATION, attempt.milliseconds, status_code=attempt.status)
 
     def flush(self) -> None:

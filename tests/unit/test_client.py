@@ -265,7 +265,7 @@ def test_what_may_pass_is_tried_again(
     attempts: list[Attempt] = []
     assert client.send(RESOLVE, ROUTING_KEY, on_attempt=attempts.append).attempts == 2
     assert statuses(attempts) == [status, "202"]
-    assert {attempt.method for attempt in attempts} == {"resolve"}
+    assert {attempt.kind for attempt in attempts} == {"resolve"}
 
 
 def test_a_timeout_is_tried_again(clock: Clock, pool: urllib3.PoolManager) -> None:
@@ -491,7 +491,7 @@ def test_an_attempt_knows_its_method_and_time(client: PagerDutyClient, server: S
         Attempt(Action.RESOLVE, "202", 2000, number=1, url=url, dedup_key="db/cpu"),
         Attempt(Action.CHANGE, "202", 2000, number=1, url=f"{server.url}/v2/change/enqueue"),
     ]
-    assert [attempt.method for attempt in attempts] == ["trigger", "acknowledge", "resolve", "change"]
+    assert [attempt.kind for attempt in attempts] == ["trigger", "acknowledge", "resolve", "change"]
     assert json.loads(attempts[0].body()) == {"event_action": "trigger", "dedup_key": "db/cpu", "payload": payload}
 
 

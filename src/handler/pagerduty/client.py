@@ -73,7 +73,7 @@ MAX_SHOWN_CHARACTERS = 20_000
 
 _PATHS = {Action.CHANGE: "/v2/change/enqueue"}
 _PATH = "/v2/enqueue"
-_METHODS = {Action.CHANGE: "change"}
+_KINDS = {Action.CHANGE: "change"}
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "pagerduty-publisher"}
 
 
@@ -98,9 +98,9 @@ class Attempt:
     body: Callable[[], str] = field(default=str, repr=False, compare=False)
 
     @property
-    def method(self) -> str:
-        """One of trigger, acknowledge, resolve, change; the `method` of the metric `ApiCalls`."""
-        return _METHODS.get(self.action, str(self.action))
+    def kind(self) -> str:
+        """One of trigger, acknowledge, resolve, change; the dimension `method` of the metric `ApiCalls`."""
+        return _KINDS.get(self.action, str(self.action))
 
 
 class Answer(NamedTuple):
@@ -152,8 +152,8 @@ class _Request(NamedTuple):
         return Attempt(event.action, status, seconds * 1000, number, self.url, event.dedup_key, self.shown)
 
 
-def _ignore(_: Any) -> None:
-    """Do nothing."""
+def _do_nothing(*_: Any) -> None:
+    """Stand for a function that nobody gave."""
 
 
 class PagerDutyClient:
@@ -196,7 +196,7 @@ class PagerDutyClient:
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._on_attempt = on_attempt
+        self._on_every_attempt = on_attempt or _do_nothing
 
     def trigger_event(
         self,
@@ -270,8 +270,8 @@ class PagerDutyClient:
         base_url: str | None = None,
         deadline: float | None = None,
         max_retries: int | None = None,
-        before_attempt: Callable[[], None] = lambda: None,
-        on_attempt: Callable[[Attempt], None] = _ignore,
+        before_attempt: Callable[[], None] = _do_nothing,
+        on_attempt: Callable[[Attempt], None] = _do_nothing,
     ) -> Answer:
         """Send one event, trying again after network errors, timeouts and 5xx.
 
@@ -284,7 +284,7 @@ class PagerDutyClient:
             deadline: `send` returns before this time on the client's clock.
             max_retries: instead of the client's own.
             before_attempt: called before each request; may raise RateLimitExceededError.
-            on_attempt: called after each request with what became of it.
+            on_attempt: called after each request of this call with what became of it, before the constructor's hook.
 
         Raises:
             MissingRoutingKeyError: no routing key, or one that is not 32 characters long.
@@ -319,10 +319,9 @@ class PagerDutyClient:
                 return _accepted(answer, number, key)
 
     def _report(self, attempt: Attempt, on_attempt: Callable[[Attempt], None]) -> None:
-        """Tell the caller of `send`, and whoever is told of every call."""
+        """Call the hook of this `send`, then the one of every call."""
         on_attempt(attempt)
-        if self._on_attempt:
-            self._on_attempt(attempt)
+        self._on_every_attempt(attempt)
 
     def _attempt_seconds(self, deadline: float | None) -> float:
         """Return how long the next attempt may take; it ends before the deadline."""
