@@ -15,9 +15,9 @@ from handler.errors import (
     TableMissingError,
     TableUnavailableError,
 )
+from handler.health_report import Health
 from handler.pagerduty.client import HEALTH_DEDUP_KEY, Attempt, PagerDutyClient
 from handler.pagerduty.events import Action, Event
-from handler.report import Health
 from handler.targets.secrets import Targets
 from handler.targets.target import Target
 

@@ -19,6 +19,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handler.alert import Ignored
 from handler.errors import PublishError
+from handler.health_report import Health
 from handler.outcome import (
     Accepted,
     DeferReason,
@@ -28,7 +29,7 @@ from handler.outcome import (
 )
 from handler.pagerduty.client import Attempt
 from handler.pagerduty.events import Action
-from handler.report import Health, Report
+from handler.report import Report
 
 NAMESPACE = "PagerDutyPublisher"
 SERVICE = "pagerduty-publisher"

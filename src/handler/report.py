@@ -1,4 +1,4 @@
-"""How one alert ended at one target, and the result of a health check. Log lines, metrics and answers use these."""
+"""How one alert ended at one target: for the log line, the metrics and the answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,6 @@ from handler.outcome import (
 from handler.pagerduty.client import Attempt
 from handler.pagerduty.events import Action, truncate
 from handler.pagerduty.severity import Severity
-from handler.version import VERSION
 
 MAX_LOGGED_CHARACTERS = 256
 """The limit for an alert's name in the log, which repeats it for each delivery."""
@@ -26,7 +25,7 @@ MAX_LOGGED_CHARACTERS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How it ended.
+    """How one alert ended at one target, or before it had one.
 
     Attributes:
         alert: None where the record could not be read as one.
@@ -107,49 +106,3 @@ class Report:
             "errors": [{"type": str(error.reason), "message": str(error)} for error in self.all_errors],
         }
         return {name: value for name, value in fields.items() if value not in (None, "", 0, [])}
-
-
-@dataclass(slots=True)
-class Health:
-    """What was found.
-
-    Attributes:
-        targets: for each enabled target's name, what is wrong with it, or None. A target whose routing key had no
-            permit left is not in it: its limit is in use, which proves more than a request would.
-        problems: what is wrong beside that.
-        reported: what is wrong with secrets; logged and counted when they were read.
-        tracked: how many dedup keys the table holds; None where it could not be asked.
-        waiting: for each target's name, how many deliveries wait, and the oldest one's milliseconds.
-        dead_letters: how many there are; None where the queue could not be asked.
-        attempts: the requests that were made.
-    """
-
-    targets: dict[str, PublishError | None] = field(default_factory=dict)
-    problems: list[PublishError] = field(default_factory=list)
-    tracked: int | None = None
-    waiting: dict[str, tuple[int, float]] = field(default_factory=dict)
-    dead_letters: int | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    reported: list[PublishError] = field(default_factory=list)
-
-    @property
-    def errors(self) -> list[PublishError]:
-        """All problems."""
-        return [*self.reported, *self.unreported]
-
-    @property
-    def unreported(self) -> list[PublishError]:
-        """The problems that were not counted yet."""
-        return [*self.problems, *(error for error in self.targets.values() if error)]
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of the log line and of the answer."""
-        return {
-            "version": VERSION,
-            "healthy": not self.errors,
-            "targets": {name: str(error) if error else "healthy" for name, error in self.targets.items()},
-            "problems": [str(problem) for problem in (*self.problems, *self.reported)],
-            "tracked": self.tracked,
-            **({"dead_letters": self.dead_letters} if self.dead_letters else {}),
-            **({"waiting": {name: count for name, (count, _) in self.waiting.items()}} if self.waiting else {}),
-        }

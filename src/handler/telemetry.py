@@ -6,10 +6,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from handler.errors import InternalError, PublishError
+from handler.health_report import Health
 from handler.metrics import MetricsRecorder
 from handler.outcome import Deferred
 from handler.pagerduty.client import Attempt
-from handler.report import Health, Report
+from handler.report import Report
 
 
 class Telemetry:

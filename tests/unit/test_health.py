@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from handler.errors import ErrorReason, PublisherErrorReason
 from handler.health import HealthCheck, is_asked_for
-from handler.report import Health
+from handler.health_report import Health
 from handler.version import VERSION
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.parts import make_client

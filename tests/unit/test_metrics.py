@@ -16,6 +16,7 @@ from handler.errors import (
     QueueUnavailableError,
     TableUnavailableError,
 )
+from handler.health_report import Health
 from handler.metrics import MAX_VALUES, Metric, MetricsRecorder
 from handler.outcome import (
     Accepted,
@@ -27,7 +28,7 @@ from handler.outcome import (
 )
 from handler.pagerduty.client import Attempt
 from handler.pagerduty.events import Action
-from handler.report import Health, Report
+from handler.report import Report
 
 ALERT = Alert(
     fingerprint="f-1", name="CPU", status=Status.FIRING, observed_at=datetime.fromtimestamp(1000, UTC), origin="native"
