@@ -150,6 +150,44 @@ def test_the_summary_says_what_is_wrong(text: str, subject: str, summary: str) -
     assert (alert.summary or alert.name) == summary
 
 
+# --- Flat objects -----------------------------------------------------------------------------------------------------
+
+FLAT = {"alertname": "TillSilent", "status": "firing", "instance": "till-4", "severity": "page", "value": "3"}
+
+
+def test_a_flat_object_of_a_template_is_an_alert_and_its_resolve_ends_it() -> None:
+    (firing,) = read({**FLAT, "summary": "No sale for 3 hours", "dashboard_url": "https://g.example/d/1"}, "")
+    (resolved,) = read({**FLAT, "status": "RESOLVED", "value": "0", "summary": "Sold again"}, "")
+
+    assert (firing.origin, firing.name, firing.severity) == ("alertmanager", "TillSilent", Severity.CRITICAL)
+    assert (firing.status, resolved.status) == (Status.FIRING, Status.RESOLVED)
+    assert firing.annotations["summary"] == "No sale for 3 hours"
+    assert firing.annotations["dashboard_url"] == "https://g.example/d/1"
+    assert firing.fingerprint == resolved.fingerprint
+    assert firing.fingerprint != read({**FLAT, "instance": "till-5"}, "")[0].fingerprint
+
+
+def test_without_an_instance_the_text_tells_two_alerts_apart() -> None:
+    shop = {name: value for name, value in FLAT.items() if name != "instance"} | {"team": "shop"}
+    one, other = (read({**shop, "summary": f"Till {number} is silent"}, "")[0] for number in (4, 5))
+    assert one.fingerprint != other.fingerprint
+
+
+def test_a_list_of_flat_objects_is_one_alert_each() -> None:
+    found = read([FLAT, {**FLAT, "instance": "till-5", "status": "resolved"}], "")
+    assert [(alert.labels["instance"], alert.status) for alert in found] == [
+        ("till-4", Status.FIRING),
+        ("till-5", Status.RESOLVED),
+    ]
+
+
+@pytest.mark.parametrize(
+    "payload", [{"alertname": "X"}, {"alertname": "X", "status": "red"}, {"status": "firing"}, [FLAT, {"a": 1}], []]
+)
+def test_what_lacks_a_name_or_a_state_is_no_flat_alert(payload: Any) -> None:
+    assert source_of(Record(payload, ARRIVED_AT, topic_arn=TOPIC)) is generic
+
+
 # --- Grafana ----------------------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,7 @@ SHAPES: tuple[tuple[Callable[[Record], bool], str], ...] = (
     (shapes.has("AlarmName", "NewStateValue"), "cloudwatch"),
     (shapes.has("alarmArn", "alarmData"), "cloudwatch"),
     (shapes.is_webhook, "alertmanager"),
+    (shapes.is_flat_alert, "alertmanager"),
     (shapes.is_damaged_webhook, "alertmanager"),
     (shapes.is_alertmanager_text, "alertmanager"),
     (shapes.is_managed_grafana, "alertmanager"),

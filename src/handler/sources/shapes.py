@@ -7,6 +7,7 @@ from handler.envelope import Record
 
 _NATIVE_KEYS = ("alert_name", "status", "fingerprint", "labels", "annotations")
 _WEBHOOK_KEYS = {"receiver", "groupKey", "groupLabels", "commonLabels", "commonAnnotations", "truncatedAlerts"}
+ALERT_NAMES = ("alertname", "alertName", "AlertName", "alert_name")
 _HEADINGS = ("Alerts Firing:", "Alerts Resolved:")
 _GRAFANA_HEADINGS = ("**Firing**", "**Resolved**")
 _SUBJECT_STARTS = ("[FIRING", "[RESOLVED")
@@ -55,6 +56,20 @@ def is_webhook(record: Record) -> bool:
             )
         case ({"labels": {"alertname": str()}} as entry) | [{"labels": {"alertname": str()}} as entry, *_]:
             return str(entry.get("status", "firing")).lower() in ("firing", "resolved") and not record.detail_type
+        case _:
+            return False
+
+
+def is_flat_alert(record: Record) -> bool:
+    """Return whether a template wrote one alert, or a list of them, as a flat object: a name, a state, and labels."""
+    entries = record.payload if isinstance(record.payload, list) else [record.payload]
+    return bool(entries) and not record.event_source.startswith("aws.") and all(map(_is_flat, entries))
+
+
+def _is_flat(value: object) -> bool:
+    match value:
+        case {"status": str(status)} | {"state": str(status)} if status.strip().lower() in ("firing", "resolved"):
+            return isinstance(value, dict) and any(isinstance(value.get(name), str) for name in ALERT_NAMES)
         case _:
             return False
 

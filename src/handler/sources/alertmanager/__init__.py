@@ -108,12 +108,16 @@ def parse(record: Record) -> list[Alert | Ignored | InvalidAlertError]:
             return _of_webhook(*damaged.read(written), record)
         case str(written):
             return _of_text(written, record)
-        case [*entries]:
+        case [{"labels": {"alertname": str()}}, *_] as entries:
             return _of_webhook({"alerts": entries}, True, record)
-        case {"labels": _} as entry if "alerts" not in entry:
+        case {"labels": {"alertname": str()}} as entry if "alerts" not in entry:
             return _of_webhook({"alerts": [entry]}, True, record)
-        case payload:
+        case [*entries]:
+            return _of_webhook({"alerts": [custom.unflattened(entry) for entry in entries]}, True, record)
+        case {"alerts": _} as payload:
             return _of_webhook(payload, True, record)
+        case entry:
+            return _of_webhook({"alerts": [custom.unflattened(entry)]}, True, record)
 
 
 def _of_text(written: str, record: Record, status: Status | None = None) -> list[Alert | Ignored | InvalidAlertError]:

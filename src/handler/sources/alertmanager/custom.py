@@ -14,7 +14,9 @@ from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.sources.aws import filled
 from handler.sources.links import links_in
+from handler.sources.shapes import ALERT_NAMES
 from handler.sources.words import severity_word
+from handler.validation import text_of
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
@@ -35,6 +37,7 @@ _PAIR = re.compile(r"[-•\s]*+([A-Za-z][\w .-]{0,39}?)\s*+[:=](?!//)\s*+(.*)", 
 _NAMES = ("alert", "alertname", "alert_name", "rule", "rule_name", "title", "name")
 _SUMMARIES = ("summary", "description", "message", "text")
 _SEVERITIES = ("severity", "priority", "level", "sev")
+_INSTANCES = ("instance", "host", "hostname", "node", "pod")
 _VARYING = frozenset(
     (
         *("value", "values", "current_value", "status", "state", "time", "timestamp", "date", "duration"),
@@ -145,6 +148,31 @@ def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert
         links=links_in(text),
         details={"subject": record.subject, "message": text},
     )
+
+
+def unflattened(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a flat object of a template in the shape of the webhook's entries.
+
+    What remains without states, values, times, texts and addresses identifies the alert. Where no label says which
+    instance it is, the text does too: it may be all that tells two alerts apart.
+    """
+    nested = [inner for name in ("labels", "annotations") if isinstance(inner := entry.get(name), dict)]
+    texts = {_key(name): text for name, value in entry.items() if (text := text_of(value).strip())}
+    name = next(text for key in ALERT_NAMES if (text := text_of(entry.get(key)).strip()))
+    told = {key: text for key, text in texts.items() if key in _SUMMARIES or key.endswith("url") or "://" in text}
+    labels = {key: text for key, text in texts.items() if key not in (*told, *_VARYING, "alertname", "alert_name")}
+    labels = {**labels, **(nested[0] if "labels" in entry and nested else {}), "alertname": name}
+    if labels.keys().isdisjoint(_INSTANCES):
+        labels = {**labels, **{key: text for key, text in told.items() if key in _SUMMARIES}}
+    return {
+        "status": texts.get("status") or texts.get("state", ""),
+        "labels": labels,
+        "annotations": {**told, **(nested[-1] if "annotations" in entry and nested else {})},
+        "startsAt": entry.get("startsAt"),
+        "endsAt": entry.get("endsAt"),
+        "generatorURL": entry.get("generatorURL"),
+        "fingerprint": entry.get("fingerprint"),
+    }
 
 
 def from_state(payload: Mapping[str, Any], record: Record, status: Status, body: str) -> Alert:
