@@ -25,8 +25,7 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 
 from benchmarks.messages import Context, native, over_sns
-from handler import health
-from handler.delivery import drainer
+from handler import schedules
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty
 from local.stack import aws_environment
@@ -365,6 +364,6 @@ class Idle:
 def idle() -> Idle:
     """Play both schedules in an environment that has run them before."""
     with fresh_function(OPERATOR_TOPIC_ARN="arn:aws:sns:us-east-1:000000000000:operators") as function:
-        function.handle(health.REQUEST)
+        function.handle(schedules.HEALTH_CHECK)
         function.clock.advance(LONG_QUIET_SECONDS)
-        return Idle(check=function.handle(health.REQUEST), drain=function.handle(drainer.REQUEST))
+        return Idle(check=function.handle(schedules.HEALTH_CHECK), drain=function.handle(schedules.DRAIN))

@@ -25,9 +25,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import get_session
 
-from handler import envelope, health, preparation
+from handler import envelope, preparation, schedules
 from handler.agreement.comparison import Comparison
-from handler.delivery import drainer
 from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.drainer import Drainer
 from handler.delivery.dynamodb import Table
@@ -289,9 +288,9 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
 
 def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
     """Handle an invocation: a schedule's request, or records with alerts."""
-    if health.is_asked_for(event):
+    if event == schedules.HEALTH_CHECK:
         return check_health(context.invoked_function_arn, deadline)
-    if event == drainer.REQUEST:
+    if event == schedules.DRAIN:
         return drain_all(deadline)
     records = envelope.split(event)
     # Pipes does not read partial batch responses, so a lost alert must fail the invocation

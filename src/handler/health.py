@@ -1,9 +1,8 @@
 """The health check: tests everything that a page needs. A schedule runs it every five minutes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from handler.delivery.limiter import NoPermitError, RateLimiter, Refusal, Taker
 from handler.delivery.table import DedupTable
@@ -20,9 +19,6 @@ from handler.pagerduty.client import HEALTH_DEDUP_KEY, Attempt, PagerDutyClient
 from handler.pagerduty.events import Action, Event
 from handler.targets.secrets import Targets
 from handler.targets.target import Target
-
-REQUEST = {"health_check": True}
-"""The invocation that asks for it: the input of the schedule in the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,3 @@ class HealthCheck:
             with suppress(TableMissingError, TableUnavailableError):
                 self.limiter.reopen(target.routing_key, self.clock())
         return None
-
-
-def is_asked_for(event: Any) -> bool:
-    """Return whether an invocation asks for the health check."""
-    return isinstance(event, Mapping) and dict(event) == REQUEST

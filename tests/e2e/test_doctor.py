@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from handler.schedules import HEALTH_CHECK
 from local.simulator.server import SimulatorServer
 from local.stack import ACCOUNT, REGION, ROUTING_KEY, STACK_NAME, Emulator, deploy, parameters_for
 from tests.e2e.conftest import Deployed
@@ -111,12 +112,12 @@ def target_that_takes_little(stack: Deployed) -> Iterator[None]:
     before = secrets.get_secret_value(SecretId=FIRST_TARGET)["SecretString"]
     narrow = {**json.loads(before), "match": ['team="payments"']}
     secrets.put_secret_value(SecretId=FIRST_TARGET, SecretString=json.dumps(narrow))
-    stack.invoke({"health_check": True})  # reads the targets anew
+    stack.invoke(HEALTH_CHECK)  # reads the targets anew
     try:
         yield
     finally:
         secrets.put_secret_value(SecretId=FIRST_TARGET, SecretString=before)
-        stack.invoke({"health_check": True})
+        stack.invoke(HEALTH_CHECK)
 
 
 @contextmanager

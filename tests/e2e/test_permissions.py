@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore import xform_name
 
+from handler.schedules import DRAIN, HEALTH_CHECK
 from local.simulator.server import SimulatorServer
 from local.stack import ROOT, Emulator, aws_environment, deploy, parameters_for
 from tests.lab.alerts import EVENTS
@@ -60,8 +61,8 @@ LOG = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/pagerduty-publishe
 OPERATORS = str(OUTPUTS["OperatorTopicArn"])
 EVENTS_TO_SEND: list[Any] = [
     *(json.loads(path.read_text()) for path in sorted(EVENTS.glob("*.json"))),
-    {"health_check": True},
-    {"drain": True},
+    HEALTH_CHECK,
+    DRAIN,
     {"alert": {"status": "unheard of"}},
 ]
 type Use = tuple[str, str, tuple[tuple[str, str], ...]]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from handler.schedules import HEALTH_CHECK
 from local.simulator.faults import Fault, FaultKind
 from local.stack import (
     ACCOUNT,
@@ -265,7 +266,7 @@ def test_what_failed_three_times_is_kept_reported_and_goes_through(
         invoke(stack, native(key, "resolved"))
         await_until(lambda: lies_there(stack, key), PATIENCE_SECONDS, "the third failure")
     assert stack.incident(key, "triggered")
-    assert stack.invoke({"health_check": True})["dead_letters"] >= 1
+    assert stack.invoke(HEALTH_CHECK)["dead_letters"] >= 1
 
     ran = redrive(stack)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -16,6 +16,7 @@ from handler.alert import Status
 from handler.delivery.record import Order, Record, Waiting
 from handler.delivery.table import dump
 from handler.pagerduty.severity import Severity
+from handler.schedules import DRAIN, HEALTH_CHECK
 from local.simulator.faults import Fault, FaultKind
 from local.stack import ACCOUNT, REGION, ROUTING_KEY, await_until
 from tests.e2e.conftest import PATIENCE_SECONDS, Deployed
@@ -81,7 +82,7 @@ def test_a_critical_that_waits_is_reported_with_its_content(stack: Deployed, key
     """PagerDuty answers 503: whoever reads the message knows what, where and how bad."""
     stack.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
     let_wait(stack, key, seconds=150)
-    stack.invoke({"drain": True})
+    stack.invoke(DRAIN)
     found = await_until(operators, PATIENCE_SECONDS, "the operators to be told")
     text = "\n".join(f"{each['Subject']}\n{each['Message']}" for each in found)
     for part in ("NOT ACCEPTED: ", f"CRITICAL  name of {key}", "CPU at 97 %", "orders-db-1", "prometheus.example.com"):
@@ -127,7 +128,7 @@ def test_dead_letters_are_reported_with_their_content_whoever_wrote_them(stack: 
 
     def told() -> list[dict[str, Any]]:
         stack.forget("##operators#state")  # would hold the second back for a minute
-        stack.invoke({"drain": True})
+        stack.invoke(DRAIN)
         return list(operators())
 
     found = await_until(told, PATIENCE_SECONDS, "the operators to be told")
@@ -168,7 +169,7 @@ def test_an_alarm_whose_notification_is_lost_opens_an_incident_and_closes_it(sta
     def compared(state: str) -> bool:
         time.sleep(2)  # far more often than the schedule, and still not so often that the log overflows
         stack.forget("permits#")  # each check takes one
-        stack.invoke({"health_check": True})
+        stack.invoke(HEALTH_CHECK)
         return any(i.dedup_key == key and i.state == state for i in stack.pagerduty.incidents)
 
     for alarm, incident in (("ALARM", "triggered"), ("OK", "resolved")):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from handler.schedules import HEALTH_CHECK
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.incidents import Incident
 from local.stack import (
@@ -224,7 +225,7 @@ def test_the_table_forgets_after_a_month_and_what_is_resolved_after_half_of_it(s
 def test_the_health_check_proves_the_stack_healthy(stack: Deployed) -> None:
     """By the schedule's own input; it opens nothing."""
     opened = len(stack.pagerduty.incidents)
-    answer = stack.invoke({"health_check": True})
+    answer = stack.invoke(HEALTH_CHECK)
     assert (answer["healthy"], answer["targets"], answer["problems"]) == (True, {"pagerduty": "healthy"}, [])
     assert answer["tracked"] > 0
     assert len(stack.pagerduty.incidents) == opened

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from handler.schedules import HEALTH_CHECK
 from local.simulator.faults import Fault, FaultKind
 from local.stack import ROUTING_KEY, STACK_NAME, aws_environment
 from tests.e2e.conftest import Deployed
@@ -70,11 +71,11 @@ def more_targets(stack: Deployed) -> Iterator[None]:
             SecretString=json.dumps(secret),
             Tags=[{"Key": "publishing-target", "Value": "true"}],
         )
-    stack.invoke({"health_check": True})  # reads the targets anew
+    stack.invoke(HEALTH_CHECK)  # reads the targets anew
     yield
     for name in made:
         secrets.delete_secret(SecretId=f"pagerduty/{name}", ForceDeleteWithoutRecovery=True)
-    stack.invoke({"health_check": True})
+    stack.invoke(HEALTH_CHECK)
 
 
 # --- page ---------------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from handler import health
 from handler.alert import Alert
 from handler.envelope import Record
+from handler.schedules import DRAIN, HEALTH_CHECK
 from handler.sources import generic
 from handler.sources.registry import source_of
 from local.stack import ROOT
@@ -198,8 +198,7 @@ def test_schedules_ask_for_the_health_check_and_start_drainers(template: dict[st
         if "ScheduleExpression" in rule
         for target in rule["Targets"]
     }
-    assert health.is_asked_for(inputs.pop("rate(5 minutes)"))
-    assert inputs == {"rate(1 minute)": {"drain": True}}
+    assert inputs == {"rate(5 minutes)": HEALTH_CHECK, "rate(1 minute)": DRAIN}
 
 
 def test_others_get_a_way_in_of_their_own() -> None:

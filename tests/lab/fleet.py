@@ -22,6 +22,7 @@ from handler.errors import PublishError, QueueUnavailableError
 from handler.messages import WakeUp
 from handler.pagerduty.connections import seconds_for_address
 from handler.report import Report
+from handler.schedules import DRAIN
 from local.simulator.faults import Fault, FaultKind
 from local.simulator.pagerduty import PagerDuty, RateLimit
 from tests.lab.clock import NOW, Clock
@@ -633,7 +634,7 @@ class Fleet:
             if self.is_quiet:
                 return
             if not is_now(self.misfortune.schedule, self.seconds):
-                self._invoke({"drain": True}, 0)
+                self._invoke(DRAIN, 0)
             self._schedule_next()
 
         self.timeline.at(self.timeline.now + SCHEDULE_SECONDS * (0.9 + 0.2 * self.random()), tick)
@@ -713,7 +714,7 @@ class Fleet:
         def work(environment: Environment) -> None:
             is_done = False
             try:
-                if event == {"drain": True}:
+                if event == DRAIN:
                     environment.drain([WakeUp()])
                     is_done = True
                 else:
@@ -725,7 +726,7 @@ class Fleet:
         self._start(work, 0)
 
     def _fail(self, event: Mapping[str, Any], retries: int) -> None:
-        if event == {"drain": True}:
+        if event == DRAIN:
             return  # the next minute brings another
         if retries < len(ASYNC_RETRY_SECONDS):
             self._plan(self.seconds + ASYNC_RETRY_SECONDS[retries], lambda: self._invoke(event, retries + 1))

@@ -23,6 +23,7 @@ from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.messages import WakeUp
 from handler.metrics import SERVICE
+from handler.schedules import DRAIN, HEALTH_CHECK
 from handler.sources.reader import Reader
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import Clock
@@ -319,15 +320,21 @@ def test_an_error_is_logged_as_one(function: Function) -> None:
 def test_the_health_check_is_answered_logged_and_measured(function: Function) -> None:
     """A line and an answer that say the same; unhealthy is an error in the log, and none of the invocation."""
     world = function.world
-    answer = function.invoke({"health_check": True})
+    answer = function.invoke(HEALTH_CHECK)
     [line] = function.lines
     assert (answer["healthy"], answer["tracked"]) == (True, 0)
     assert (line["level"], line["message"], line["targets"]) == ("INFO", "healthy", {"production": "healthy"})
     assert [blob["Healthy"] for blob in function.metrics if "Healthy" in blob] == [[1.0]]
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
-    assert function.invoke({"health_check": True})["healthy"] is False
+    assert function.invoke(HEALTH_CHECK)["healthy"] is False
     assert function.lines[-1]["level"] == "ERROR"
     assert (world.sqs.dead_letters, world.pagerduty.incidents) == ([], ())
+
+
+@pytest.mark.parametrize("event", [{"health_check": False}, {**HEALTH_CHECK, "Records": []}, None, []])
+def test_the_health_check_runs_only_when_a_schedule_asks_for_it(function: Function, event: Any) -> None:
+    """Anything else is a record, and never mistaken for it."""
+    assert "healthy" not in function.invoke(event)
 
 
 # --- after the health check: CloudWatch's alarms, and the heartbeat ---
@@ -398,14 +405,14 @@ def test_an_alarm_whose_notification_was_lost_pages_and_its_end_without_an_actio
     """And nothing is doubled by comparing again."""
     world = function.world
     cloudwatch.set("ALARM", world.clock, "db-cpu")
-    assert function.invoke({"health_check": True})["agreed"] == {"no_record": 1}
+    assert function.invoke(HEALTH_CHECK)["agreed"] == {"no_record": 1}
     assert world.states[ALARM] == "triggered"
-    assert "agreed" not in function.invoke({"health_check": True})
+    assert "agreed" not in function.invoke(HEALTH_CHECK)
     world.clock.advance(20)
     cloudwatch.set("OK", world.clock, "db-cpu")
-    assert function.invoke({"health_check": True})["agreed"] == {"alarm_is_ok": 1}
+    assert function.invoke(HEALTH_CHECK)["agreed"] == {"alarm_is_ok": 1}
     assert world.states[ALARM] == "resolved"
-    assert "agreed" not in function.invoke({"health_check": True})
+    assert "agreed" not in function.invoke(HEALTH_CHECK)
 
 
 def test_an_alarm_that_can_neither_be_sent_nor_kept_does_not_keep_others_from_their_page(
@@ -416,7 +423,7 @@ def test_an_alarm_that_can_neither_be_sent_nor_kept_does_not_keep_others_from_th
     cloudwatch.set("ALARM", world.clock, "a", "b")
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=2))  # the health check's, and that of `a`
     world.sqs.fail("ServiceUnavailable", after=1, times=1)  # after the count of the dead letters
-    assert function.invoke({"health_check": True})["agreed"] == {"no_record": 1}
+    assert function.invoke(HEALTH_CHECK)["agreed"] == {"no_record": 1}
     assert world.states == {ALARM.replace("db-cpu", "b"): "triggered"}
     assert any("compared again" in line["message"] for line in function.lines)
 
@@ -428,13 +435,13 @@ def test_only_a_health_check_without_a_problem_sends_the_heartbeat(
     problems = ["", "heartbeat: example.com answers 404: check HeartbeatUrl"]
     heartbeat = SimpleNamespace(beat=lambda: problems.pop(0))
     monkeypatch.setattr(function.app, "parts", replace(function.app.parts, heartbeat=heartbeat))
-    function.invoke({"health_check": True})
-    function.invoke({"health_check": True})
+    function.invoke(HEALTH_CHECK)
+    function.invoke(HEALTH_CHECK)
     assert [line["message"] for line in function.lines if line["level"] == "ERROR"] == [
         "heartbeat: example.com answers 404: check HeartbeatUrl"
     ]
     function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
-    function.invoke({"health_check": True})
+    function.invoke(HEALTH_CHECK)
     assert problems == []
 
 
@@ -542,7 +549,7 @@ def test_in_lambda_the_import_prepares_the_first_page(monkeypatch: pytest.Monkey
 def test_what_waits_is_sent_when_the_schedule_or_a_wake_up_asks_for_it(function: Function) -> None:
     """Both end in the same: accepted, out of the index, one log line each."""
     world = function.world
-    for ask in ({"drain": True}, sqs({"drain": True, "target": "production"})):
+    for ask in (DRAIN, sqs({"drain": True, "target": "production"})):
         world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after="1"))
         function.invoke(sns(native(f"f-{len(world.states)}")))
         world.pagerduty.set_faults()
@@ -586,7 +593,7 @@ def test_a_drainer_that_fails_unexpectedly_fails_no_batch(function: Function, mo
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "secrets"])
-@pytest.mark.parametrize("asks", [lambda: {"drain": True}, lambda: sqs({"drain": True, "target": "production"})])
+@pytest.mark.parametrize("asks", [lambda: DRAIN, lambda: sqs({"drain": True, "target": "production"})])
 def test_a_drainer_without_table_or_secrets_is_reported_and_does_not_fail(
     function: Function, service: str, asks: Callable[[], Any]
 ) -> None:
@@ -613,7 +620,7 @@ def test_a_drainer_that_is_killed_has_told_what_it_sent(function: Function, monk
     dying = replace(app_parts, drainer=replace(app_parts.drainer, sleep=die))
     monkeypatch.setattr(function.app, "parts", dying)
     with pytest.raises(SystemExit):
-        function.invoke({"drain": True})
+        function.invoke(DRAIN)
     function.output = told[0]
     assert [line["outcome"] for line in function.lines] == ["accepted"]
     assert any("EventsPublished" in line for line in function.metrics)

@@ -16,6 +16,7 @@ from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.mapping import event_of
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity
+from handler.schedules import DRAIN, HEALTH_CHECK
 from handler.sources import generic
 from tests.lab.alerts import ARRIVED_AT, EVENTS, json_values, parse, parse_alert, sample
 from tests.lab.world import make_world
@@ -537,7 +538,7 @@ def test_a_schedule_pages_nobody() -> None:
     assert parse(event(**{"detail-type": "Scheduled Event"})) == [Ignored(SkipReason.NOTICE, "Scheduled Event")]
 
 
-@pytest.mark.parametrize("asked", [{"health_check": True}, {"drain": True}])
+@pytest.mark.parametrize("asked", [HEALTH_CHECK, DRAIN])
 def test_a_schedules_invocation_that_failed_and_is_redriven_pages_nobody(asked: Any) -> None:
     """The next has long asked again. Elsewhere the same words are a message like any other."""
     failed = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": asked, "responsePayload": None}

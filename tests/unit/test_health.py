@@ -1,13 +1,12 @@
 """The health check: finds what would keep a page from going out, and opens no incident in looking for it."""
 
 from enum import StrEnum
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from handler.errors import ErrorReason, PublisherErrorReason
-from handler.health import HealthCheck, is_asked_for
+from handler.health import HealthCheck
 from handler.health_report import Health
 from handler.version import VERSION
 from local.simulator.faults import Fault, FaultKind
@@ -155,15 +154,6 @@ def test_pagerduty_out_of_reach_is_a_problem_of_each_target(world: World) -> Non
     world.pagerduty.set_faults(Fault(FaultKind.RESET, count=None))
 
     assert reasons(run(world)) == [ErrorReason.CONNECTION] * 2
-
-
-@pytest.mark.parametrize(
-    ("event", "asked"),
-    [({"health_check": True}, True), ({"health_check": False}, False), ({"health_check": True, "Records": []}, False),
-     (native(), False), (None, False), ([], False)],
-)  # fmt: skip
-def test_it_runs_only_when_asked_for(event: Any, asked: bool) -> None:
-    assert is_asked_for(event) is asked
 
 
 def test_dead_letters_are_counted(world: World) -> None:

@@ -32,8 +32,6 @@ from handler.outcome import Rejected, Skipped, SkipReason
 from handler.report import Report
 from handler.targets.target import Target, TargetSet
 
-REQUEST = {"drain": True}
-"""The invocation that drains everything: the input of the schedule in the template."""
 MAX_HANDOVERS = 3
 """So often a drainer hands over to the next by a message; the schedule's drainer, which takes over every minute, begins
 a new chain. Lambda stops a chain of Lambda and SQS after about 16 invocations: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""

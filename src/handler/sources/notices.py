@@ -1,13 +1,14 @@
 """Test notifications, scheduled events and this function's own reports, all of which are ignored."""
 
+from handler import schedules
 from handler.alert import Ignored
 from handler.envelope import Record
 from handler.outcome import SkipReason
 
 REPORT_ATTRIBUTE, REPORT = "origin", "pagerduty-publisher-operators"
 """The SNS attribute of this function's reports to operators, in case the function is subscribed to their topic."""
-_OF_SCHEDULES = ({"health_check": True}, {"drain": True})
-"""What the template's schedules send; a schedule's invocation that failed and was kept; a later one has replaced it."""
+_OF_SCHEDULES = (schedules.HEALTH_CHECK, schedules.DRAIN)
+"""Invocations by a schedule that failed and were kept: a later one has replaced them."""
 _OF_A_LOG = {"s3Bucket", "s3ObjectKey"}
 """What CloudTrail says of each file of its log:
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/configure-sns-notifications-for-cloudtrail.html"""
