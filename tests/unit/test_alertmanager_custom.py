@@ -142,6 +142,7 @@ def test_different_texts_under_one_subject_are_different_incidents() -> None:
         (":fire:\n<https://a.example|Graph>\nThe till is silent", "[FIRING:1]", "The till is silent"),
         ("**Firing**\n\nValue: ", "[FIRING:1] TillSilent (York)", "TillSilent (York)"),
         ("", "[FIRING:1]", "Prometheus alert"),
+        ("<b>Look</b><br>Alert: Till is silent<br>", "[FIRING:1]", "Till is silent"),
     ],
 )
 def test_the_summary_says_what_is_wrong(text: str, subject: str, summary: str) -> None:

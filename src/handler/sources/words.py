@@ -104,6 +104,7 @@ _END_OF_SENTENCE = ".,;:!?*_"
 _MAX_LINKS = 10
 _MAX_DEPTH = 4
 _MAX_CHARACTERS = 300
+_MAX_HEADER_CHARACTERS = 1000
 _MAX_FACTS = 8
 _MAX_OBJECTS = 100
 """The limit for fields at one depth of a message."""
@@ -328,7 +329,7 @@ def _tells_most(name: str) -> bool:
 
 def first_line(text: str) -> str:
     """Return the first line of a text that says something, without markup; for damaged JSON, its words."""
-    start = without_written_breaks(_without_tags(text.strip()[:20_000]))
+    start = without_written_breaks(without_tags(text.strip()[:20_000]))
     lines = [line.strip() for line in start.splitlines() if line.strip(" \t-=*_#>%`\"'")]
     lines = [line for line in lines if not _BANNER.fullmatch(line)] or lines
     line = next(iter(lines), "")
@@ -337,11 +338,23 @@ def first_line(text: str) -> str:
     looks_like_json = line.startswith(("{", "[{", '["', '"')) or '": ' in line or '":"' in line or '{"' in line
     if looks_like_json:
         line = " ".join(line.translate(_JSON_MARKS).split()).replace(" :", ":").replace(" ,", ",")
+    line = _decoded(line) if "=?" in line else line
     line = html.unescape(_MARKDOWN.sub(r"\2", re.sub(_SLACK_LINK, r"\1", line)))
     return "" if line.lower() in _NO_HEADLINES else line
 
 
-def _without_tags(text: str) -> str:
+def _decoded(line: str) -> str:
+    """Return a line of a mail's header in words: https://www.rfc-editor.org/rfc/rfc2047."""
+    from email.errors import HeaderParseError
+    from email.header import decode_header, make_header
+
+    try:
+        return str(make_header(decode_header(line[:_MAX_HEADER_CHARACTERS]))).strip() or line
+    except (HeaderParseError, LookupError, ValueError):
+        return line
+
+
+def without_tags(text: str) -> str:
     """Return a text as it is, and the words of an HTML page line by line."""
     if not text[:20].lower().startswith(_HTML):
         return text

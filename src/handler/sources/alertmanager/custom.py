@@ -15,7 +15,7 @@ from handler.pagerduty.events import truncate
 from handler.sources.aws import filled
 from handler.sources.links import links_in
 from handler.sources.shapes import ALERT_NAMES
-from handler.sources.words import severity_word
+from handler.sources.words import severity_word, without_tags
 from handler.validation import text_of
 
 ORIGIN = "alertmanager"
@@ -118,7 +118,7 @@ def _from_event(event: Mappings, record: Record, status: Status) -> Alert:
 
 
 def _from_text(text: str, subject: str, record: Record, status: Status) -> Alert:
-    lines = [line for raw in text.splitlines() if (line := _plain(raw))]
+    lines = [line for raw in without_tags(text).splitlines() if (line := _plain(raw))]
     pairs: dict[str, str] = {}
     for line in lines:
         pair = _PAIR.fullmatch(line[:2000])
