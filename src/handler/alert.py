@@ -13,6 +13,10 @@ from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
 
 CHANGE_EVENT_LABEL = "change_event"
+GENERIC = "generic"
+"""The origin of alerts in messages of no known source."""
+MAX_TARGETS = 20
+"""The most targets that one message may name."""
 LOCATION_LABELS = ("instance", "host", "hostname", "node", "pod", "service", "job", "cluster", "namespace")
 """Labels that name the affected resource, most specific first."""
 

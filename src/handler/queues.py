@@ -24,7 +24,7 @@ from handler.messages import Progress, WakeUp
 from handler.pagerduty.events import shorten
 from handler.redaction import redacted
 from handler.sources import native
-from handler.validation import parse_model, parse_text
+from handler.validation import MAX_ENTRIES, MAX_INFLATED_BYTES, parse_model, parse_text
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -38,9 +38,6 @@ PAGE = 10
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
 HELD_SECONDS = 30
 _NOT_PLAIN = re.compile(r"[^\t\n\r -~]")
-_MAX_INFLATED_BYTES = 50_000_000
-MAX_ENTRIES = 1000
-"""The limit for a list in a message that is too large."""
 _CUT = {"truncated": "longer than SQS takes: its longest texts were cut"}
 """Added to an alert that was cut; not to a dead letter with a record, which is recognised by having no other keys."""
 
@@ -208,7 +205,7 @@ def deflate(value: Any) -> str:
 
 def inflate(text: Any) -> Any:
     """Return the JSON value in a text that `deflate` made."""
-    return json.loads(zlib.decompressobj().decompress(base64.b64decode(str(text)), _MAX_INFLATED_BYTES))
+    return json.loads(zlib.decompressobj().decompress(base64.b64decode(str(text)), MAX_INFLATED_BYTES))
 
 
 def _encode(body: Mapping[str, Any]) -> str:

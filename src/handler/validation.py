@@ -26,8 +26,10 @@ from handler.errors import InvalidAlertError, NotAnAlertError, PublishError
 
 MAX_DEPTH = 100
 """The limit for nested objects and lists; pydantic serialises 254 levels, and an event adds some."""
-
-
+MAX_ENTRIES = 1000
+"""The limit for each list in a message that is too large to be kept whole."""
+MAX_INFLATED_BYTES = 50_000_000
+"""The limit for a message that was kept compressed."""
 _PAIR_CHARACTERS = 20
 """What a pair of a name and a text takes besides their characters."""
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-_SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
-"""How the reason ends for an alarm that notifies for each of its time series, as in `sources.cloudwatch`."""
+from handler.sources.cloudwatch import SUMS_UP_CONTRIBUTORS
+
 _WATCHED = ("MetricName", "Namespace", "Statistic", "Period", "Threshold", "ComparisonOperator", "Metrics")
 """What a notification's `Trigger` and DescribeAlarms call alike."""
 
@@ -45,7 +45,7 @@ class Alarm:
     @property
     def sums_up(self) -> bool:
         """Whether it only sums up its time series, each of which has a notification and an incident of its own."""
-        return not self.contributor and self.reason.endswith(_SUMS_UP_CONTRIBUTORS)
+        return not self.contributor and self.reason.endswith(SUMS_UP_CONTRIBUTORS)
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> "Alarm":

@@ -8,11 +8,12 @@ from enum import StrEnum
 from handler.agreement.alarm import Alarm
 from handler.agreement.records import AlarmRecord
 from handler.alert import Status, WhenUndetermined
+from handler.delivery.record import TIE_OF_WHOLE_SECONDS_MS
 
 GRACE = timedelta(seconds=30)
 """How long a state is left alone: its own notification may still be on its way."""
-TIE = timedelta(seconds=1.5)
-"""Times this close count as the same, as in the records: a notification may have a state's time in whole seconds."""
+TIE = timedelta(milliseconds=TIE_OF_WHOLE_SECONDS_MS)
+"""Times this close count as the same: a notification may have a state's time in whole seconds."""
 
 
 class Verdict(StrEnum):

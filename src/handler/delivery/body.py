@@ -11,15 +11,13 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.pagerduty.events import shorten
 from handler.sources import native
+from handler.validation import MAX_ENTRIES, MAX_INFLATED_BYTES
 
 MAX_BYTES = 350_000
 """An item takes 400 KB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 _LONGEST = (50_000, 5_000, 500)
-_MAX_INFLATED_BYTES = 50_000_000
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 """When an alert was observed whose body does not say so; whatever `pack` writes does."""
-MAX_ENTRIES = 1000
-"""The limit for a list in a message that is too large."""
 
 
 def pack(alert: Alert) -> bytes:
@@ -38,7 +36,7 @@ def pack(alert: Alert) -> bytes:
 def unpack(body: bytes) -> Alert:
     """Return the alert that was packed; raise InvalidAlertError if the body is damaged."""
     try:
-        message = json.loads(zlib.decompressobj().decompress(body, _MAX_INFLATED_BYTES))
+        message = json.loads(zlib.decompressobj().decompress(body, MAX_INFLATED_BYTES))
         [alert] = native.parse(Record(payload=message, published_at=_UNKNOWN))
     except (zlib.error, ValueError, TypeError, RecursionError, InvalidAlertError) as damage:
         raise InvalidAlertError(f"its body is damaged: {damage}") from damage

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handler.alert import Alert, Status
+from handler.alert import GENERIC, Alert, Status
 from handler.delivery.record import Observation, Record
 from handler.errors import PublishError
 from handler.identity import identity_of, identity_of_change
@@ -14,9 +14,6 @@ from handler.pagerduty.client import Attempt
 from handler.pagerduty.severity import Severity
 from handler.report import Report
 from handler.targets.target import Target
-
-GENERIC = "generic"
-"""The origin of messages from no known source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

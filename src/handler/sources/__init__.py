@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from handler.alert import (
+    MAX_TARGETS,
     Alert,
     Ignored,
     Status,
@@ -22,8 +23,6 @@ type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and damaged entries."""
 
 TARGETS_ATTRIBUTE = "targets"
-MAX_TARGETS = 20
-"""How many targets one message may name."""
 MAX_SHOWN_NAME_CHARACTERS = 256
 ACCOUNT_LABEL = "account"
 ACCOUNT_NAME_LABEL = "account_name"

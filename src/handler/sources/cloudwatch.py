@@ -55,7 +55,7 @@ _WORD_IN_NAME = re.compile(
     r"\[\s?(critical|warning)\s?\]|^(critical|warning)(?:\s?[:|]|\s-\s)|[-_./ :|](critical|warning)$", re.IGNORECASE
 )
 """A word for it in a name: in brackets, at the beginning with a sign behind it, or at the end."""
-_SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
+SUMS_UP_CONTRIBUTORS = ("time series evaluated to ALARM", "contributors evaluated to ALARM")
 """How the reason ends in the summary notification of an alarm that also notifies for each contributor:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
 
@@ -279,7 +279,7 @@ def _severity_word(name: str, description: str, tags: Mapping[str, str], watched
 def _alert_of(change: StateChange) -> Alert | Ignored | Undetermined:
     if change.state != INSUFFICIENT_DATA and change.state not in _STATUS:
         raise InvalidAlertError("CloudWatch alarm: state: none of ALARM, OK, INSUFFICIENT_DATA")
-    if change.state == "ALARM" and not change.contributor.id and change.reason.endswith(_SUMS_UP_CONTRIBUTORS):
+    if change.state == "ALARM" and not change.contributor.id and change.reason.endswith(SUMS_UP_CONTRIBUTORS):
         return Ignored(SkipReason.TOLD_BY_CONTRIBUTORS, change.name)
     home = Arn.of(change.arn).home
     # as the console builds it: the alarm's name percent-encoded, including slashes

@@ -6,7 +6,7 @@ Nobody connects a publisher to a pager without a reason. Direct invocations were
 import re
 from typing import Any
 
-from handler.alert import Alert, Ignored, Status
+from handler.alert import GENERIC, Alert, Ignored, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.events import truncate
@@ -28,7 +28,6 @@ from handler.sources.words import (
     states_of,
 )
 
-ORIGIN = "generic"
 MAX_NAME_CHARACTERS = 255
 MIN_NAME_CHARACTERS = 3
 """A shorter part of an ARN may stand in a text by chance."""
@@ -83,11 +82,11 @@ def parse(record: Record) -> list[Alert | Ignored]:
     home, topic = Home.of(record), Arn.of(record.topic_arn)
     own_id = "" if is_event or subject or text else f":{record.message_id}"  # nothing says that two of them are one
     common: dict[str, Any] = {
-        "fingerprint": f"{ORIGIN}:{identity or digest_of(record) + own_id}",
+        "fingerprint": f"{GENERIC}:{identity or digest_of(record) + own_id}",
         "name": name[:MAX_NAME_CHARACTERS],
         "status": Status.RESOLVED if reason else Status.FIRING,
         "observed_at": record.published_at,
-        "origin": ORIGIN,
+        "origin": GENERIC,
         "severity_word": severity,
         "summary": name if not text or text in name else text if name in text else f"{name}: {text}",
         "links": links_in_message(record.payload),

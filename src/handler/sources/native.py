@@ -8,13 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from handler.alert import Alert, Image, Link, Status, fingerprint_of
+from handler.alert import MAX_TARGETS, Alert, Image, Link, Status, fingerprint_of
 from handler.envelope import Record
 from handler.validation import Instant, Model, Name, Names, Text, parse_model
 
 ORIGIN = "native"
-MAX_TARGETS = 20
-"""The most targets that one message may name."""
 
 
 def _text(value: Any) -> Any:
