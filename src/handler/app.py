@@ -96,18 +96,18 @@ def serialize(line: dict[str, Any]) -> str:
 environment = os.environ
 settings = Settings.from_environment(environment)  # before the logger, which reads LOG_LEVEL too, and names no setting
 logger = Logger(service=SERVICE, json_serializer=serialize)
-for chatty in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would log secrets at DEBUG
-    logging.getLogger(chatty).setLevel(logging.WARNING)
+for verbose in ("aws_lambda_powertools", "boto3", "botocore", "urllib3"):  # they would log secrets at DEBUG
+    logging.getLogger(verbose).setLevel(logging.WARNING)
 metrics = MetricsRecorder()
 function_name = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
 telemetry = Telemetry(logger, metrics, function_name)
 
-deliveries = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
-to_targets = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="target")
-"""Threads for the targets of one alert; those of `deliveries` wait for them."""
-drains = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
-woken = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="woken")
-"""Threads for the wake-ups of one batch, so that no routing key waits for another's backlog. They wait for `drains`."""
+DELIVERY_THREADS = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="delivery")
+TARGET_THREADS = ThreadPoolExecutor(CONCURRENT_DELIVERIES, thread_name_prefix="target")
+"""For the targets of one alert; those of `DELIVERY_THREADS` wait for them."""
+DRAIN_THREADS = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="drain")
+WAKE_UP_THREADS = ThreadPoolExecutor(CONCURRENT_DRAINS, thread_name_prefix="wake-up")
+"""For the wake-ups of one batch, so that no routing key waits for another's backlog; they wait for `DRAIN_THREADS`."""
 
 
 def map_on(threads: ThreadPoolExecutor) -> MapConcurrently:
@@ -191,23 +191,23 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         queues=queues,
         clock=time.time,
         reader=reader,
-        map_concurrently=map_on(deliveries),
-        map_targets=map_on(to_targets),
+        map_concurrently=map_on(DELIVERY_THREADS),
+        map_targets=map_on(TARGET_THREADS),
     )
     drainer = Drainer(
         sender=sender,
         table=table,
         limiter=limiter,
-        tell=telemetry.record_at_once,
+        record_at_once=telemetry.record_at_once,
         reject=publisher.reject,
         reject_record=publisher.reject_record,
-        explain=telemetry.record_exception,
+        record_exception=telemetry.record_exception,
         clock=time.time,
         sleep=time.sleep,
         new_owner=new_owner,
         wake=lambda target, handovers: queues.wake(target, handovers=handovers, delay_seconds=0),
-        map_concurrently=map_on(deliveries),
-        map_keys=map_on(drains),
+        map_concurrently=map_on(DELIVERY_THREADS),
+        map_keys=map_on(DRAIN_THREADS),
     )
 
     def make_agreement(function_arn: str) -> "Agreement":
@@ -329,7 +329,7 @@ def handle_batch(event: Any, deadline: float, context: LambdaContext) -> Any:
         processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
         context=context,
     )
-    map_on(woken)(partial(drain, deadline=deadline, wake_ups=len(wake_ups)), wake_ups.values())
+    map_on(WAKE_UP_THREADS)(partial(drain, deadline=deadline, wake_ups=len(wake_ups)), wake_ups.values())
     return answer
 
 

@@ -431,8 +431,8 @@ class Environment:
             requests_a_minute=fleet.requests_a_minute,
             new_owner=fleet.new_owner,
             random=fleet.random,
-            tell=fleet.note,
-            explain=fleet.explain,
+            record_at_once=fleet.note,
+            record_exception=fleet.record_exception,
             map_concurrently=self.map,
         )
 
@@ -454,7 +454,7 @@ class Environment:
         try:
             reports = self.parts.publisher.publish(raw, self.deadline)
         except Exception as error:  # noqa: BLE001 - as `app` does
-            reports = [self.parts.publisher.reject_record(raw, self.fleet.explain(error))]
+            reports = [self.parts.publisher.reject_record(raw, self.fleet.record_exception(error))]
         self.fleet.note(reports)
         return not any(report.lost for report in reports)
 
@@ -797,7 +797,7 @@ class Fleet:
         """Record how deliveries ended."""
         self.endings += [Ending(self.seconds, report) for report in reports]
 
-    def explain(self, error: Exception) -> PublishError:
+    def record_exception(self, error: Exception) -> PublishError:
         """Record an unexpected exception; every test fails on one."""
         self.unexpected.append(error)
         return QueueUnavailableError(f"unexpected: {error!r}")

@@ -78,8 +78,8 @@ def make_parts(
     new_owner: Callable[[], str] | None = None,
     random: Callable[[], float] = half,
     report: Callable[[PublishError], None] = lambda problem: None,
-    tell: Callable[[Sequence[Report]], None] = lambda reports: None,
-    explain: Callable[[Exception], PublishError] | None = None,
+    record_at_once: Callable[[Sequence[Report]], None] = lambda reports: None,
+    record_exception: Callable[[Exception], PublishError] | None = None,
     map_concurrently: MapConcurrently = map,
     limiter: Any = None,
     targets: Targets | None = None,
@@ -123,10 +123,10 @@ def make_parts(
         sender=sender,
         table=table,
         limiter=limiter,
-        tell=tell,
+        record_at_once=record_at_once,
         reject=publisher.reject,
         reject_record=publisher.reject_record,
-        explain=explain or _explain,
+        record_exception=record_exception or _as_error,
         clock=clock,
         sleep=clock.sleep,
         new_owner=owners,
@@ -146,5 +146,5 @@ def make_parts(
     )
 
 
-def _explain(error: Exception) -> PublishError:
+def _as_error(error: Exception) -> PublishError:
     raise error

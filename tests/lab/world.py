@@ -135,7 +135,7 @@ def make_world(
         repeat_after_seconds=repeat_after_seconds,
         give_up_after_seconds=give_up_after_seconds,
         report=problems.append,
-        tell=told.extend,
+        record_at_once=told.extend,
         **client_settings,
     )
     return World(

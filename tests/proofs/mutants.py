@@ -360,7 +360,7 @@ MUTANTS = [
         "            if (is_suspect and chosen) or not",
         "            if not",
     ),
-    mutant("drain: told at the end", "drainer", "        self.tell(reports)\n", ""),
+    mutant("drain: recorded at the end", "drainer", "        self.record_at_once(reports)\n", ""),
     mutant("table: a resolver that hangs is waited for again", "dynamodb", "HANG_SECONDS = 5.0", "HANG_SECONDS = 60.0"),
     mutant(
         "table: an invocation pays twice for a table that hangs", "dynamodb", "OUT_SECONDS = 60.0", "OUT_SECONDS = 0.0"
@@ -418,7 +418,7 @@ MUTANTS = [
     mutant(
         "drain: a mistake with one key stops the others",
         "drainer",
-        "run.errors.append(self.explain(error))",
+        "run.errors.append(self.record_exception(error))",
         "raise",
     ),
     mutant("drain: a record that kills is tried for ever", "drainer", "if record.tries >= MAX_TRIES:", "if False:"),

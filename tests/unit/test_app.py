@@ -108,7 +108,7 @@ def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         table=world.table,
         queues=world.publisher.queues,
         publisher=world.publisher,
-        drainer=replace(world.drainer, tell=app.telemetry.record_at_once),
+        drainer=replace(world.drainer, record_at_once=app.telemetry.record_at_once),
         health_check=check,
     )
     monkeypatch.setattr(app, "parts", parts)
@@ -460,7 +460,7 @@ def test_what_runs_at_the_same_time_is_waited_for_even_if_one_raises(function: F
         done.append(number)
         return number
 
-    concurrently = function.app.map_on(function.app.deliveries)
+    concurrently = function.app.map_on(function.app.DELIVERY_THREADS)
     with pytest.raises(ZeroDivisionError):
         concurrently(work, [0, 1, 2])
     assert sorted(done) == [1, 2]

@@ -861,7 +861,7 @@ def test_an_unexpected_exception_stays_with_its_record() -> None:
     world.publish_one(message("bad", severity="critical"))
     for number in range(5):
         world.publish_one(message(f"f-{number}"))
-    world.drainer = replace(world.drainer, explain=lambda error: InternalError(str(error)))
+    world.drainer = replace(world.drainer, record_exception=lambda error: InternalError(str(error)))
     original = world.pagerduty.handle
 
     def handle(method: str, path: str, body: bytes) -> Any:
@@ -887,7 +887,7 @@ def test_a_damaged_body_is_dead_lettered(body: bytes | None) -> None:
     item = {**world.dynamodb.tables[TABLE]["production#bad"]}
     item.pop("body")
     world.dynamodb.tables[TABLE]["production#bad"] = item if body is None else {**item, "body": {"B": body}}
-    world.drainer = replace(world.drainer, explain=lambda error: InternalError(str(error)))
+    world.drainer = replace(world.drainer, record_exception=lambda error: InternalError(str(error)))
     drain_until_done(world)
     assert sorted(map(str, sent(world))) == ["good", "held"]
     [letter] = world.sqs.dead_letters
@@ -948,7 +948,7 @@ def test_what_goes_wrong_with_one_routing_key_stops_no_other() -> None:
         return original(**call)
 
     world.dynamodb.query = query  # type: ignore[method-assign]
-    world.drainer = replace(world.drainer, explain=lambda error: InternalError(str(error)))
+    world.drainer = replace(world.drainer, record_exception=lambda error: InternalError(str(error)))
     world.drain()
     assert [incident.routing_key[:4] for incident in world.pagerduty.incidents] == [OTHER_KEY[:4]]
     assert [str(problem) for problem in world.problems] == ["a mistake"]

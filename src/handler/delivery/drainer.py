@@ -52,7 +52,7 @@ UNKNOWN_TARGET_SECONDS = 900.0
 UNREAD_TARGET_SECONDS = 86_400.0
 """The same while a secret that could not be read may hold the target."""
 
-type Tell = Callable[[Sequence[Report]], None]
+type RecordAtOnce = Callable[[Sequence[Report]], None]
 type Reject = Callable[[Report], Report]
 type RejectRecord = Callable[[object, PublishError], Report]
 
@@ -77,10 +77,10 @@ class Drainer:
     """Drains what waits.
 
     Attributes:
-        tell: logs and counts deliveries as they end, for a drainer may be killed before it does.
+        record_at_once: logs and counts deliveries as they end, for a drainer may be killed before it does.
         reject: puts a report's alert on the dead-letter queue; the report it returns says where that failed.
         reject_record: does the same with what cannot be read as an alert.
-        explain: logs an unexpected exception, and returns it as an error.
+        record_exception: logs an unexpected exception, and returns it as an error.
         map_concurrently: sends the deliveries of one batch.
         map_keys: drains several routing keys.
         wake: starts the drainer that goes on for a target, after so many have handed over to each other.
@@ -90,10 +90,10 @@ class Drainer:
     sender: Sender
     table: DedupTable
     limiter: RateLimiter
-    tell: Tell
+    record_at_once: RecordAtOnce
     reject: Reject
     reject_record: RejectRecord
-    explain: Callable[[Exception], PublishError]
+    record_exception: Callable[[Exception], PublishError]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     new_owner: Callable[[], str]
@@ -197,7 +197,7 @@ class Drainer:
             run.errors.append(error)
             return Drained(count=run.count, errors=run.errors, left=targets[0].name if error.retryable else "")
         except Exception as error:  # noqa: BLE001 - another key's drainer goes on; the schedule tries this one again
-            run.errors.append(self.explain(error))
+            run.errors.append(self.record_exception(error))
         return Drained(count=run.count, errors=run.errors)
 
     def _drain_until_idle(self, run: "_Run") -> str:
@@ -251,11 +251,11 @@ class Drainer:
     # --- deliveries ---
 
     def _deliver_all(self, batch: Sequence[Taken], run: "_Run") -> None:
-        """Deliver a batch, and tell of it at once."""
+        """Deliver a batch, then log and count how its deliveries ended."""
         ended = list(self.map_concurrently(lambda taken: self.deliver(taken, run.backlog, run.deadline), batch))
         reports = [report for report in ended if isinstance(report, Report)]
         run.errors += [error for error in ended if isinstance(error, PublishError)]
-        self.tell(reports)
+        self.record_at_once(reports)
         run.count += len(reports)
 
     def deliver(self, taken: Taken, backlog: Backlog, deadline: float) -> Report | PublishError | None:
@@ -277,7 +277,7 @@ class Drainer:
             if report and isinstance(report.result, Rejected):
                 report = self._finish(place, record, self.reject(report))
         except Exception as error:  # noqa: BLE001 - its lease is its pause, and its tries are counted
-            return self.explain(error)
+            return self.record_exception(error)
         if report:
             backlog.note(place, report)
         return report
@@ -306,7 +306,7 @@ class Drainer:
                     report = self._reject(place, record, NoTargetError(what))
                 else:
                     continue
-                self.tell([report])
+                self.record_at_once([report])
                 count += 1
         return count
 

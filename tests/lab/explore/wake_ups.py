@@ -153,7 +153,11 @@ class WakeUpExplorer:
         self._tape = tape = _Tape(shards)
         self._reports: list[Report] = []
         self._environments = Environments(
-            tape, {TARGET: target_secret()}, tell=self._reports.extend, explain=complain, max_retries=0
+            tape,
+            {TARGET: target_secret()},
+            record_at_once=self._reports.extend,
+            record_exception=complain,
+            max_retries=0,
         )
         self._replayer = Replayer(tape, self._invoke, hazards.invocation_seconds)
         self._items: dict[Any, Items] = {}
