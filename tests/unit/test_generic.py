@@ -115,6 +115,10 @@ def test_a_sender_that_names_the_incident_is_believed(name: str) -> None:
             {"action": "Open", "state": "critical", "alert": {"alertId": "a7", "message": "Freezer"}, "host": "till-4"},
             {"action": "Close", "alert": {"alertId": "a7", "message": "Freezer"}, "host": "till-4"},
         ),
+        (
+            {"state": "critical", "alert": {"alertId": "70413a06-38d6-4c85-92b8-5ebc900d42e2", "message": "Freezer"}},
+            {"action": "Close", "alert": {"alertId": "70413a06-38d6-4c85-92b8-5ebc900d42e2", "message": "Freezer"}},
+        ),
     ],
 )
 def test_the_end_of_an_incident_finds_it_by_its_id(firing: Any, over: Any) -> None:
@@ -129,6 +133,7 @@ def test_the_end_of_an_incident_finds_it_by_its_id(firing: Any, over: Any) -> No
     [
         ({"incidentId": 7, "state": "open"}, {"incidentId": 8, "state": "open"}),
         ({"incidentId": 7, "note": "a"}, {"incidentId": 7, "note": "b"}),
+        ({"alertId": "disk", "state": "bad", "text": "till 4"}, {"alertId": "disk", "state": "bad", "text": "till 5"}),
         ({"alertId": "disk", "state": "bad", "host": "till-4"}, {"alertId": "disk", "state": "bad", "host": "till-5"}),
         (
             {"state": "bad", "tags": {"incidentId": 7}, "x": {"y": 1}},

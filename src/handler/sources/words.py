@@ -90,6 +90,8 @@ _THINGS = (
     *("job", "task", "pipeline", "workflow", "function", "rule", "check", "monitor", "project", "queue"),
     *_PLACES,
 )
+_MIN_UNIQUE_CHARACTERS = 16
+"""An id with as many characters is a thing's own, such as a UUID."""
 _INCIDENTS = ("incident", "issue", "problem", "ticket", "alertgroup", "alert")
 _INSIDE = (
     *("detail", "details", "payload", "alert", "alertgroup", "incident", "issue", "problem", "ticket", "event", "data"),
@@ -389,7 +391,8 @@ def _json_in(text: str) -> Any:
 def incident_in(payload: Any) -> str:
     """Return the id of the incident or alert that a message is about, with its kind; empty if it names none.
 
-    An alert's id may be the definition's, which several hosts share, so the host that the message names is part of it.
+    A short id of an alert may be its definition's, which several hosts share: it counts together with the host that the
+    message names, and not without one.
     """
     for name, value, is_own in _all(payload):
         kind, inner = name.removesuffix("id"), value
@@ -397,8 +400,10 @@ def incident_in(payload: Any) -> str:
             inner = next((deeper for key, deeper in value.items() if _plain(key) == "id"), None)
         elif name == kind:
             continue
-        if is_own and kind in _INCIDENTS and isinstance(inner, str | int) and (text := text_of(inner).strip()):
-            return ":".join((kind, text, *([place] if kind == "alert" and (place := place_in(payload)) else [])))
+        text = text_of(inner).strip() if is_own and kind in _INCIDENTS and isinstance(inner, str | int) else ""
+        place = place_in(payload) if kind == "alert" else ""
+        if text and (kind != "alert" or place or len(text) >= _MIN_UNIQUE_CHARACTERS):
+            return ":".join(filter(None, (kind, text, place)))
     return ""
 
 
