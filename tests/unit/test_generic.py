@@ -273,6 +273,10 @@ def test_both_of_two_messages_reach_pagerduty_and_a_redelivery_does_not(
         ({"title": "a =? b"}, "a =? b"),
         ('<?xml version="1.0"?><alert><host>till-4</host><said>It is &lt;off&gt;</said></alert>', "till-4 It is <off>"),
         ({"problemTitle": "Freezer is warm", "pid": 7}, "Freezer is warm"),
+        (
+            {"actionName": "page", "actionDescription": "Page us", "insightName": "Cold"},
+            "actionName page, insightName Cold, actionDescription Page us",
+        ),
         ({"run_message": "Count", "notes": [{"message": "Run errored", "status": "errored"}]}, "Run errored"),
         ({"priority": "Critical", "rule": "Shell", "output": "Shell in till-4"}, "Shell in till-4"),
         ({"project": {"name": "shop"}, "object_attributes": {"status": "failed"}}, "shop failed"),

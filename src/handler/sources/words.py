@@ -74,7 +74,7 @@ _HEADLINES = (
     *("statusmessage", "statusreason", "output", "body", "detail", "details"),
 )
 """Fields that usually say what a message is about, best first; names are compared without case and punctuation."""
-_ENDS_OF_HEADLINES = ("title", "summary", "message", "description", "headline")
+_ENDS_OF_HEADLINES = ("title", "summary", "message", "headline")
 """How fields end that say it where none of those does, such as `problemTitle`."""
 _NAMES = ("alertname", "alarmname", "name", "rulename")
 """Headlines that say what it is about, but not what is wrong."""
