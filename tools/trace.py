@@ -166,7 +166,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """How many of a target's waiting deliveries go out before this one, and how many there are."""
 
     before: int
@@ -178,14 +178,14 @@ class Found:
     """Everything that is known of an alert.
 
     Attributes:
-        places: of the records that wait, by target.
+        positions: of the records that wait, by target.
         more_letters: how many dead letters were not looked at.
     """
 
     records: list[Kept] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
     more_letters: int = 0
 
     @property
@@ -205,7 +205,7 @@ class Found:
             records=[record for record in self.records if record.dedup_key == key],
             lines=[line for line in self.lines if line.dedup_key == key],
             letters=[letter for letter in self.letters if not key or mentions(letter, {key})],
-            places=self.places,
+            positions=self.positions,
         )
 
     def targets(self) -> list[str]:
@@ -231,7 +231,7 @@ def ending(found: Found, target: str, now: float) -> str:
     lines = [line for line in found.lines if line.target == target or not line.target or not target]
     last = lines[-1] if lines else None
     if kept and kept.record.waiting:
-        return _waits(kept, last, found.places.get(target), now)
+        return _waits(kept, last, found.positions.get(target), now)
     if kept and kept.record.is_leased(round(now * 1000)) and kept.record.needs_delivery():
         return "it is being sent at this moment"
     if last is None:
@@ -249,10 +249,10 @@ def ending(found: Found, target: str, now: float) -> str:
             return f"{last.outcome} at {clock(last.at)}"
 
 
-def _waits(kept: Kept, last: Line | None, place: Place | None, now: float) -> str:
+def _waits(kept: Kept, last: Line | None, position: Position | None, now: float) -> str:
     since = kept.waiting_since or now
     order = kept.record.waiting.order if kept.record.waiting else Order.FOLLOWING
-    where = f", behind {place.before} of {place.all}" if place else ""
+    where = f", behind {position.before} of {position.all}" if position else ""
     why = DEFERRED.get(last.reason, last.reason) if last and last.outcome == "deferred" else "for a permit"
     failing = kept.record.failing_since
     return (
@@ -336,11 +336,10 @@ def show(found: Found, now: float) -> Iterator[str]:
         yield f"  delivered     {clock(kept.delivered_at) if kept.delivered_at is not None else 'not yet'}"
         yield f"  incident      {'may be open' if kept.record.open else 'not open'}"
         if kept.record.waiting:
-            place = found.places.get(kept.target)
-            yield (
-                f"  waits         since {clock(kept.waiting_since or now)}"
-                f"{f', {place.before} of {place.all} before it' if place else ''}, claimed {kept.record.tries} times"
-            )
+            position = found.positions.get(kept.target)
+            before = f", {position.before} of {position.all} before it" if position else ""
+            since = clock(kept.waiting_since or now)
+            yield f"  waits         since {since}{before}, claimed {kept.record.tries} times"
     if found.lines:
         yield "log"
         for line in found.lines:
@@ -381,7 +380,7 @@ class Tracer:
         found.lines = sorted(self.lines(key, name), key=lambda line: line.at)
         keys = [key] if key else list(dict.fromkeys(line.dedup_key for line in found.lines if line.dedup_key))
         found.records = self.records(keys, {line.target for line in found.lines} - {""})
-        found.places = {kept.target: self._place(kept) for kept in found.records if kept.record.waiting}
+        found.positions = {kept.target: self._position(kept) for kept in found.records if kept.record.waiting}
         found.letters, found.more_letters = self._letters({*keys, name} - {""})
         return found
 
@@ -427,7 +426,7 @@ class Tracer:
                 keys_left = answer.get("UnprocessedKeys")
         return sorted(found, key=lambda record: (record.target, record.dedup_key))
 
-    def _place(self, kept: Kept) -> Place:
+    def _position(self, kept: Kept) -> Position:
         """Count what waits for the same target, and what of that is before it."""
         waiting = kept.record.waiting
         order = order_key(waiting) if waiting else ""
@@ -436,7 +435,7 @@ class Tracer:
             values = {":w": {"S": waiting_key(kept.target, shard)}}
             everything += self._count("#w = :w", values)
             before += self._count("#w = :w AND waiting_order < :o", {**values, ":o": {"S": order}})
-        return Place(before, max(everything, 1))
+        return Position(before, max(everything, 1))
 
     def _count(self, condition: str, values: Mapping[str, Any]) -> int:
         count = 0

@@ -109,7 +109,7 @@ def test_every_dead_letter_is_reported_with_its_content(
         name="OrdersDatabaseHighCPU",
         summary="OrdersDatabaseHighCPU: CPU at 97 %",
         severity="critical",
-        place="orders-db-1",
+        location="orders-db-1",
         target=target,
         link="https://prometheus.example.com/g",
         since=1795407000.5,
@@ -123,7 +123,7 @@ def test_an_alarm_that_sns_could_not_deliver_is_named() -> None:
     [entry] = read({**sns, "Type": "Notification"}, ErrorCode="ServiceUnavailable")
     assert entry.name == json.loads(sns["Message"])["AlarmName"]
     assert entry.severity
-    assert entry.place
+    assert entry.location
     assert entry.link.startswith("https://")
     assert entry.note == "SNS: ServiceUnavailable"
 

@@ -27,7 +27,7 @@ class Entry:
     """One line of a report.
 
     Attributes:
-        place: the affected system.
+        location: the affected system.
         since: when it began to wait or was written, in epoch seconds.
         note: the error of a dead letter, how a late alert ended.
     """
@@ -36,7 +36,7 @@ class Entry:
     name: str
     summary: str = ""
     severity: str = ""
-    place: str = ""
+    location: str = ""
     target: str = ""
     link: str = ""
     since: float = 0.0
@@ -68,7 +68,7 @@ def entry_of(alert: Alert, kind: Kind, **more: Any) -> Entry:
             kind=kind,
             name=alert.name if alert.status is Status.FIRING else f"{alert.name} ({alert.status})",
             summary=payload.summary if payload else "",
-            place=payload.source if payload else "",
+            location=payload.source if payload else "",
             link=str(event.links[0].href) if event.links else "",
             severity=str(severity) if severity else "",
             **more,
@@ -82,7 +82,7 @@ def bounded(entry: Entry) -> Entry:
         entry,
         name=truncate(" ".join(entry.name.split()), 256),
         summary=truncate(entry.summary, 500),
-        place=truncate(entry.place, 200),
+        location=truncate(entry.location, 200),
         link=entry.link if len(entry.link) <= 1000 else "",
         note=truncate(" ".join(entry.note.split()), 400),
     )

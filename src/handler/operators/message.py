@@ -47,7 +47,7 @@ def _lines(entry: Entry) -> list[str]:
     title = f"{entry.severity.upper()}  {entry.name}" if entry.severity else entry.name
     shown = {
         "": entry.summary if entry.summary != entry.name else "",
-        "place": entry.place,
+        "place": entry.location,
         "target": entry.target,
         "since": f"{datetime.fromtimestamp(entry.since, UTC):%Y-%m-%d %H:%M:%S} UTC" if entry.since else "",
         "error" if entry.kind is Kind.DEAD_LETTER else "state": entry.note,

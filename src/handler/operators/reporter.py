@@ -283,7 +283,7 @@ class Reporter:
                 summary=self._redact(entry.summary),
                 note=self._redact(entry.note),
                 link=self._redact(entry.link),
-                place=self._redact(entry.place),
+                location=self._redact(entry.location),
             )
             for entry in seen.entries
         ]

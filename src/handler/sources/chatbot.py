@@ -31,7 +31,9 @@ def parse(record: Record) -> list[Alert | Ignored]:
         return [Ignored(SkipReason.NOTICE, name)]
     topic = Arn.of(record.topic_arn)
     related = metadata.get("relatedResources")
-    place = next((text for resource in related if (text := text_of(resource))), "") if isinstance(related, list) else ""
+    location = (
+        next((text for resource in related if (text := text_of(resource))), "") if isinstance(related, list) else ""
+    )
     return [
         Alert(
             fingerprint=f"{record.topic_arn or ORIGIN}#{thread}" if thread else f"{ORIGIN}:{digest_of(record)}",
@@ -50,7 +52,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
             ),
             severity_word=severity_word(context) or severity_word(metadata) or severity_word(content),
             summary=summary or name,
-            location=place or topic.resource,
+            location=location or topic.resource,
             component=topic.resource,
             group=topic.account,
             links=links_in_message(content),

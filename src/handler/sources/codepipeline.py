@@ -119,11 +119,11 @@ def _path(pipeline: str, execution_id: str = "") -> str:
 def _approval(record: Record) -> Alert:
     approval = parse_model(Approval, record.payload["approval"], "CodePipeline approval")
     home = Home.of(record, region=text_of(record.payload.get("region")))
-    place = f"{approval.pipelineName}/{approval.stageName}/{approval.actionName}"
+    location = f"{approval.pipelineName}/{approval.stageName}/{approval.actionName}"
     console = text_of(record.payload.get("consoleLink")) or home.console(_path(approval.pipelineName))
     built = f"Pipeline {approval.pipelineName} waits for approval of {approval.actionName}"
     return Alert(
-        fingerprint=f"{home.arn('codepipeline', place)}#approval#{approval.token}",
+        fingerprint=f"{home.arn('codepipeline', location)}#approval#{approval.token}",
         name=approval.pipelineName,
         status=Status.FIRING,
         observed_at=record.published_at,
@@ -131,7 +131,7 @@ def _approval(record: Record) -> Alert:
         labels={**home.labels, "pipeline": approval.pipelineName},
         severity_word="warning",
         summary=record.subject.strip() or built,
-        location=place,
+        location=location,
         component=approval.pipelineName,
         group=home.account,
         class_="approval",

@@ -21,7 +21,7 @@ from handler.sources.words import (
     headline,
     incident_in,
     links_in_message,
-    place_in,
+    location_in,
     severity_in_heading,
     severity_word,
     state_word,
@@ -96,13 +96,13 @@ def parse(record: Record) -> list[Alert | Ignored]:
             "message": record.payload,
         },
     }
-    place = place_in(record.payload)
+    location = location_in(record.payload)
     if is_event:
         labels = {"event_source": record.event_source, "detail_type": record.detail_type}
         return [
             Alert(
                 **common,
-                location=listed or place or record.event_source,
+                location=listed or location or record.event_source,
                 component=record.event_source,
                 group=home.account,
                 class_=record.detail_type,
@@ -112,7 +112,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
     return [
         Alert(
             **common,
-            location=place or topic.resource or record.topic_arn or Arn.of(record.queue_arn).resource,
+            location=location or topic.resource or record.topic_arn or Arn.of(record.queue_arn).resource,
             component=topic.resource or Arn.of(record.queue_arn).resource,
             group=home.account,
             labels={**filled({"topic": topic.resource}), **home.labels},

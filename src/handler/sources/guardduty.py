@@ -95,7 +95,7 @@ def parse(record: Record) -> list[Alert]:
             starts_at=seen.eventFirstSeen,
             severity_word=severity_of(finding.severity, _SEVERITIES),
             summary=finding.title or finding.description,
-            location=_place(finding.resource, kind) or _actor(finding.service) or home.account,
+            location=_location(finding.resource, kind) or _actor(finding.service) or home.account,
             component=kind,
             group=home.account,
             class_=finding.type,
@@ -116,7 +116,7 @@ def _actor(service: Object) -> str:
     return next((name for path in paths if (name := dig(service, "detection", "sequence", *path))), "")
 
 
-def _place(resource: Object, kind: str) -> str:
+def _location(resource: Object, kind: str) -> str:
     """Return the resource's name: the one for its type, else the first one found."""
     paths = [_PLACES[kind], *_PLACES.values()] if kind in _PLACES else _PLACES.values()
     return next((name for path in paths if (name := dig(resource, *path))), "")

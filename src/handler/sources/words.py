@@ -401,13 +401,13 @@ def incident_in(payload: Any) -> str:
         elif name == kind:
             continue
         text = text_of(inner).strip() if is_own and kind in _INCIDENTS and isinstance(inner, str | int) else ""
-        place = place_in(payload) if kind == "alert" else ""
-        if text and (kind != "alert" or place or len(text) >= _MIN_UNIQUE_CHARACTERS):
-            return ":".join(filter(None, (kind, text, place)))
+        location = location_in(payload) if kind == "alert" else ""
+        if text and (kind != "alert" or location or len(text) >= _MIN_UNIQUE_CHARACTERS):
+            return ":".join(filter(None, (kind, text, location)))
     return ""
 
 
-def place_in(payload: Any) -> str:
+def location_in(payload: Any) -> str:
     """Return the host, service or resource that a message is about; empty if it names none."""
     found: dict[str, str] = {}
     for name, value in _near(payload):

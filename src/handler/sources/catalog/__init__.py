@@ -65,7 +65,7 @@ def _outcome(row: Row, fields: Fields, record: Record) -> list[Alert | Ignored]:
 def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, is_good: bool) -> Alert:
     home = _home(fields, record)
     identity = "/".join(part for path in row.id if (part := text_at(path, fields, record)))
-    place = text_at(row.place, fields, record) or identity
+    location = text_at(row.location, fields, record) or identity
     if not identity:
         fingerprint = f"{row.origin}:{digest_of(record)}"
     elif identity.startswith("arn:"):
@@ -73,8 +73,8 @@ def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, i
     else:
         fingerprint = f"{row.origin}:{home.account}:{'' if row.is_global else home.region}:{identity}#{row.key}"
     reasons = [reason for template in row.reasons if (reason := _filled_in(template, fields, record))]
-    short_place = Arn.of(place).resource or place
-    reasons = [reason for reason in reasons if reason not in (short_place, place, word)]
+    short_location = Arn.of(location).resource or location
+    reasons = [reason for reason in reasons if reason not in (short_location, location, word)]
     heading = " ".join(part for part in (row.name, word) if part)
     links = [Link(address) for path in row.links if (address := text_at(path, fields, record))]
     console, fragment = row.console
@@ -91,9 +91,9 @@ def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, i
         labels={**home.labels, **filled({"detail_type": record.detail_type, **labels})},
         severity_word=_severity_word(row, state, fields, record),
         summary=": ".join(
-            [heading, *([short_place] if short_place else []), *(["; ".join(reasons)] if reasons else [])]
+            [heading, *([short_location] if short_location else []), *(["; ".join(reasons)] if reasons else [])]
         ),
-        location=place,
+        location=location,
         component=row.service,
         group=home.account,
         class_=row.name,

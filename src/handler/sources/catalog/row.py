@@ -1,4 +1,4 @@
-"""A catalog row: where an event has its id, place, state and reason, and what each state means."""
+"""A catalog row: where an event has its id, location, state and reason, and what each state means."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -43,7 +43,7 @@ class Row(NamedTuple):
         source: EventBridge's source of such events; empty where any may send them.
         id: the paths that together identify the thing. Where all are empty, the whole message is the identity.
         key: which of the problems of the thing this is; events that open and end the same one have the same.
-        place: the thing as a person calls it; its id where this is empty.
+        location: the thing as a person calls it; its id where this is empty.
         state: the path of the state; empty where all events of a kind mean the same.
         good: the states that resolve.
         progress: the states that are ignored as `in_progress`.
@@ -69,7 +69,7 @@ class Row(NamedTuple):
     id: tuple[Path, ...]
     key: str
     source: str = ""
-    place: Path = ""
+    location: Path = ""
     state: Path = ""
     bad: tuple[str, ...] = ()
     good: tuple[str, ...] = ()
