@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from handler.sources.catalog.events import EVENTS
 from handler.sources.catalog.messages import MESSAGES
-from handler.sources.catalog.row import Row, Verdict
+from handler.sources.catalog.row import Meaning, Row
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "sources.md"
@@ -38,12 +38,12 @@ class Like(NamedTuple):
     @classmethod
     def of(cls, row: Row) -> "Like":
         """Return what the table says of a row of the catalog."""
-        others = ["any other state" if row.bad or row.good else "always"] if row.otherwise is Verdict.BAD else []
-        resolves = [*_words(row.good), *(["always"] if row.otherwise is Verdict.GOOD else [])]
+        others = ["any other state" if row.bad or row.good else "always"] if row.otherwise is Meaning.BAD else []
+        resolves = [*_words(row.good), *(["always"] if row.otherwise is Meaning.GOOD else [])]
         ignored = [
             *_words((*row.progress, *row.notice)),
             *(f"{state} (a change event)" for state in _words(row.changes)),
-            *(["all others" if row.bad else "always"] if row.otherwise is Verdict.NOTICE else []),
+            *(["all others" if row.bad else "always"] if row.otherwise is Meaning.NOTICE else []),
         ]
         return cls(
             service=row.service,

@@ -119,8 +119,8 @@ class SqsRecord(Model):
     eventSourceARN: LooseName = ""
 
 
-class Destination(Model):
-    """The record that Lambda sends to a destination.
+class FailedInvocation(Model):
+    """The record of a failed invocation that Lambda sends to a destination.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     """
@@ -302,7 +302,7 @@ def is_dead_letter(value: Any) -> bool:
 
 def _is_own(record: Record, payload: Mapping[str, Any], function_name: str) -> bool:
     """Return whether an on-failure record is this function's own."""
-    failed = parse_model(Destination, payload, "on-failure record").function_name
+    failed = parse_model(FailedInvocation, payload, "on-failure record").function_name
     if failed and function_name:
         return failed == function_name
     return record.is_direct and (not failed or failed.endswith("publisher"))  # `<stack>-publisher`, by the template

@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from handler import sources
 from handler.agreement.agreement import Agreement, Disagreement
 from handler.agreement.alarm import Alarm, notification
-from handler.agreement.decisions import Decision, Verdict, Why
+from handler.agreement.decisions import AlarmDecision, AlarmVerdict, Why
 from handler.agreement.routing import Routing
 from handler.agreement.wiring import Scope
 from handler.alert import Alert, Status
@@ -144,7 +144,7 @@ def test_a_lost_alarm_pages_as_its_notification_would_have(bench: Bench) -> None
     [found] = bench.run()
     alert = parse(found.message, natural.observed_at)
     assert alert
-    assert found.decision == Decision(Verdict.PAGE, Why.NO_RECORD)
+    assert found.decision == AlarmDecision(AlarmVerdict.PAGE, Why.NO_RECORD)
     for name in ("fingerprint", "observed_at", "status", "name", "summary", "labels", "location", "links", "group"):
         assert getattr(alert, name) == getattr(natural, name)
     assert dedup_key_of(alert) == dedup_key_of(natural)
@@ -161,7 +161,7 @@ def test_what_the_table_knows_is_left_alone(bench: Bench) -> None:
 def test_an_expired_record_counts_as_absent(bench: Bench) -> None:
     bench.cloudwatch.alarms = [described()]
     bench.table.put("a", f"{PREFIX}late", expires_at=int(bench.clock()))
-    assert [found.decision.verdict for found in bench.run()] == [Verdict.PAGE]
+    assert [found.decision.verdict for found in bench.run()] == [AlarmVerdict.PAGE]
 
 
 def test_an_open_incident_of_an_alarm_that_is_ok_or_gone_is_resolved(bench: Bench) -> None:

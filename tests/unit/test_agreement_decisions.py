@@ -10,8 +10,8 @@ import pytest
 from handler.agreement.alarm import Alarm
 from handler.agreement.decisions import (
     GRACE,
-    Decision,
-    Verdict,
+    AlarmDecision,
+    AlarmVerdict,
     Why,
     decide_ended,
     decide_firing,
@@ -30,7 +30,7 @@ IGNORE, RESOLVE = WhenUndetermined.IGNORE, WhenUndetermined.RESOLVE
 
 
 def test_an_alarm_without_a_record_pages() -> None:
-    assert decide_firing(ALARM, ()) == Decision(Verdict.PAGE, Why.NO_RECORD)
+    assert decide_firing(ALARM, ()) == AlarmDecision(AlarmVerdict.PAGE, Why.NO_RECORD)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_a_record_agrees_or_an_alarm_pages(status: Status, is_open: bool, is_wai
     )
     decision = decide_firing(ALARM, [record])
     if status is Status.RESOLVED:
-        expected = Verdict.LEAVE if minutes > 0 else Verdict.PAGE
+        expected = AlarmVerdict.LEAVE if minutes > 0 else AlarmVerdict.PAGE
     else:
-        expected = Verdict.PAGE if minutes < 0 and not is_open and not is_waiting else Verdict.LEAVE
+        expected = AlarmVerdict.PAGE if minutes < 0 and not is_open and not is_waiting else AlarmVerdict.LEAVE
     assert decision.verdict is expected
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [(-1, Verdict.LEAVE), (-2, Verdict.PAGE)])
-def test_times_in_a_tie_are_the_same_state(seconds: int, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("seconds", "verdict"), [(-1, AlarmVerdict.LEAVE), (-2, AlarmVerdict.PAGE)])
+def test_times_in_a_tie_are_the_same_state(seconds: int, verdict: AlarmVerdict) -> None:
     """A dead letter of this ALARM is not paged again every five minutes because its time was rounded."""
     record = replace(RECORD, is_open=False, observed_at=SINCE + timedelta(seconds=seconds))
     assert decide_firing(ALARM, [record]).verdict is verdict
@@ -63,7 +63,7 @@ def test_times_in_a_tie_are_the_same_state(seconds: int, verdict: Verdict) -> No
 
 def test_what_nobody_sends_any_more_pages_again() -> None:
     """The health check died while it sent: no notification would come again."""
-    assert decide_firing(ALARM, [replace(RECORD, is_abandoned=True)]).verdict is Verdict.PAGE
+    assert decide_firing(ALARM, [replace(RECORD, is_abandoned=True)]).verdict is AlarmVerdict.PAGE
     item: dict[str, Any] = {
         "id": {"S": f"a#{ALARM.arn}"},
         "status": {"S": "resolved"},
@@ -89,7 +89,7 @@ def test_what_nobody_sends_any_more_pages_again() -> None:
 def test_one_open_incident_is_enough() -> None:
     """A target that was added later, or that skipped the alert, does not page for it again."""
     ended = replace(RECORD, target="b", status=Status.RESOLVED, observed_at=SINCE - timedelta(hours=1), is_open=False)
-    assert decide_firing(ALARM, [ended, RECORD]).verdict is Verdict.LEAVE
+    assert decide_firing(ALARM, [ended, RECORD]).verdict is AlarmVerdict.LEAVE
 
 
 @pytest.mark.parametrize(
@@ -116,21 +116,26 @@ UNDETERMINED = replace(OK, state="INSUFFICIENT_DATA")
 @pytest.mark.parametrize(
     ("alarm", "when", "is_muted", "decision"),
     [
-        (OK, IGNORE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)),
-        (OK, IGNORE, True, Decision(Verdict.LEAVE, Why.MUTED)),
-        (replace(OK, actions_enabled=False), IGNORE, False, Decision(Verdict.LEAVE, Why.ACTIONS_DISABLED)),
-        (replace(OK, is_suppressed=True), IGNORE, False, Decision(Verdict.LEAVE, Why.SUPPRESSED)),
-        (replace(OK, since=NOW - timedelta(seconds=5)), IGNORE, False, Decision(Verdict.LEAVE, Why.TOO_RECENT)),
-        (replace(OK, since=SINCE - timedelta(1)), IGNORE, False, Decision(Verdict.LEAVE, Why.NEWER_RECORD)),
-        (ALARM, RESOLVE, False, Decision(Verdict.LEAVE, Why.STILL_FIRING)),
-        (UNDETERMINED, IGNORE, False, Decision(Verdict.LEAVE, Why.UNDETERMINED)),
-        (UNDETERMINED, WhenUndetermined.TRIGGER, False, Decision(Verdict.LEAVE, Why.UNDETERMINED)),
-        (UNDETERMINED, RESOLVE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)),
-        (None, IGNORE, False, Decision(Verdict.RESOLVE, Why.ALARM_IS_GONE)),
+        (OK, IGNORE, False, AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_OK)),
+        (OK, IGNORE, True, AlarmDecision(AlarmVerdict.LEAVE, Why.MUTED)),
+        (replace(OK, actions_enabled=False), IGNORE, False, AlarmDecision(AlarmVerdict.LEAVE, Why.ACTIONS_DISABLED)),
+        (replace(OK, is_suppressed=True), IGNORE, False, AlarmDecision(AlarmVerdict.LEAVE, Why.SUPPRESSED)),
+        (
+            replace(OK, since=NOW - timedelta(seconds=5)),
+            IGNORE,
+            False,
+            AlarmDecision(AlarmVerdict.LEAVE, Why.TOO_RECENT),
+        ),
+        (replace(OK, since=SINCE - timedelta(1)), IGNORE, False, AlarmDecision(AlarmVerdict.LEAVE, Why.NEWER_RECORD)),
+        (ALARM, RESOLVE, False, AlarmDecision(AlarmVerdict.LEAVE, Why.STILL_FIRING)),
+        (UNDETERMINED, IGNORE, False, AlarmDecision(AlarmVerdict.LEAVE, Why.UNDETERMINED)),
+        (UNDETERMINED, WhenUndetermined.TRIGGER, False, AlarmDecision(AlarmVerdict.LEAVE, Why.UNDETERMINED)),
+        (UNDETERMINED, RESOLVE, False, AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_OK)),
+        (None, IGNORE, False, AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_GONE)),
     ],
 )
 def test_an_incident_ends_with_its_alarm(
-    alarm: Alarm | None, when: WhenUndetermined, is_muted: bool, decision: Decision
+    alarm: Alarm | None, when: WhenUndetermined, is_muted: bool, decision: AlarmDecision
 ) -> None:
     assert decide_ended(alarm, RECORD, NOW, when, is_muted=is_muted) == decision
 
@@ -138,4 +143,4 @@ def test_an_incident_ends_with_its_alarm(
 def test_an_alarm_of_seconds_ago_is_not_taken_for_deleted() -> None:
     """CloudWatch may list an alarm a moment after it has notified."""
     young = replace(RECORD, observed_at=NOW - timedelta(seconds=5))
-    assert decide_ended(None, young, NOW, IGNORE, is_muted=False).verdict is Verdict.LEAVE
+    assert decide_ended(None, young, NOW, IGNORE, is_muted=False).verdict is AlarmVerdict.LEAVE

@@ -19,7 +19,7 @@ from handler.mapping import event_of
 from handler.pagerduty.severity import Severity
 from handler.sources import alertmanager, native
 from handler.sources.alertmanager import ORIGIN
-from handler.sources.alertmanager.fingerprint import fingerprint_of
+from handler.sources.alertmanager.fingerprint import prometheus_fingerprint
 from handler.sources.registry import source_of
 from tests.lab.alerts import (
     json_values,
@@ -123,8 +123,8 @@ def errors_of(event: Any) -> list[str]:
 )
 def test_the_fingerprint_is_the_one_of_prometheus(labels: dict[str, str], fingerprint: str) -> None:
     """The values are Alertmanager's own: the end-to-end tests ask a running one for more of them."""
-    assert fingerprint_of(labels) == fingerprint
-    assert fingerprint_of(dict(reversed(labels.items()))) == fingerprint
+    assert prometheus_fingerprint(labels) == fingerprint
+    assert prometheus_fingerprint(dict(reversed(labels.items()))) == fingerprint
 
 
 def test_every_template_gives_one_dedup_key() -> None:
@@ -151,7 +151,7 @@ def test_each_entry_is_an_alert_of_its_own() -> None:
 
     first, second = alerts_of(published(message(entry(), resolved)))
     assert (first.status, second.status) == (Status.FIRING, Status.RESOLVED)
-    assert second.fingerprint == fingerprint_of(other)
+    assert second.fingerprint == prometheus_fingerprint(other)
 
 
 def test_an_event_of_aws_is_never_taken_for_alertmanagers() -> None:
@@ -312,7 +312,7 @@ def test_a_group_without_readable_alerts_pages_for_the_group() -> None:
     garbled = '{"status": "%s","alerts": [{"fingerprint": "%s}],"groupLabels": {"alertname": "LampTooHot"}}'
 
     trigger, resolve = (parse_alert(published(garbled % (s, '"broken"'))) for s in ("firing", "resolved"))
-    assert trigger.fingerprint == resolve.fingerprint == f"alertmanager/group/{fingerprint_of(trigger.labels)}"
+    assert trigger.fingerprint == resolve.fingerprint == f"alertmanager/group/{prometheus_fingerprint(trigger.labels)}"
     assert (trigger.status, resolve.status) == (Status.FIRING, Status.RESOLVED)
     assert "could not be read" in event_of(trigger, Severity.ERROR).body()["payload"]["summary"]
 
@@ -442,7 +442,7 @@ def written(path: str, count: int) -> str:
     if path == "text":
         blocks = [by_text(alert["labels"]).partition("Labels:")[2].rstrip("\n") + "\n" for alert in alerts]
         return "Alerts Firing:\n" + "".join(f"Labels:{block}" for block in blocks)
-    named = [{**alert, "fingerprint": fingerprint_of(alert["labels"])} for alert in alerts]
+    named = [{**alert, "fingerprint": prometheus_fingerprint(alert["labels"])} for alert in alerts]
     return by_amp(*named) if path == "amp" else json.dumps(message(*named))
 
 
@@ -511,7 +511,7 @@ def test_a_value_may_have_lines_of_its_own(value: str) -> None:
 
     alert = parse_alert(published(text))
 
-    assert (alert.labels, alert.fingerprint) == (labels, fingerprint_of(labels))
+    assert (alert.labels, alert.fingerprint) == (labels, prometheus_fingerprint(labels))
     assert alert.annotations == {"description": value, "summary": "hot"}
 
 

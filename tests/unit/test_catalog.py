@@ -15,7 +15,7 @@ from handler.pagerduty.severity import Severity
 from handler.sources import catalog
 from handler.sources.catalog.events import EVENTS
 from handler.sources.catalog.messages import MESSAGES
-from handler.sources.catalog.row import Row, Verdict
+from handler.sources.catalog.row import Meaning, Row
 from handler.sources.registry import DETAIL_TYPES
 from handler.sources.words import state_word
 from tests.lab.alerts import ARRIVED_AT, on_topic, parse, parse_alert, sample, with_detail
@@ -56,7 +56,7 @@ def statuses(kind: str) -> set[Status]:
 
 @pytest.mark.parametrize(("kind", "row"), ROWS, ids=[kind for kind, _ in ROWS])
 def test_a_row_that_pages_has_a_sample_that_does(kind: str, row: Row) -> None:
-    if row.otherwise is Verdict.BAD and kind not in HAS_NO_BAD_SAMPLE:
+    if row.otherwise is Meaning.BAD and kind not in HAS_NO_BAD_SAMPLE:
         assert Status.FIRING in statuses(kind)
 
 
@@ -99,7 +99,7 @@ def test_the_states_of_a_row_are_spelled_as_they_are_looked_up_and_mean_one_thin
     assert len(set(states)) == len(states)
     assert [state_word(state) for state in states] == states
     assert row.severities.keys() <= set(row.bad) | {"CANCELED"}
-    assert row.id or row.otherwise is Verdict.NOTICE
+    assert row.id or row.otherwise is Meaning.NOTICE
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in OUTCOMES}))
@@ -136,7 +136,7 @@ def test_a_missing_state_pages(name: str) -> None:
 
 
 @pytest.mark.parametrize("detail", [{}, None, [], "text", {"state": {"a": 1}}])
-@pytest.mark.parametrize("detail_type", sorted(kind for kind, row in EVENTS.items() if row.otherwise is Verdict.BAD))
+@pytest.mark.parametrize("detail_type", sorted(kind for kind, row in EVENTS.items() if row.otherwise is Meaning.BAD))
 def test_a_damaged_event_pages_by_itself(detail_type: str, detail: Any) -> None:
     """Two of them with different contents are two incidents."""
 

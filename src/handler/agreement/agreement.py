@@ -13,8 +13,8 @@ from handler.agreement.alarm import Alarm, notification
 from handler.agreement.aws import code_of, in_words
 from handler.agreement.cloudwatch import ALARMS_A_PAGE, Alarms
 from handler.agreement.decisions import (
-    Decision,
-    Verdict,
+    AlarmDecision,
+    AlarmVerdict,
     Why,
     decide_ended,
     decide_firing,
@@ -49,7 +49,7 @@ class Disagreement:
     """
 
     name: str
-    decision: Decision
+    decision: AlarmDecision
     message: Mapping[str, Any]
 
 
@@ -163,14 +163,14 @@ class Agreement:
         found = []
         for alarm, key in candidates:
             decision = decide_firing(alarm, records.get(key, ()))
-            if decision.verdict is Verdict.PAGE:
+            if decision.verdict is AlarmVerdict.PAGE:
                 message = notification(alarm, self._alarms.tags(alarm))
                 alert = self._parse(message)
                 if alert and routing.pages(alert):
                     found.append(Disagreement(alarm.name, decision, message))
                     continue
                 self._unwanted[alarm.fingerprint] = (self._clock() + UNWANTED_SECONDS, alarm.since)
-                decision = Decision(Verdict.LEAVE, Why.NO_TARGET)
+                decision = AlarmDecision(AlarmVerdict.LEAVE, Why.NO_TARGET)
             self.left[decision.why] += 1
         return found
 
@@ -224,10 +224,10 @@ class Agreement:
         alarm = alarms.get(name)
         if alarm and contributor:
             alarm = state_of_series(alarm, contributor, firing[name], now)
-        found: Decision | None = None
+        found: AlarmDecision | None = None
         for record in records:
             decision = decide_ended(alarm, record, now, self._reader.when_undetermined, is_muted=name in muted)
-            if decision.verdict is Verdict.RESOLVE:
+            if decision.verdict is AlarmVerdict.RESOLVE:
                 found = decision
             else:
                 self.left[decision.why] += 1

@@ -16,7 +16,7 @@ TIE = timedelta(milliseconds=TIE_OF_WHOLE_SECONDS_MS)
 """Times this close count as the same: a notification may have a state's time in whole seconds."""
 
 
-class Verdict(StrEnum):
+class AlarmVerdict(StrEnum):
     """What to do about an alarm, or about an open incident."""
 
     PAGE = "page"
@@ -57,10 +57,10 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class AlarmDecision:
     """A verdict and its reason."""
 
-    verdict: Verdict
+    verdict: AlarmVerdict
     why: Why
 
 
@@ -84,19 +84,19 @@ def left_alone(alarm: Alarm, now: datetime, *, is_wired: bool, is_muted: bool) -
     return Why.TOO_RECENT if now - alarm.since < GRACE else None
 
 
-def decide_firing(alarm: Alarm, records: Sequence[AlarmRecord]) -> Decision:
+def decide_firing(alarm: Alarm, records: Sequence[AlarmRecord]) -> AlarmDecision:
     """Decide about an alarm in ALARM: it pages unless a record knows of this ALARM or has an open incident.
 
     An incident that a person has resolved in PagerDuty is still open in the table, so it does not page again.
     """
     if not records:
-        return Decision(Verdict.PAGE, Why.NO_RECORD)
+        return AlarmDecision(AlarmVerdict.PAGE, Why.NO_RECORD)
     firing = [record for record in records if record.status is not Status.RESOLVED and not record.is_abandoned]
     if any(record.is_open or record.is_waiting or record.observed_at >= alarm.since - TIE for record in firing):
-        return Decision(Verdict.LEAVE, Why.KNOWN)
+        return AlarmDecision(AlarmVerdict.LEAVE, Why.KNOWN)
     if max(record.observed_at for record in records) > alarm.since:
-        return Decision(Verdict.LEAVE, Why.NEWER_RECORD)
-    return Decision(Verdict.PAGE, Why.NEWER_ALARM)
+        return AlarmDecision(AlarmVerdict.LEAVE, Why.NEWER_RECORD)
+    return AlarmDecision(AlarmVerdict.PAGE, Why.NEWER_ALARM)
 
 
 def state_of_series(alarm: Alarm, contributor: str, firing: Collection[str], now: datetime) -> Alarm:
@@ -116,22 +116,26 @@ def state_of_series(alarm: Alarm, contributor: str, firing: Collection[str], now
 
 def decide_ended(
     alarm: Alarm | None, record: AlarmRecord, now: datetime, when_undetermined: WhenUndetermined, *, is_muted: bool
-) -> Decision:
+) -> AlarmDecision:
     """Decide about an open incident, whose `alarm` is None where CloudWatch no longer has it.
 
     INSUFFICIENT_DATA ends an incident only where `when_undetermined` says that it resolves.
     """
     if alarm is None:
         is_young = now - record.observed_at < GRACE
-        return Decision(Verdict.LEAVE, Why.TOO_RECENT) if is_young else Decision(Verdict.RESOLVE, Why.ALARM_IS_GONE)
+        return (
+            AlarmDecision(AlarmVerdict.LEAVE, Why.TOO_RECENT)
+            if is_young
+            else AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_GONE)
+        )
     if why := silenced(alarm, is_muted=is_muted):
-        return Decision(Verdict.LEAVE, why)
+        return AlarmDecision(AlarmVerdict.LEAVE, why)
     if alarm.state == "ALARM":
-        return Decision(Verdict.LEAVE, Why.STILL_FIRING)
+        return AlarmDecision(AlarmVerdict.LEAVE, Why.STILL_FIRING)
     if alarm.state != "OK" and when_undetermined is not WhenUndetermined.RESOLVE:
-        return Decision(Verdict.LEAVE, Why.UNDETERMINED)
+        return AlarmDecision(AlarmVerdict.LEAVE, Why.UNDETERMINED)
     if now - alarm.since < GRACE:
-        return Decision(Verdict.LEAVE, Why.TOO_RECENT)
+        return AlarmDecision(AlarmVerdict.LEAVE, Why.TOO_RECENT)
     if alarm.since < record.observed_at:
-        return Decision(Verdict.LEAVE, Why.NEWER_RECORD)
-    return Decision(Verdict.RESOLVE, Why.ALARM_IS_OK)
+        return AlarmDecision(AlarmVerdict.LEAVE, Why.NEWER_RECORD)
+    return AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_OK)

@@ -28,7 +28,7 @@ _STREAMS = ("KinesisBatchInfo", "DDBStreamBatchInfo", "KafkaBatchInfo", "Documen
 _NO_REASON = {"Unhandled": "unhandled error", "Handled": "handled error"}
 
 
-class Destination(Model):
+class DestinationRecord(Model):
     """A destination's record; `responsePayload` is what the function returned, or its error."""
 
     requestContext: Object
@@ -46,7 +46,7 @@ def parse(record: Record) -> list[Alert]:
 
 
 def _from_destination(record: Record) -> Alert:
-    sent = parse_model(Destination, record.payload, "Lambda destination record")
+    sent = parse_model(DestinationRecord, record.payload, "Lambda destination record")
     condition = dig(sent.requestContext, "condition")
     arn = _unqualified(dig(sent.requestContext, "functionArn"))
     name = Arn.of(arn).resource.removeprefix("function:") or arn or "a function"

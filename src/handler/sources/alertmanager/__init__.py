@@ -18,7 +18,7 @@ from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.alertmanager import custom, damaged, text
-from handler.sources.alertmanager.fingerprint import fingerprint_of, is_fingerprint
+from handler.sources.alertmanager.fingerprint import is_fingerprint, prometheus_fingerprint
 from handler.validation import Instant, Model, Text, parse_model, parse_text, shared, shared_text
 
 ORIGIN = "alertmanager"
@@ -231,12 +231,12 @@ def _identity(entry: Entry, message: Message) -> str:
     """Return Prometheus's fingerprint, from the entry or computed; for an entry without labels the group's."""
     if is_fingerprint(entry.fingerprint):
         return entry.fingerprint
-    return fingerprint_of(entry.labels) if entry.labels else _group_identity(message)
+    return prometheus_fingerprint(entry.labels) if entry.labels else _group_identity(message)
 
 
 def _group_identity(message: Message) -> str:
     labels = message.groupLabels or message.commonLabels
-    return f"{ORIGIN}/group/{fingerprint_of(labels)}" if labels else ""
+    return f"{ORIGIN}/group/{prometheus_fingerprint(labels)}" if labels else ""
 
 
 def _links(entry: Entry, external_url: str, labels: Mapping[str, str]) -> tuple[Link, ...]:

@@ -12,7 +12,7 @@ def is_fingerprint(text: str) -> bool:
     return _FINGERPRINT.fullmatch(text) is not None
 
 
-def fingerprint_of(labels: Mapping[str, str]) -> str:
+def prometheus_fingerprint(labels: Mapping[str, str]) -> str:
     """Return Prometheus's fingerprint of these labels.
 
     FNV-1a of 64 bits over the sorted names and values, each followed by the byte 0xFF:

@@ -12,11 +12,11 @@ from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
 from handler.sources.aws import Arn, Home, filled
-from handler.sources.catalog.row import Fields, Path, Row, Shape, Verdict
+from handler.sources.catalog.row import Fields, Meaning, Path, Row, Shape
 from handler.sources.words import digest_of, first_line, state_word
 from handler.validation import text_of
 
-_REASONS = {Verdict.PROGRESS: SkipReason.IN_PROGRESS, Verdict.NOTICE: SkipReason.NOTICE}
+_REASONS = {Meaning.PROGRESS: SkipReason.IN_PROGRESS, Meaning.NOTICE: SkipReason.NOTICE}
 _MAX_REASON_CHARACTERS = 500
 _ACCOUNT, _REGION = "awsAccountId|accountId", "awsRegion|region"
 
@@ -53,13 +53,13 @@ def _detail(record: Record) -> Fields:
 def _outcome(row: Row, fields: Fields, record: Record) -> list[Alert | Ignored]:
     word = text_at(row.state, fields, record)
     state = state_word(word)
-    verdict = row.verdict(state)
-    if verdict in _REASONS:
-        return [Ignored(_REASONS[verdict], " ".join(part for part in (row.name, word) if part))]
-    alert = _alert(row, fields, record, word=word, state=state, is_good=verdict is not Verdict.BAD)
-    if verdict is Verdict.CHANGE:
+    meaning = row.meaning_of(state)
+    if meaning in _REASONS:
+        return [Ignored(_REASONS[meaning], " ".join(part for part in (row.name, word) if part))]
+    alert = _alert(row, fields, record, word=word, state=state, is_good=meaning is not Meaning.BAD)
+    if meaning is Meaning.CHANGE:
         return [_change(alert, record)]
-    return [alert, _change(alert, record)] if row.leaves_change and verdict is Verdict.GOOD else [alert]
+    return [alert, _change(alert, record)] if row.leaves_change and meaning is Meaning.GOOD else [alert]
 
 
 def _alert(row: Row, fields: Fields, record: Record, *, word: str, state: str, is_good: bool) -> Alert:

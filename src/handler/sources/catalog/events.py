@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from handler.pagerduty.severity import Severity
-from handler.sources.catalog.row import Row, Verdict
+from handler.sources.catalog.row import Meaning, Row
 from handler.sources.catalog.states import (
     access_state,
     beanstalk_state,
@@ -62,7 +62,7 @@ _SAGEMAKER = _service("sagemaker", "Amazon SageMaker", "aws.sagemaker")
 
 
 def _notice(common: Mapping[str, Any], name: str) -> Row:
-    return Row(**common, name=name, id=(), key="", otherwise=Verdict.NOTICE)
+    return Row(**common, name=name, id=(), key="", otherwise=Meaning.NOTICE)
 
 
 def _finding(common: Mapping[str, Any], name: str, **fields: Any) -> Row:
@@ -439,8 +439,8 @@ EVENTS: dict[str, Row] = {
         state="category",
         bad=_words("FAILURE"),
         good=_words("RECOVERY"),
-        otherwise=Verdict.NOTICE,
-        blank=Verdict.BAD,
+        otherwise=Meaning.NOTICE,
+        blank=Meaning.BAD,
         reasons=("{detailMessage}",),
         labels={"event_id": "eventId"},
         links=("resourceLink",),
@@ -487,7 +487,7 @@ EVENTS: dict[str, Row] = {
         state="test-run-status",
         bad=_words("FAILED"),
         good=_words("PASSED"),
-        blank=Verdict.GOOD,
+        blank=Meaning.GOOD,
         reasons=("{state-reason|message}",),
         labels={"canary": "canary-name"},
         console=("cloudwatch/home", "synthetics:canary/detail/{canary-name}"),
@@ -576,11 +576,11 @@ EVENTS: dict[str, Row] = {
         "Certificate cannot be renewed", "{RenewalStatusReason}", "in {DaysToExpiry} days it expires"
     ),
     "ACM Certificate Revoked": _certificate("Certificate revoked", severity=CRITICAL),
-    "ACM Certificate Available": _certificate("Certificate available", "{Action}", otherwise=Verdict.GOOD),
+    "ACM Certificate Available": _certificate("Certificate available", "{Action}", otherwise=Meaning.GOOD),
     # https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html
     "DevOps Guru New Insight Open": _insight("DevOps Guru insight opened"),
     "DevOps Guru Insight Severity Upgraded": _insight("DevOps Guru insight upgraded"),
-    "DevOps Guru Insight Closed": _insight("DevOps Guru insight closed", otherwise=Verdict.GOOD),
+    "DevOps Guru Insight Closed": _insight("DevOps Guru insight closed", otherwise=Meaning.GOOD),
     "DevOps Guru New Anomaly Association": _notice(_GURU, "DevOps Guru anomaly"),
     "DevOps Guru New Recommendation Created": _notice(_GURU, "DevOps Guru recommendation"),
     # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-insights.html
@@ -760,7 +760,7 @@ EVENTS: dict[str, Row] = {
         good=_words("IN_SYNC"),
         notice=_words("NOT_CHECKED UNKNOWN"),
         severity=WARNING,
-        blank=Verdict.PROGRESS,
+        blank=Meaning.PROGRESS,
         reasons=("{drift-detection-details.drifted-stack-resource-count} resources differ from the template",),
     ),
     # https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/AWSHowTo.eventbridge.html

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
 from handler.sources.catalog.events import ANOMALY, COMPLIANCE, HEALTH_OF_BEANSTALK, INSIGHT, MAIL, STATES_OF_STACK
-from handler.sources.catalog.row import Fields, Row, Shape, Verdict
+from handler.sources.catalog.row import Fields, Meaning, Row, Shape
 from handler.sources.catalog.states import resource_state, stack_name, stack_of
 
 _LINE = r"^([A-Za-z][A-Za-z ]{0,40}):[ \t]*(\S[^\n]*)$"
@@ -340,7 +340,7 @@ _OTHER_OF_CONFIG = Row(
     name="AWS Config",
     id=(),
     key="",
-    otherwise=Verdict.NOTICE,
+    otherwise=Meaning.NOTICE,
     state="messageType",
 )
 

@@ -9,7 +9,7 @@ from handler.envelope import Record
 from handler.pagerduty.severity import Severity
 
 
-class Verdict(StrEnum):
+class Meaning(StrEnum):
     """What a state means."""
 
     BAD = "bad"
@@ -76,8 +76,8 @@ class Row(NamedTuple):
     progress: tuple[str, ...] = ()
     notice: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
-    otherwise: Verdict = Verdict.BAD
-    blank: Verdict | None = None
+    otherwise: Meaning = Meaning.BAD
+    blank: Meaning | None = None
     severity: Severity | None = Severity.ERROR
     severities: Mapping[str, Severity] = NOTHING
     severity_path: str = ""
@@ -88,18 +88,18 @@ class Row(NamedTuple):
     leaves_change: bool = False
     is_global: bool = False
 
-    def verdict(self, state: str) -> Verdict:
+    def meaning_of(self, state: str) -> Meaning:
         """Return what a state means, spelled as in the tables."""
         if not state:
             return self.blank or self.otherwise
         tables = (
-            (self.good, Verdict.GOOD),
-            (self.progress, Verdict.PROGRESS),
-            (self.notice, Verdict.NOTICE),
-            (self.changes, Verdict.CHANGE),
-            (self.bad, Verdict.BAD),
+            (self.good, Meaning.GOOD),
+            (self.progress, Meaning.PROGRESS),
+            (self.notice, Meaning.NOTICE),
+            (self.changes, Meaning.CHANGE),
+            (self.bad, Meaning.BAD),
         )
-        return next((verdict for states, verdict in tables if state in states), self.otherwise)
+        return next((meaning for states, meaning in tables if state in states), self.otherwise)
 
 
 class Shape(NamedTuple):
