@@ -122,12 +122,9 @@ def decide_ended(
     INSUFFICIENT_DATA ends an incident only where `when_undetermined` says that it resolves.
     """
     if alarm is None:
-        is_young = now - record.observed_at < GRACE
-        return (
-            AlarmDecision(AlarmVerdict.LEAVE, Why.TOO_RECENT)
-            if is_young
-            else AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_GONE)
-        )
+        if now - record.observed_at < GRACE:
+            return AlarmDecision(AlarmVerdict.LEAVE, Why.TOO_RECENT)
+        return AlarmDecision(AlarmVerdict.RESOLVE, Why.ALARM_IS_GONE)
     if why := silenced(alarm, is_muted=is_muted):
         return AlarmDecision(AlarmVerdict.LEAVE, why)
     if alarm.state == "ALARM":
