@@ -61,7 +61,7 @@ class HealthCheck:
             try:
                 health.targets[target.name] = self._ask(target, deadline, health.attempts)
             except NoPermitError as refused:
-                if refused.refusal is Refusal.CLOSED:
+                if refused.refusal is Refusal.SUSPENDED:
                     health.targets[target.name] = refused
             except RateLimitExceededError:
                 continue
@@ -93,5 +93,5 @@ class HealthCheck:
             return error
         if is_probe:
             with suppress(TableMissingError, TableUnavailableError):
-                self.limiter.reopen(target.routing_key, self.clock())
+                self.limiter.resume(target.routing_key, self.clock())
         return None

@@ -102,22 +102,22 @@ def test_a_lost_wake_up_and_a_dead_drainer_end_by_themselves(limiter: RateLimite
 def test_a_closed_key_is_probed_and_opened(limiter: RateLimiter, other: RateLimiter) -> None:
     """One permit an interval for all executions, until one reports that all is well."""
     assert gets(other, NOW)
-    limiter.close(KEY, NOW, 30)
-    assert refusal(other, NOW + 1, Taker.CRITICAL) == (Refusal.CLOSED, False)
+    limiter.suspend(KEY, NOW, 30)
+    assert refusal(other, NOW + 1, Taker.CRITICAL) == (Refusal.SUSPENDED, False)
     probe = take(other, NOW + 30, Taker.CRITICAL)
     assert isinstance(probe, Permit)
     assert probe.is_probe
-    assert refusal(limiter, NOW + 31, Taker.CRITICAL) == (Refusal.CLOSED, False)
+    assert refusal(limiter, NOW + 31, Taker.CRITICAL) == (Refusal.SUSPENDED, False)
     assert gets(limiter, NOW + 60, Taker.CRITICAL)
-    limiter.reopen(KEY, NOW + 60)
+    limiter.resume(KEY, NOW + 60)
     opened = take(other, NOW + 60)
     assert isinstance(opened, Permit)
     assert not opened.is_probe
 
 
-def test_reopening_what_is_open_changes_nothing(limiter: RateLimiter) -> None:
+def test_resuming_what_is_not_suspended_changes_nothing(limiter: RateLimiter) -> None:
     """Nor does leaving what nobody leads, where there is no item."""
-    limiter.reopen(KEY, NOW)
+    limiter.resume(KEY, NOW)
     limiter.leave(KEY, "a", NOW)
     assert limiter.look(KEY, NOW).used == 0
     assert gets(limiter, NOW)

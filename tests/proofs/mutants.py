@@ -314,21 +314,21 @@ MUTANTS = [
         "return ()",
     ),
     mutant(
-        "send: PagerDuty out of reach closes nothing",
+        "send: PagerDuty out of reach suspends nothing",
         "gateway",
-        "return _error_of(lambda: self._limiter.close(key, now, PROBE_SECONDS))",
+        "return _error_of(lambda: self._limiter.suspend(key, now, PROBE_SECONDS))",
         "return ()",
     ),
     mutant(
         "send: a refused key is tried by everybody",
         "gateway",
-        "return _error_of(lambda: self._limiter.close(key, now, REFUSED_KEY_SECONDS))",
+        "return _error_of(lambda: self._limiter.suspend(key, now, REFUSED_KEY_SECONDS))",
         "return ()",
     ),
     mutant(
-        "send: an answered probe opens nothing",
+        "send: an answered probe resumes nothing",
         "gateway",
-        "errors += _error_of(lambda: self._limiter.reopen(key, self._clock()))",
+        "errors += _error_of(lambda: self._limiter.resume(key, self._clock()))",
         "pass",
     ),
     mutant(
@@ -343,7 +343,7 @@ MUTANTS = [
         "pause_until=now + pause_ms if failed else None,",
         "pause_until=None,",
     ),
-    mutant("send: a failed probe opens the key", "gateway", " and not _is_lost(attempts[-1]):", ":"),
+    mutant("send: a failed probe resumes the key", "gateway", " and not _is_lost(attempts[-1]):", ":"),
     mutant(
         "send: everything goes where the limiter throttles", "gateway", "if taker is not Taker.CRITICAL:", "if False:"
     ),
@@ -385,7 +385,7 @@ MUTANTS = [
         "return False, ",
     ),
     mutant(
-        "drain: what another's probe opens stays closed",
+        "drain: what another's probe resumes stays suspended",
         "backlog",
         "min(error.retry_after_seconds, LOOK_SECONDS)",
         "error.retry_after_seconds",
@@ -477,7 +477,7 @@ MUTANTS = [
         "SEGMENTS = WINDOW_MS // SEGMENT_MS // 2",
     ),
     mutant(
-        "limiter: a closed key lets everybody through",
+        "limiter: a suspended key lets everybody through",
         "limiter",
         "if window.probe_at is not None and window.probe_at > now:",
         "if False:",

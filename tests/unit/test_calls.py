@@ -58,7 +58,7 @@ EXPECTED = {
     "deferred by our limit": Expected(puts=2, updates=2, puts_on_queues=1),
     # claim, permit, everybody held back, release, wake-up
     "deferred by PagerDuty's 429": Expected(puts=2, updates=3, puts_on_queues=1, requests=1),
-    # claim, a permit for each of four requests, the key closed, release, wake-up
+    # claim, a permit for each of four requests, the key suspended, release, wake-up
     "deferred by PagerDuty's 503": Expected(puts=2, updates=6, puts_on_queues=1, requests=4),
     # claim, permit, release
     "dead-lettered by PagerDuty's 400": Expected(puts=2, updates=1, puts_on_queues=1, requests=1),

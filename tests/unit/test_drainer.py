@@ -307,7 +307,7 @@ def test_a_wake_up_drains_the_routing_key_of_its_target() -> None:
 
 
 def test_a_drainer_goes_on_as_soon_as_anothers_probe_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A critical alert arrives in the moment in which the drainer would have probed, and opens the key."""
+    """A critical alert arrives in the moment in which the drainer would have probed, and resumes the key."""
     world = make_world()
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=4))
     for number in range(5):
@@ -325,7 +325,7 @@ def test_a_drainer_goes_on_as_soon_as_anothers_probe_is_accepted(monkeypatch: py
         try:
             return take(*asked, **more)
         finally:
-            other.reopen(key, world.clock())
+            other.resume(key, world.clock())
 
     monkeypatch.setattr(world.limiter, "take", overtaken)
     world.drain()

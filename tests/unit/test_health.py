@@ -167,11 +167,11 @@ def test_dead_letters_are_counted(world: World) -> None:
 
 
 def test_a_key_that_is_closed_is_unhealthy_until_a_probe_is_accepted(world: World) -> None:
-    """PagerDuty was out of reach, or refused the key; the check itself may be the probe that opens it again."""
-    world.limiter.close(SecretStr(ROUTING_KEY), world.clock(), 30)
-    closed = run(world)
-    assert (closed.targets["a"] is None, closed.targets["b"] is None) == (False, True)
-    assert [(str(error.reason), str(error)[:26]) for error in closed.unreported] == [
+    """PagerDuty was out of reach, or refused the key; the check itself may be the probe that resumes it."""
+    world.limiter.suspend(SecretStr(ROUTING_KEY), world.clock(), 30)
+    suspended = run(world)
+    assert (suspended.targets["a"] is None, suspended.targets["b"] is None) == (False, True)
+    assert [(str(error.reason), str(error)[:26]) for error in suspended.unreported] == [
         ("circuit_open", "PagerDuty was out of reach")
     ]
     world.clock.advance(31)

@@ -127,7 +127,7 @@ steps = st.lists(
         st.integers(0, 2),
         st.sampled_from([0, 1, 100, 499, 500, 1000, 5000, 29_000, 59_400, 60_000]),
         st.sampled_from(Taker),
-        st.sampled_from(["take"] * 6 + ["wake", "lead", "leave", "push back", "close", "reopen"]),
+        st.sampled_from(["take"] * 6 + ["wake", "lead", "leave", "push back", "suspend", "resume"]),
     ),
     min_size=10,
     max_size=80,
@@ -145,10 +145,10 @@ def act(limiter: RateLimiter, action: str, me: str, now: float) -> None:
             limiter.leave(KEY, me, now)
         case "push back":
             limiter.push_back(KEY, now, 3)
-        case "close":
-            limiter.close(KEY, now, 2)
-        case "reopen":
-            limiter.reopen(KEY, now)
+        case "suspend":
+            limiter.suspend(KEY, now, 2)
+        case "resume":
+            limiter.resume(KEY, now)
 
 
 @given(steps, st.lists(st.integers(-250, 250), min_size=3, max_size=3), st.integers(1, 5))
@@ -250,7 +250,7 @@ def test_the_item_stays_below_a_kilobyte(dynamodb: Watched, a_minute: int) -> No
             take(limiter, NOW + number * SEGMENT_MS / 1000, Taker.CRITICAL)
     end = NOW + 2 * PERIOD
     assert limiter.lead(KEY, DRAINER, end)
-    limiter.close(KEY, end, 60)
+    limiter.suspend(KEY, end, 60)
     limiter.push_back(KEY, end, 300)
     [item] = dynamodb.tables[TABLE].values()
     assert sum(name.startswith("t") for name in item) >= 119
@@ -394,26 +394,26 @@ def test_a_pause_is_never_shortened(limiter: RateLimiter) -> None:
 
 
 @pytest.mark.parametrize("has_window", [True, False])
-def test_a_closed_key_has_one_permit_an_interval(dynamodb: Watched, has_window: bool) -> None:
+def test_a_suspended_key_has_one_permit_an_interval(dynamodb: Watched, has_window: bool) -> None:
     """After the interval the first to ask gets the permit, marked as a probe."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
     if has_window:
         assert gets(mine, NOW - 1)
-    other.close(KEY, NOW, 30)
+    other.suspend(KEY, NOW, 30)
     for taker in Taker:
         error = refused(mine, NOW + 10, taker)
-        assert (error.refusal, error.retry_after_seconds) == (Refusal.CLOSED, 20)
+        assert (error.refusal, error.retry_after_seconds) == (Refusal.SUSPENDED, 20)
     probe = take(mine, NOW + 30)
     assert isinstance(probe, Permit)
     assert probe.is_probe
     for limiter in (mine, other):
-        assert refused(limiter, NOW + 30, Taker.CRITICAL).refusal is Refusal.CLOSED
-        assert refused(limiter, NOW + 59.999, Taker.CRITICAL).refusal is Refusal.CLOSED
+        assert refused(limiter, NOW + 30, Taker.CRITICAL).refusal is Refusal.SUSPENDED
+        assert refused(limiter, NOW + 59.999, Taker.CRITICAL).refusal is Refusal.SUSPENDED
 
 
 def test_a_probe_that_never_reports_back_blocks_nobody(limiter: RateLimiter) -> None:
     """The next one may try an interval later."""
-    limiter.close(KEY, NOW, 30)
+    limiter.suspend(KEY, NOW, 30)
     probes = [now for now in range(300) if gets(limiter, NOW + now, Taker.CRITICAL)]
     assert probes == list(range(30, 300, 30))
 
@@ -421,14 +421,14 @@ def test_a_probe_that_never_reports_back_blocks_nobody(limiter: RateLimiter) -> 
 def test_of_two_that_would_probe_one_does(dynamodb: Watched) -> None:
     """The other is refused after one lost race, even where both have seen that a probe is due."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
-    mine.close(KEY, NOW, 30)
+    mine.suspend(KEY, NOW, 30)
     others: list[Permit | NoPermitError] = []
     updates = 0
 
     def another() -> None:
         nonlocal updates
         updates += 1
-        if updates == 2:  # the first has found the key closed
+        if updates == 2:  # the first has found the key suspended
             dynamodb.before = None
             others.append(take(other, NOW + 31, Taker.CRITICAL))
             dynamodb.calls.clear()
@@ -440,22 +440,22 @@ def test_of_two_that_would_probe_one_does(dynamodb: Watched) -> None:
     assert len(dynamodb.calls) == 1
 
 
-def test_a_reopened_key_has_permits_as_usual(dynamodb: Watched) -> None:
+def test_a_resumed_key_has_permits_as_usual(dynamodb: Watched) -> None:
     """Of all executions, and none of them is a probe."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
-    mine.close(KEY, NOW, 30)
+    mine.suspend(KEY, NOW, 30)
     refused(other, NOW + 1)
     assert gets(mine, NOW + 30)
-    mine.reopen(KEY, NOW + 31)
+    mine.resume(KEY, NOW + 31)
     for limiter in (mine, other):
         permit = take(limiter, NOW + 31)
         assert isinstance(permit, Permit)
         assert not permit.is_probe
 
 
-def test_reopening_what_is_open_changes_nothing(limiter: RateLimiter, dynamodb: Watched) -> None:
+def test_resuming_what_is_not_suspended_changes_nothing(limiter: RateLimiter, dynamodb: Watched) -> None:
     """Nor does it make an item."""
-    limiter.reopen(KEY, NOW)
+    limiter.resume(KEY, NOW)
     assert dynamodb.tables[TABLE] == {}
     assert gets(limiter, NOW)
 
@@ -464,15 +464,15 @@ def test_a_key_is_closed_for_who_thought_itself_alone(dynamodb: Watched) -> None
     """What an execution left behind does not make it overlook the closing."""
     mine, other = make_limiter(dynamodb, 12), make_limiter(dynamodb, 12)
     assert gets(mine, NOW)
-    other.close(KEY, NOW, 30)
-    assert refused(mine, NOW, Taker.CRITICAL).refusal is Refusal.CLOSED
-    assert refused(mine, NOW + 1, Taker.CRITICAL).refusal is Refusal.CLOSED
+    other.suspend(KEY, NOW, 30)
+    assert refused(mine, NOW, Taker.CRITICAL).refusal is Refusal.SUSPENDED
+    assert refused(mine, NOW + 1, Taker.CRITICAL).refusal is Refusal.SUSPENDED
 
 
 def test_a_probe_is_within_the_limit(limiter: RateLimiter) -> None:
     """It is a request like any other: counted, refused while there is none left, and held back by a pause."""
     exhaust(limiter, NOW, Taker.DRAINER)
-    limiter.close(KEY, NOW, 30)
+    limiter.suspend(KEY, NOW, 30)
     assert refused(limiter, NOW + 31, Taker.CRITICAL).refusal is Refusal.LIMIT
     limiter.push_back(KEY, NOW + 55, 30)
     assert refused(limiter, NOW + 70, Taker.CRITICAL).refusal is Refusal.BLOCKED
@@ -482,11 +482,11 @@ def test_a_probe_is_within_the_limit(limiter: RateLimiter) -> None:
 
 def test_a_failing_probe_puts_the_next_one_off(limiter: RateLimiter) -> None:
     """By a whole interval from its failure; a late failure of before never brings it forward."""
-    limiter.close(KEY, NOW, 30)
+    limiter.suspend(KEY, NOW, 30)
     assert gets(limiter, NOW + 30)
-    limiter.close(KEY, NOW + 40, 30)
+    limiter.suspend(KEY, NOW + 40, 30)
     assert not gets(limiter, NOW + 69)
-    limiter.close(KEY, NOW + 20, 30)
+    limiter.suspend(KEY, NOW + 20, 30)
     assert not gets(limiter, NOW + 69)
     assert gets(limiter, NOW + 70)
 
@@ -497,8 +497,8 @@ CALLS: Mapping[str, Callable[[RateLimiter], object]] = {
     "take": lambda limiter: limiter.take(KEY, Taker.CRITICAL, NOW),
     "look": lambda limiter: limiter.look(KEY, NOW),
     "push_back": lambda limiter: limiter.push_back(KEY, NOW, 1),
-    "close": lambda limiter: limiter.close(KEY, NOW, 1),
-    "reopen": lambda limiter: limiter.reopen(KEY, NOW),
+    "suspend": lambda limiter: limiter.suspend(KEY, NOW, 1),
+    "resume": lambda limiter: limiter.resume(KEY, NOW),
     "wake": lambda limiter: limiter.wake(KEY, NOW),
     "lead": lambda limiter: limiter.lead(KEY, DRAINER, NOW),
     "leave": lambda limiter: limiter.leave(KEY, DRAINER, NOW),

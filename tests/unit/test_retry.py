@@ -19,14 +19,14 @@ from handler.pagerduty.retry import backoff_seconds
 
 NOW = 1_795_405_200_000
 FULL = NoPermitError(Refusal.LIMIT, 2.0, is_drained=False)
-CLOSED = NoPermitError(Refusal.CLOSED, 12.0, is_drained=False)
+SUSPENDED = NoPermitError(Refusal.SUSPENDED, 12.0, is_drained=False)
 
 
 def ended(error: PublishError, failing_since: int | None = None) -> Deferred | Rejected:
     return result_of_failure(error, failing_since, NOW, DAY_MS)
 
 
-@pytest.mark.parametrize(("error", "reason"), [(FULL, DeferReason.RATE_LIMIT), (CLOSED, DeferReason.CIRCUIT_OPEN)])
+@pytest.mark.parametrize(("error", "reason"), [(FULL, DeferReason.RATE_LIMIT), (SUSPENDED, DeferReason.CIRCUIT_OPEN)])
 def test_waiting_for_a_permit_is_no_failure(error: NoPermitError, reason: DeferReason) -> None:
     """However long ago the delivery failed: it waits until there may be one."""
     result = ended(error, NOW - 2 * DAY_MS)

@@ -365,7 +365,7 @@ def test_the_probe_is_the_most_urgent_delivery(world: World) -> None:
     assert world.requests[failed] == ("trigger", "c")
 
 
-def test_a_probe_that_ends_in_a_400_opens_the_key(world: World) -> None:
+def test_a_probe_that_ends_in_a_400_resumes_the_key(world: World) -> None:
     """PagerDuty answered: the rest follows at once, and only the bad one is dead-lettered."""
     world.pagerduty.set_faults(
         Fault(FaultKind.STATUS, status=400, dedup_key="bad", count=None),
@@ -379,7 +379,7 @@ def test_a_probe_that_ends_in_a_400_opens_the_key(world: World) -> None:
     assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]
 
 
-def test_a_new_arrival_whose_probe_fails_leaves_the_key_closed(world: World) -> None:
+def test_a_new_arrival_whose_probe_fails_leaves_the_key_suspended(world: World) -> None:
     """Its retry gets no permit any more; that is no answer of PagerDuty's. The next one is not sent at all."""
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
     world.publish_one(message("a"))
@@ -395,10 +395,10 @@ def test_a_probe_without_an_answer_puts_the_next_one_off_no_further(world: World
     world.pagerduty.set_faults(Fault(FaultKind.ANSWER, count=None, delay_seconds=60.0))
     for number in range(3):
         world.publish_one(message(f"f-{number}"))
-    closed = len(world.requests)
+    suspended = len(world.requests)
     for _ in range(5):
         drain_at_the_minute(world)
-    probes = [request.at for request in world.pagerduty.requests[closed:]]
+    probes = [request.at for request in world.pagerduty.requests[suspended:]]
     assert len(probes) > 5
     assert {round(later - earlier) for earlier, later in pairwise(probes)} == {PROBE_SECONDS}
 
@@ -461,7 +461,7 @@ def test_a_refused_event_is_dead_lettered_and_can_be_redriven(world: World) -> N
 
 
 def test_what_has_failed_for_too_long_is_dead_lettered() -> None:
-    """Waiting for a permit, or behind a closed key, does not count."""
+    """Waiting for a permit, or behind a suspended key, does not count."""
     world = make_world(give_up_after_seconds=600)
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None, dedup_key="f-1"))
     world.publish_one(message())

@@ -1,7 +1,7 @@
-"""PagerDuty behind the limit of each routing key: a permit for each attempt, and closed keys.
+"""PagerDuty behind the limit of each routing key: a permit for each attempt, and suspended keys.
 
 What PagerDuty answers is written into the key's item, which all executions share: a 429 stops the key for a while; a
-refused key, or a PagerDuty out of reach, closes it to all but one probe at a time; an answer to the probe opens it.
+refused key, or a PagerDuty out of reach, suspends it but for one probe at a time; an answer to the probe resumes it.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,7 @@ class Gateway:
         outcome, attempts = self._post(delivery, deadline, take, max_retries=0 if permit else None)
         # by the last attempt, not by the error: a probe that failed may end in a retry that gets no permit
         if is_probe and attempts and not _is_lost(attempts[-1]):
-            errors += _error_of(lambda: self._limiter.reopen(key, self._clock()))
+            errors += _error_of(lambda: self._limiter.resume(key, self._clock()))
         if isinstance(outcome, Accepted):
             return Sent(outcome, target, attempts, tuple(errors))
         now = self._clock()
@@ -108,7 +108,7 @@ class Gateway:
         return Sent(outcome, target, attempts, tuple(errors))
 
     def send_without_table(self, delivery: Delivery, deadline: float) -> Sent:
-        """Send an event with the permits that this execution counts by itself; no key is closed or opened."""
+        """Send an event with the permits that this execution counts by itself; no key is suspended or resumed."""
         own = self._own_window(delivery.target.routing_key)
         outcome, attempts = self._post(delivery, deadline, lambda: own.take(self._now()))
         is_refused = not isinstance(outcome, Accepted) and blames_routing_key(outcome)
@@ -146,15 +146,15 @@ class Gateway:
     def _hold_back(
         self, key: SecretStr, error: PublishError, now: float, *, is_probe: bool
     ) -> tuple[PublishError, ...]:
-        """Stop or close a key whose next request would fail as well; return what went wrong with that."""
+        """Pause or suspend a key whose next request would fail as well; return what went wrong with that."""
         if seconds := throttled_seconds(error):
             return _error_of(lambda: self._limiter.push_back(key, now, seconds))
         if blames_routing_key(error):
-            return _error_of(lambda: self._limiter.close(key, now, REFUSED_KEY_SECONDS))
+            return _error_of(lambda: self._limiter.suspend(key, now, REFUSED_KEY_SECONDS))
         failed = self._failed_attempts.get(key.get_secret_value(), 0)
         # the permit of a probe has put off the next one already; its timeout must not count on top
         if isinstance(error, OUT_OF_REACH) and failed >= FAILED_ATTEMPTS and not is_probe:
-            return _error_of(lambda: self._limiter.close(key, now, PROBE_SECONDS))
+            return _error_of(lambda: self._limiter.suspend(key, now, PROBE_SECONDS))
         return ()
 
     def _own_window(self, key: SecretStr) -> "_OwnWindow":

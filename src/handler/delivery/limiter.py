@@ -2,7 +2,7 @@
 
 Taking a permit is one conditional increment; only the first permit of a segment rewrites the window, by
 compare-and-set on what was read, or on what this execution left behind if it seems to be alone with the key. The item
-also says whether a drainer is at work, whether PagerDuty asked for a pause, and whether the key is closed. It stays
+also says whether a drainer is at work, whether PagerDuty asked for a pause, and whether the key is suspended. It stays
 below 1 KB: a larger one takes 500 writes a second instead of 1,000.
 """
 
@@ -31,7 +31,7 @@ BELIEVED_MS = 1000
 _SLOT = "t"
 _UNBLOCKED = "(attribute_not_exists(#blocked_until) OR #blocked_until <= :now)"
 _NO_DRAINER = "(attribute_not_exists(#drain_until) OR #drain_until <= :now)"
-_NOT_CLOSED = "attribute_not_exists(#probe_at)"
+_NOT_SUSPENDED = "attribute_not_exists(#probe_at)"
 
 
 class Taker(StrEnum):
@@ -51,7 +51,7 @@ class Refusal(StrEnum):
     LIMIT = "limit"
     DRAINER = "drainer"
     BLOCKED = "blocked"
-    CLOSED = "closed"
+    SUSPENDED = "suspended"
     CONTENDED = "contended"
 
 
@@ -65,7 +65,7 @@ class NoPermitError(RateLimitExceededError):
 
     def __init__(self, refusal: Refusal, retry_after_seconds: float, *, is_drained: bool) -> None:
         super().__init__(retry_after_seconds)
-        if refusal is Refusal.CLOSED:
+        if refusal is Refusal.SUSPENDED:
             self.reason = PublisherErrorReason.CIRCUIT_OPEN
             self.args = (
                 "PagerDuty was out of reach, or refused the routing key: it is tried again in "
@@ -84,7 +84,7 @@ class Permit(NamedTuple):
 
     Attributes:
         window: as it is with this permit taken.
-        is_probe: the key is closed, and this request tests it.
+        is_probe: the key is suspended, and this request tests it.
     """
 
     window: Window
@@ -175,8 +175,8 @@ class RateLimiter:
             values={":until": until},
         )
 
-    def close(self, routing_key: SecretStr, now: float, probe_seconds: float) -> None:
-        """Hand out one permit per this many seconds, as a probe, until `reopen`."""
+    def suspend(self, routing_key: SecretStr, now: float, probe_seconds: float) -> None:
+        """Hand out one permit per this many seconds, as a probe, until `resume`."""
         now_ms, probe_ms = round(now * 1000), round(probe_seconds * 1000)
         self._set(
             routing_key,
@@ -187,7 +187,7 @@ class RateLimiter:
             values={":at": now_ms + probe_ms, ":every": probe_ms},
         )
 
-    def reopen(self, routing_key: SecretStr, now: float) -> None:
+    def resume(self, routing_key: SecretStr, now: float) -> None:
         """Hand out permits as usual again: PagerDuty answered."""
         self._refused.pop(_identity(routing_key), None)
         self._left_behind.pop(_identity(routing_key), None)
@@ -283,7 +283,7 @@ class RateLimiter:
         free_at = {
             Refusal.LIMIT: window.free_at(self._limit_of(taker), now_ms),
             Refusal.BLOCKED: window.blocked_until,
-            Refusal.CLOSED: window.probe_at or now_ms,
+            Refusal.SUSPENDED: window.probe_at or now_ms,
         }.get(refusal, now_ms + BELIEVED_MS)
         is_drained = window.drain_until > now_ms
         error = NoPermitError(refusal, max(0.0, (free_at - now_ms) / 1000), is_drained=is_drained)
@@ -299,7 +299,7 @@ class RateLimiter:
         if window.blocked_until > now:
             return Refusal.BLOCKED
         if window.probe_at is not None and window.probe_at > now:
-            return Refusal.CLOSED
+            return Refusal.SUSPENDED
         if window.used + count > self._limit_of(taker):
             return Refusal.LIMIT
         if taker is Taker.LESSER and window.drain_until > now:
@@ -310,7 +310,7 @@ class RateLimiter:
         self, identity: str, segment: int, taker: Taker, now_ms: int, count: int
     ) -> tuple[bool, Mapping[str, Any] | None]:
         """Take a permit in a segment that has begun, if there is one."""
-        condition = f"#segment = :segment AND #used < :limit AND {_UNBLOCKED} AND {_NOT_CLOSED}"
+        condition = f"#segment = :segment AND #used < :limit AND {_UNBLOCKED} AND {_NOT_SUSPENDED}"
         names = _names("segment", "used", "blocked_until", "probe_at")
         if taker is Taker.LESSER:
             condition += f" AND {_NO_DRAINER}"
@@ -349,7 +349,7 @@ class RateLimiter:
             names |= _names("blocked_until", "probe_at")
             values |= {":read_segment": read.segment, ":read_used": read.used, ":now": now_ms}
             if read.probe_at is None:
-                condition += f" AND {_NOT_CLOSED}"
+                condition += f" AND {_NOT_SUSPENDED}"
             else:
                 condition += " AND #probe_at = :read_probe"
                 update += ", #probe_at = :next_probe"

@@ -65,8 +65,8 @@ class Window:
         counts: permits taken, by segment; those that no longer count are left out when the window rolls on.
         blocked_until: PagerDuty refused a request for its own limit: no permits before this.
         drain_until: until then a drainer is running, or was woken.
-        probe_at: the key is closed (PagerDuty out of reach, or the key refused), and one request may try it from then
-            on; None where it is open.
+        probe_at: the key is suspended (PagerDuty out of reach, or the key refused), and one request may try it from
+            then on; None where it is not.
         probe_ms: how far apart such requests are.
     """
 

@@ -31,7 +31,7 @@ def result_of_failure(
         give_up_after: how many milliseconds it may fail.
     """
     if isinstance(error, NoPermitError):
-        reason = DeferReason.CIRCUIT_OPEN if error.refusal is Refusal.CLOSED else DeferReason.RATE_LIMIT
+        reason = DeferReason.CIRCUIT_OPEN if error.refusal is Refusal.SUSPENDED else DeferReason.RATE_LIMIT
         return Deferred(reason=reason, is_kept=True, delay_seconds=error.retry_after_seconds)
     if seconds := throttled_seconds(error):
         return Deferred(reason=DeferReason.RATE_LIMIT, is_kept=True, delay_seconds=seconds, error=error)
