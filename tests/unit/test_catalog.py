@@ -17,7 +17,7 @@ from handler.sources.catalog.events import EVENTS
 from handler.sources.catalog.messages import MESSAGES
 from handler.sources.catalog.row import Meaning, Row
 from handler.sources.registry import DETAIL_TYPES
-from handler.sources.words import state_word
+from handler.sources.words.states import state_word
 from tests.lab.alerts import ARRIVED_AT, on_topic, parse, parse_alert, sample, with_detail
 from tests.lab.alerts import EVENTS as SAMPLES
 from tools import catalog_table

@@ -126,8 +126,16 @@ print(*sorted(names - {"registry", "shapes"}))
         ("native-direct", "native"),
         ("cloudwatch-direct-alarm", "aws cloudwatch links"),
         ("ecs-eventbridge-failed", "aws deployments ecs"),
-        ("glue-eventbridge-job-failed", "aws catalog catalog.events catalog.row catalog.states notices words"),
-        ("pagerduty-sns-trigger", "aws pagerduty_body words"),
+        (
+            "glue-eventbridge-job-failed",
+            "aws catalog catalog.events catalog.row catalog.states notices"
+            " words words.fields words.identity words.states words.text",
+        ),
+        (
+            "pagerduty-sns-trigger",
+            "aws links pagerduty_body"
+            " words words.fields words.headline words.identity words.links words.states words.text",
+        ),
     ],
 )
 def test_only_the_module_that_reads_a_record_is_imported(name: str, modules: str) -> None:

@@ -10,7 +10,11 @@ from handler.alert import Alert, Ignored, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.sources.aws import Arn, filled
-from handler.sources.words import GOOD, digest_of, first_line, links_in_message, severity_word, state_word
+from handler.sources.words.identity import digest_of
+from handler.sources.words.links import links_in_message
+from handler.sources.words.severity import severity_word
+from handler.sources.words.states import GOOD, state_word
+from handler.sources.words.text import first_line
 from handler.validation import text_of
 
 ORIGIN = "chatbot"

@@ -17,7 +17,8 @@ from handler.envelope import Record
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity
 from handler.sources.aws import Arn, Home, dig, filled
-from handler.sources.words import first_line, headline
+from handler.sources.words.headline import headline
+from handler.sources.words.text import first_line
 from handler.validation import LooseText, Model, Object, parse_model, text_of
 
 ORIGIN = "lambda"

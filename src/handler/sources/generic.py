@@ -12,21 +12,12 @@ from handler.outcome import SkipReason
 from handler.pagerduty.events import truncate
 from handler.pagerduty.severity import Severity, parse_severity
 from handler.sources.aws import Arn, Home, filled
-from handler.sources.words import (
-    ENDED,
-    GOOD,
-    PROGRESS,
-    digest_of,
-    first_line,
-    headline,
-    incident_in,
-    links_in_message,
-    location_in,
-    severity_in_heading,
-    severity_word,
-    state_word,
-    states_of,
-)
+from handler.sources.words.headline import headline
+from handler.sources.words.identity import digest_of, incident_in, location_in
+from handler.sources.words.links import links_in_message
+from handler.sources.words.severity import severity_in_heading, severity_word
+from handler.sources.words.states import ENDED, GOOD, PROGRESS, state_word, states_of
+from handler.sources.words.text import first_line
 
 MAX_NAME_CHARACTERS = 255
 MIN_NAME_CHARACTERS = 3

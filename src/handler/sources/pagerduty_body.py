@@ -15,7 +15,10 @@ from handler.alert import CHANGE_EVENT_LABEL, Alert, Image, Link, Status, Undete
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
 from handler.sources.aws import Arn, filled
-from handler.sources.words import digest_of, first_line, headline, links_in_message
+from handler.sources.words.headline import headline
+from handler.sources.words.identity import digest_of
+from handler.sources.words.links import links_in_message
+from handler.sources.words.text import first_line
 from handler.validation import text_of
 
 ORIGIN = "pagerduty"

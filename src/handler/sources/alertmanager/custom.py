@@ -15,7 +15,8 @@ from handler.pagerduty.events import truncate
 from handler.sources.aws import filled
 from handler.sources.links import links_in
 from handler.sources.shapes import ALERT_NAMES
-from handler.sources.words import severity_word, without_tags
+from handler.sources.words.severity import severity_word
+from handler.sources.words.text import without_tags
 from handler.validation import text_of
 
 ORIGIN = "alertmanager"

@@ -13,7 +13,9 @@ from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
 from handler.sources.aws import Arn, Home, filled
 from handler.sources.catalog.row import Fields, Meaning, Path, Row, Shape
-from handler.sources.words import digest_of, first_line, state_word
+from handler.sources.words.identity import digest_of
+from handler.sources.words.states import state_word
+from handler.sources.words.text import first_line
 from handler.validation import text_of
 
 _REASONS = {Meaning.PROGRESS: SkipReason.IN_PROGRESS, Meaning.NOTICE: SkipReason.NOTICE}
