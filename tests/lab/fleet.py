@@ -43,7 +43,7 @@ BATCH_SIZE = 10
 MAX_POLLERS = 10
 POLL_SECONDS = 0.02
 VISIBILITY_SECONDS = 360.0
-MAX_RECEIVES = 10
+MAX_RECEIVES = 5
 ASYNC_RETRY_SECONDS = (60.0, 120.0)
 SCHEDULE_SECONDS = 60.0
 """This and the constants above are values of the template, or documented by Lambda."""

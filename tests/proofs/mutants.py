@@ -361,6 +361,7 @@ MUTANTS = [
         "            if not",
     ),
     mutant("drain: recorded at the end", "drainer", "        self.record_at_once(reports)\n", ""),
+    mutant("drain: what cannot be dead-lettered takes each permit", "backlog", "if report.lost:", "if False:"),
     mutant("table: a resolver that hangs is waited for again", "dynamodb", "HANG_SECONDS = 5.0", "HANG_SECONDS = 60.0"),
     mutant(
         "table: an invocation pays twice for a table that hangs", "dynamodb", "OUT_SECONDS = 60.0", "OUT_SECONDS = 0.0"

@@ -962,6 +962,7 @@ def test_what_cannot_be_dead_lettered_stays() -> None:
     world.sqs.fail("ServiceUnavailable")
     drain_at(world, 31)
     assert waiting(world) == ["production#bad"]
+    assert [key for _, key in world.requests].count("bad") == 1  # each try takes a permit that others need
     world.sqs.fail("ServiceUnavailable", times=0)
     drain_until_done(world)
     assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]

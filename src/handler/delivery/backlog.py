@@ -34,6 +34,8 @@ LAST_TRIES = 2
 """After so many it is the last of all: one death may have any cause, and must not put a page behind a storm."""
 HIDDEN_SECONDS = 5.0
 """How long the index may still show a settled delivery."""
+LOST_SECONDS = 60.0
+"""How long a delivery pauses whose dead letter the queue did not take: each try costs a permit."""
 
 
 class Taken(NamedTuple):
@@ -121,6 +123,8 @@ class Backlog:
 
     def note(self, place: Place, report: Report) -> None:
         """Remember how a delivery ended: one that failed pauses, so that it does not hold up the others."""
+        if report.lost:
+            self._hide(place, self._clock() + LOST_SECONDS)
         if isinstance(report.result, Deferred):
             self._hide(place, self._clock() + report.result.delay_seconds)
 
