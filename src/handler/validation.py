@@ -6,7 +6,7 @@ The field types accept the variants in which AWS and Prometheus write texts, num
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -30,8 +30,6 @@ MAX_ENTRIES = 1000
 """The limit for each list in a message that is too large to be kept whole."""
 MAX_INFLATED_BYTES = 50_000_000
 """The limit for a message that was kept compressed."""
-_PAIR_CHARACTERS = 20
-"""What a pair of a name and a text takes besides their characters."""
 
 
 class Model(BaseModel):
@@ -45,8 +43,6 @@ _RFC_1123 = "%a, %d %b %Y %H:%M:%S GMT"
 _GO_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d{4})(?: .*)?", re.ASCII)
 """As `time.Time.String` writes it: https://pkg.go.dev/time#Time.String. A zone's name and a monotonic clock reading may
 follow."""
-
-
 _JAVA_TIME = "%a %b %d %H:%M:%S UTC %Y"
 """Written by `java.util.Date`, as in CodeDeploy's notifications."""
 
@@ -150,31 +146,9 @@ Objects = Annotated[
 """A list of objects; other entries are left out."""
 
 
-MAX_SHARED_CHARACTERS = 10_000_000
-"""The most characters of shared labels and texts in all alerts of one message together: each alert has a copy."""
-
-
-def shared(pairs: Mapping[str, str], among: int) -> dict[str, str]:
-    """Return the shared labels that each of `among` alerts may keep, 10 MB in all."""
-    left = MAX_SHARED_CHARACTERS // max(1, among)
-    kept: dict[str, str] = {}
-    for name, text in pairs.items():
-        left -= len(name) + _PAIR_CHARACTERS
-        if left <= 0:
-            break
-        kept[name] = text[:left]
-        left -= len(text)
-    return kept
-
-
-def shared_text(text: str, among: int) -> str:
-    """Return the part of a shared text that each of `among` alerts may keep, 10 MB in all."""
-    return text[: MAX_SHARED_CHARACTERS // max(1, among)]
-
-
-def parse_model[Model: BaseModel](
-    model: type[Model], payload: Any, what: str, error: type[PublishError] = InvalidAlertError
-) -> Model:
+def parse_model[M: BaseModel](
+    model: type[M], payload: Any, what: str, error: type[PublishError] = InvalidAlertError
+) -> M:
     """Validate a payload with a model; raise an `error` that says `what` it is and names each invalid field."""
     try:
         return parse(event=payload, model=model)

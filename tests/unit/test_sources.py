@@ -115,7 +115,7 @@ from handler import sources
 from handler.envelope import unwrap
 sources.parse(unwrap(json.load(open(sys.argv[1])), datetime.now(UTC)))
 names = {name.removeprefix("handler.sources.") for name in sys.modules if name.startswith("handler.sources.")}
-print(*sorted(names - {"registry", "shapes"}))
+print(*sorted(names - {"registry", "shapes", "sharing"}))
 """
 
 

@@ -17,7 +17,8 @@ from handler.envelope import Record, is_message, unwrap_further
 from handler.errors import InvalidAlertError, NotAnAlertError
 from handler.outcome import SkipReason
 from handler.sources.registry import Found, source_of
-from handler.validation import MAX_NAME_CHARACTERS, shared
+from handler.sources.sharing import shared
+from handler.validation import MAX_NAME_CHARACTERS
 
 type Parsed = list[Alert | Ignored | InvalidAlertError]
 """What a record holds: alerts, what needs nothing sent, and damaged entries."""

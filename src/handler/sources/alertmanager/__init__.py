@@ -19,7 +19,8 @@ from handler.errors import InvalidAlertError
 from handler.outcome import SkipReason
 from handler.sources.alertmanager import custom, damaged, text
 from handler.sources.alertmanager.fingerprint import is_fingerprint, prometheus_fingerprint
-from handler.validation import Instant, Model, Text, parse_model, parse_text, shared, shared_text
+from handler.sources.sharing import shared, shared_text
+from handler.validation import Instant, Model, Text, parse_model, parse_text
 
 ORIGIN = "alertmanager"
 CLIENT = "Alertmanager"
