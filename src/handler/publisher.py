@@ -1,4 +1,4 @@
-"""One record: unwrap, parse, find targets, deliver, keep what is left. Every alert ends in a report."""
+"""One incoming record: unwrap, parse, find targets, deliver, keep what is left. Every alert ends in a report."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +49,7 @@ MAX_SHOWN_ERRORS = 3
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes records. Every alert is accepted, skipped for a reason, waits, is on a queue, or is reported as lost.
+    """Publishes incoming records. Every alert is accepted, skipped for a reason, waits, is queued, or reported as lost.
 
     Attributes:
         clock: epoch seconds.
@@ -68,7 +68,7 @@ class Publisher:
     map_targets: MapConcurrently = map
 
     def publish(self, raw: Any, deadline: float) -> list[Report]:
-        """Publish the alerts of one record as it came; `deadline` is when the invocation must have ended."""
+        """Publish the alerts of one incoming record; `deadline` is when the invocation must have ended."""
         try:
             message = self._unwrap(raw)
             parsed = self.reader.parse(message.record)
