@@ -17,9 +17,9 @@ from handler.pagerduty.events import (
     EventImage,
     EventLink,
     Payload,
-    truncate,
 )
 from handler.pagerduty.severity import Severity
+from handler.pagerduty.size import truncate
 
 MAX_FIELD_CHARACTERS = 1024
 """The limit for the payload's short fields. PagerDuty documents none; this one keeps events small."""

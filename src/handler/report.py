@@ -16,8 +16,9 @@ from handler.outcome import (
     SkipReason,
 )
 from handler.pagerduty.client import Attempt
-from handler.pagerduty.events import Action, truncate
+from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
+from handler.pagerduty.size import truncate
 
 MAX_LOGGED_CHARACTERS = 256
 """The limit for an alert's name in the log, which repeats it for each delivery."""

@@ -274,7 +274,7 @@ def test_a_timeout_is_tried_again(clock: Clock, pool: urllib3.PoolManager) -> No
     with SimulatorServer(PagerDuty(clock), sleep=lambda _: late.wait(30)) as server:
         server.pagerduty.set_faults(Fault(FaultKind.ANSWER, delay_seconds=60))
         attempts: list[Attempt] = []
-        client = make_client(pool, clock, base_url=server.url, timeout_seconds=0.1)
+        client = make_client(pool, clock, base_url=server.url, timeout_seconds=0.5)
         answer = client.send(RESOLVE, ROUTING_KEY, on_attempt=attempts.append)
         late.set()
     assert answer.attempts == 2

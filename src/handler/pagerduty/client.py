@@ -34,14 +34,7 @@ from handler.pagerduty.errors import (
     PublishError,
     is_rate_limit,
 )
-from handler.pagerduty.events import (
-    ROUTING_KEY_CHARACTERS,
-    Action,
-    Event,
-    EventImage,
-    EventLink,
-    Payload,
-)
+from handler.pagerduty.events import ROUTING_KEY_CHARACTERS, Action, Event, EventImage, EventLink, Payload
 from handler.pagerduty.limit import MinuteLimit
 from handler.pagerduty.retry import backoff_seconds
 from handler.pagerduty.severity import Severity
