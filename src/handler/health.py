@@ -14,7 +14,7 @@ from handler.errors import (
     TableMissingError,
     TableUnavailableError,
 )
-from handler.health_report import Health
+from handler.health_report import HealthReport
 from handler.pagerduty.client import HEALTH_DEDUP_KEY, Attempt, PagerDutyClient
 from handler.pagerduty.events import Action, Event
 from handler.targets.secrets import Targets
@@ -37,9 +37,9 @@ class HealthCheck:
     clock: Callable[[], float]
     count_dead_letters: Callable[[], int]
 
-    def run(self, deadline: float) -> Health:
+    def run(self, deadline: float) -> HealthReport:
         """Check everything; never raises a PublishError. `deadline` is when the invocation must have ended."""
-        health = Health()
+        health = HealthReport()
         try:
             health.tracked = self.table.count(self.clock())
             now = self.clock() * 1000
@@ -59,7 +59,7 @@ class HealthCheck:
             health.problems.append(NoTargetError("there is no enabled target: nobody can be paged"))
         for target in enabled:
             try:
-                health.targets[target.name] = self._ask(target, deadline, health.attempts)
+                health.targets[target.name] = self._ask(target, deadline, health.attempts.append)
             except NoPermitError as refused:
                 if refused.refusal is Refusal.SUSPENDED:
                     health.targets[target.name] = refused
@@ -69,7 +69,7 @@ class HealthCheck:
             health.dead_letters = self.count_dead_letters()
         return health
 
-    def _ask(self, target: Target, deadline: float, attempts: list[Attempt]) -> PublishError | None:
+    def _ask(self, target: Target, deadline: float, on_attempt: Callable[[Attempt], None]) -> PublishError | None:
         """Prove network, TLS and routing key; return what is wrong with them."""
         is_probe = False
 
@@ -85,7 +85,7 @@ class HealthCheck:
                 base_url=target.url,
                 deadline=deadline,
                 before_attempt=take_permit,
-                on_attempt=attempts.append,
+                on_attempt=on_attempt,
             )
         except RateLimitExceededError:
             raise

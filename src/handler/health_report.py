@@ -1,4 +1,4 @@
-"""What a health check found: for the log line, the metrics and the answer."""
+"""The result of a health check, as it is logged, counted and answered."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from handler.version import VERSION
 
 
 @dataclass(slots=True)
-class Health:
+class HealthReport:
     """What a health check found.
 
     Attributes:

@@ -19,7 +19,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handler.alert import Ignored
 from handler.errors import PublishError
-from handler.health_report import Health
+from handler.health_report import HealthReport
 from handler.outcome import (
     Accepted,
     DeferReason,
@@ -95,11 +95,6 @@ class MetricsRecorder:
         with self._lock:
             self._values[key][metric].append(round(value, 1) if metric in IN_MILLISECONDS else value)
 
-    def add_if(self, metric: Metric, is_so: bool) -> None:
-        """Count one if `is_so`."""
-        if is_so:
-            self.add(metric, 1)
-
     def record_error(self, error: PublishError) -> None:
         """Count an error."""
         self.add(Metric.PUBLISH_ERRORS, 1, error_type=str(error.reason))
@@ -113,6 +108,9 @@ class MetricsRecorder:
             self.record_error(error)
         if report.waiting_milliseconds:
             self.add(Metric.TIME_WAITING, report.waiting_milliseconds)
+        self._record_result(report)
+
+    def _record_result(self, report: Report) -> None:
         match report.result:
             case Accepted() if report.alert:
                 self.add(Metric.EVENTS_PUBLISHED, 1, event_type=str(report.action))
@@ -120,14 +118,16 @@ class MetricsRecorder:
                     self.add(Metric.TIME_TO_PAGE, report.milliseconds_since_observed or 0)
             case Skipped(reason=reason) | Ignored(reason=reason):
                 self.add(Metric.ALERTS_SKIPPED, 1, reason=str(reason))
-                self.add_if(Metric.FIRINGS_SUPERSEDED, report.is_superseded_firing)
+                if report.is_superseded_firing:
+                    self.add(Metric.FIRINGS_SUPERSEDED, 1)
             case Deferred(reason=reason):
                 self.add(Metric.ALERTS_DEFERRED, 1, reason=str(reason))
-                self.add_if(Metric.RATE_LIMIT_HITS, reason is DeferReason.RATE_LIMIT)
+                if reason is DeferReason.RATE_LIMIT:
+                    self.add(Metric.RATE_LIMIT_HITS, 1)
             case Rejected(error=error):
                 self.add(Metric.ALERTS_REJECTED, 1, reason=str(error.reason))
 
-    def record_health(self, health: Health, function_name: str = "") -> None:
+    def record_health(self, health: HealthReport, function_name: str = "") -> None:
         """Record whether each target and the whole stack are healthy, and what waits.
 
         What alarms watch also has the function's name, so that two stacks of an account do not mask each other.

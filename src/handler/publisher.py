@@ -156,7 +156,7 @@ class Publisher:
         reports = list(map_targets(deliver, route.targets))
         if route.unknown:
             reports.append(self._reject_unknown(alert, route.unknown))
-        return [*reports, *self._deliver_unheard(alert, route.unheard, progress, deadline)]
+        return [*reports, *self._record_end(alert, route.without_trigger, progress, deadline)]
 
     def _route(self, alert: Alert, progress: Progress) -> "_Route":
         """Find the targets: matchers route triggers; resolves and acknowledges go where the incident is open."""
@@ -191,13 +191,13 @@ class Publisher:
         open_at = {name for name, record in found.items() if _may_be_open(record)}
         # the trigger may not be claimed at all of its targets yet
         open_at |= {name for record in found.values() if _may_be_open(record) for name in record.routed_to}
-        heard = {name for name, record in found.items() if not _is_unheard(record)}
+        with_trigger = {name for name, record in found.items() if not _has_no_trigger(record)}
         if where_open := sorted(open_at & by_name.keys()):
             return _Route(
                 targets=[by_name[name] for name in where_open],
                 open_at=frozenset(open_at),
                 records=found,
-                unheard=_unheard(targets, found, heard | open_at),
+                without_trigger=_without_trigger(targets, found, with_trigger | open_at),
             )
         self._wait_for_secrets(targets, progress)
         try:
@@ -206,18 +206,16 @@ class Publisher:
             if not found:
                 raise
             matching = []
-        names = ({target.name for target in matching} | heard) or found.keys()
+        names = ({target.name for target in matching} | with_trigger) or found.keys()
         return _Route(
             targets=[by_name[name] for name in sorted(names)],
             unknown=_unknown(alert, targets),
             records=found,
-            unheard=_unheard(targets, found, names),
+            without_trigger=_without_trigger(targets, found, names),
         )
 
-    def _deliver_unheard(
-        self, alert: Alert, targets: Sequence[Target], progress: Progress, deadline: float
-    ) -> list[Report]:
-        """Record an end that overtook its trigger, at targets that only the trigger's labels may name.
+    def _record_end(self, alert: Alert, targets: Sequence[Target], progress: Progress, deadline: float) -> list[Report]:
+        """Record an end that overtook its trigger, at targets that only the trigger's labels may lead to.
 
         If the trigger arrived there meanwhile, the end is delivered.
         """
@@ -226,11 +224,11 @@ class Publisher:
         for target in targets:
             seen = Delivery(alert=alert, target=target).observation()
             try:
-                change = self.table.change(seen.identity, partial(_unless_heard, seen=seen, now=now), now)
+                change = self.table.change(seen.identity, partial(_end_without_trigger, seen=seen, now=now), now)
             except (TableUnavailableError, TableMissingError) as error:
                 reports.append(self._wait_for(alert, progress, error, DeferReason.TABLE_UNAVAILABLE))
                 break
-            if not _is_unheard(change.before):
+            if not _has_no_trigger(change.before):
                 late = Delivery(alert=alert, target=target, has_open_incident=True, record=change.before)
                 reports.append(self._deliver(late, progress, deadline))
         return reports
@@ -307,31 +305,31 @@ class _Route:
         unknown: names in the alert that no target has.
         open_at: the names of targets where its incident may be open.
         records: the records that were read, by target name.
-        unheard: targets that have heard of no trigger, which the overtaken one may name.
+        without_trigger: the other targets, which the trigger may go to that this end overtook.
     """
 
     targets: Sequence[Target] = ()
     unknown: Sequence[str] = ()
     open_at: frozenset[str] = frozenset()
     records: Mapping[str, DeliveryRecord] = field(default_factory=dict)
-    unheard: Sequence[Target] = ()
+    without_trigger: Sequence[Target] = ()
 
 
-def _unheard(targets: TargetSet, found: Mapping[str, DeliveryRecord], names: Collection[str]) -> list[Target]:
-    """Return the targets besides these that a trigger may name which no record has heard of."""
+def _without_trigger(targets: TargetSet, found: Mapping[str, DeliveryRecord], names: Collection[str]) -> list[Target]:
+    """Return the other targets, which an overtaken trigger may go to; none if any record knows of a trigger."""
     if any(record.fired_at for record in found.values()):
         return []
     return [target for target in targets.targets if target.name not in names and target.type == "pagerduty"]
 
 
-def _is_unheard(record: DeliveryRecord | None) -> bool:
-    """Whether a target has heard of no trigger, and nothing can be open there."""
+def _has_no_trigger(record: DeliveryRecord | None) -> bool:
+    """Return whether a record knows of no trigger, and nothing can be open."""
     return record is None or not (record.fired_at or record.open or record.needs_delivery())
 
 
-def _unless_heard(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord | None:
+def _end_without_trigger(record: DeliveryRecord | None, seen: Observation, now: int) -> DeliveryRecord | None:
     is_news = record is None or (seen.status is Status.RESOLVED and compare(seen.at, record.at) > 0)
-    return never_opened(record, seen, now) if is_news and _is_unheard(record) else record
+    return never_opened(record, seen, now) if is_news and _has_no_trigger(record) else record
 
 
 def _all_of(damaged: Sequence[PublishError]) -> PublishError:

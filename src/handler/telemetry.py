@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from handler.errors import InternalError, PublishError
-from handler.health_report import Health
+from handler.health_report import HealthReport
 from handler.metrics import MetricsRecorder
 from handler.outcome import Deferred
 from handler.pagerduty.client import Attempt
@@ -42,7 +42,7 @@ class Telemetry:
         self.record(reports)
         self._metrics.flush()
 
-    def record_health(self, health: Health) -> None:
+    def record_health(self, health: HealthReport) -> None:
         """Log and count the result of a health check."""
         self._metrics.record_health(health, self._function_name)
         log = self._logger.error if health.errors else self._logger.info

@@ -518,14 +518,14 @@ MUTANTS = [
     mutant(
         "route: an end said again goes where nothing ever began",
         "publisher",
-        "| heard) or found.keys()",
+        "| with_trigger) or found.keys()",
         "| found.keys())",
     ),
     mutant(
         "route: an end is not recorded where only an acknowledge is known",
         "publisher",
-        "_unheard(targets, found, heard | open_at)",
-        "_unheard(targets, found, found.keys() | open_at)",
+        "_without_trigger(targets, found, with_trigger | open_at)",
+        "_without_trigger(targets, found, found.keys() | open_at)",
     ),
     mutant(
         "route: what comes back from the queue forgets its other targets",

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from handler.errors import ErrorReason, PublisherErrorReason
 from handler.health import HealthCheck
-from handler.health_report import Health
+from handler.health_report import HealthReport
 from handler.version import VERSION
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.parts import make_client
@@ -16,7 +16,7 @@ from tests.lab.wire import DirectPool
 from tests.lab.world import World, make_limiter, make_world, native
 
 
-def run(world: World, *, rate_limit: float = 120) -> Health:
+def run(world: World, *, rate_limit: float = 120) -> HealthReport:
     pool = DirectPool(world.pagerduty, world.clock)
     limiter = make_limiter(world.dynamodb, rate_limit, clock=world.clock)
     check = HealthCheck(
@@ -30,7 +30,7 @@ def run(world: World, *, rate_limit: float = 120) -> Health:
     return check.run(world.clock() + 57)
 
 
-def reasons(health: Health) -> list[StrEnum]:
+def reasons(health: HealthReport) -> list[StrEnum]:
     return [error.reason for error in health.errors]
 
 

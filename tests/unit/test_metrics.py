@@ -16,7 +16,7 @@ from handler.errors import (
     QueueUnavailableError,
     TableUnavailableError,
 )
-from handler.health_report import Health
+from handler.health_report import HealthReport
 from handler.metrics import MAX_VALUES, Metric, MetricsRecorder
 from handler.outcome import (
     Accepted,
@@ -178,7 +178,7 @@ def test_health_is_counted_for_each_target_and_for_the_whole(capsys: pytest.Capt
     """With the requests it took, and what is wrong as errors."""
     unauthorized = PagerDutyApiError(401)
     attempts = [Attempt(Action.RESOLVE, "202", 12), Attempt(Action.RESOLVE, "401", 9)]
-    health = Health(targets={"a": None, "b": unauthorized}, tracked=7, attempts=attempts)
+    health = HealthReport(targets={"a": None, "b": unauthorized}, tracked=7, attempts=attempts)
     recorder = MetricsRecorder()
     recorder.record_health(health)
     recorder.flush()
@@ -192,7 +192,7 @@ def test_health_is_counted_for_each_target_and_for_the_whole(capsys: pytest.Capt
         ("ApiRequestDuration", "202"): [12],
         ("ApiRequestDuration", "401"): [9],
     }
-    recorder.record_health(Health({"a": None}))
+    recorder.record_health(HealthReport({"a": None}))
     recorder.flush()
     assert emitted(capsys.readouterr().out) == {("Healthy", "a"): [1], ("AllHealthy", ""): [1]}
 
@@ -200,7 +200,9 @@ def test_health_is_counted_for_each_target_and_for_the_whole(capsys: pytest.Capt
 def test_what_alarms_watch_has_the_functions_name_too(capsys: pytest.CaptureFixture[str]) -> None:
     """Two stacks of an account do not mask each other; what waits is told for each target that something waits for."""
     recorder = MetricsRecorder()
-    recorder.record_health(Health({"a": None}, waiting={"a": (3, 120_000.0), "gone": (1, 5_000.0)}), "stack-publisher")
+    recorder.record_health(
+        HealthReport({"a": None}, waiting={"a": (3, 120_000.0), "gone": (1, 5_000.0)}), "stack-publisher"
+    )
     recorder.flush()
     assert emitted(capsys.readouterr().out) == {
         ("Healthy", "a"): [1],
@@ -219,7 +221,7 @@ def test_a_secret_that_is_wrong_is_counted_when_it_is_read_and_not_again_by_the_
 ) -> None:
     """The whole is unhealthy all the same."""
     recorder = MetricsRecorder()
-    recorder.record_health(Health({"a": None}, reported=[InvalidTargetError("secret x: not JSON")]))
+    recorder.record_health(HealthReport({"a": None}, reported=[InvalidTargetError("secret x: not JSON")]))
     recorder.flush()
     assert emitted(capsys.readouterr().out) == {("Healthy", "a"): [1], ("AllHealthy", ""): [0]}
 

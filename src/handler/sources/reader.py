@@ -1,4 +1,4 @@
-"""Reads what comes in, by the settings of one function: the function itself, its reports and the tools read alike."""
+"""Reads what comes in by a function's settings, so that the function, its reports and the tools read the same way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -27,7 +27,7 @@ class Source(Protocol):
 
 
 class Fallback(Source, Protocol):
-    """A source that decides itself, by a table of its own, whether it reads a record."""
+    """A source that decides by itself whether it reads a record."""
 
     def recognises(self, record: Record) -> bool:
         """Return whether this source reads the record."""

@@ -9,7 +9,7 @@ _PAIR_CHARACTERS = 20
 
 
 def shared(pairs: Mapping[str, str], among: int) -> dict[str, str]:
-    """Return the shared labels that each of `among` alerts may keep, 10 MB in all."""
+    """Return the shared labels that each of `among` alerts may keep, 10 million characters in all."""
     left = MAX_CHARACTERS // max(1, among)
     kept: dict[str, str] = {}
     for name, text in pairs.items():
@@ -22,5 +22,5 @@ def shared(pairs: Mapping[str, str], among: int) -> dict[str, str]:
 
 
 def shared_text(text: str, among: int) -> str:
-    """Return the part of a shared text that each of `among` alerts may keep, 10 MB in all."""
+    """Return the part of a shared text that each of `among` alerts may keep, 10 million characters in all."""
     return text[: MAX_CHARACTERS // max(1, among)]
