@@ -19,7 +19,7 @@ from handler.pagerduty.events import (
     Payload,
 )
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 
 MAX_FIELD_CHARACTERS = 1024
 """The limit for the payload's short fields. PagerDuty documents none; this one keeps events small."""

@@ -21,7 +21,7 @@ from handler.alert import Alert
 from handler.envelope import Record
 from handler.errors import PublishError, QueueUnavailableError
 from handler.messages import Progress, WakeUp
-from handler.pagerduty.size import shorten
+from handler.pagerduty.text import shorten
 from handler.redaction import redacted
 from handler.sources import native
 from handler.validation import MAX_ENTRIES, MAX_INFLATED_BYTES, parse_model, parse_text

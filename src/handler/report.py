@@ -18,7 +18,7 @@ from handler.outcome import (
 from handler.pagerduty.client import Attempt
 from handler.pagerduty.events import Action
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 
 MAX_LOGGED_CHARACTERS = 256
 """The limit for an alert's name in the log, which repeats it for each delivery."""

@@ -12,9 +12,8 @@ from handler.alert import Alert, Ignored
 from handler.envelope import split, unwrap
 from handler.errors import PublishError
 from handler.mapping import event_of
-from handler.pagerduty.events import Action
+from handler.pagerduty.events import Action, encode
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import encode
 from local.simulator.pagerduty import PagerDuty
 from tests.lab.alerts import ARRIVED_AT, json_values
 

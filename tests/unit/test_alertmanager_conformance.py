@@ -14,9 +14,9 @@ from handler.alert import Image, Link
 from handler.errors import PagerDutyApiError
 from handler.mapping import dedup_key_of, event_of
 from handler.pagerduty.client import PagerDutyClient
-from handler.pagerduty.events import MAX_DEDUP_KEY_CHARACTERS
+from handler.pagerduty.events import MAX_DEDUP_KEY_CHARACTERS, encode
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import encode, truncate, truncate_bytes
+from handler.pagerduty.text import truncate, truncate_bytes
 from tests.lab.alerts import AN_ALERT, shown
 
 TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "alertmanager.json").read_text())

@@ -17,9 +17,9 @@ from handler.alert import (
 )
 from handler.errors import InvalidDedupKeyError
 from handler.mapping import dedup_key_of, event_of
-from handler.pagerduty.events import MAX_EVENT_BYTES, Action, Event, Payload
+from handler.pagerduty.events import MAX_EVENT_BYTES, Action, Event, Payload, cut_to_size, encode
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import ELLIPSIS, cut_to_size, encode, truncate, truncate_bytes
+from handler.pagerduty.text import ELLIPSIS, truncate, truncate_bytes
 from local.simulator.pagerduty import PagerDuty
 from tests.lab.alerts import (
     AN_ALERT,

@@ -15,9 +15,8 @@ from handler.alert import Alert, Ignored
 from handler.envelope import split, unwrap
 from handler.mapping import dedup_key_of, event_of
 from handler.outcome import SkipReason
-from handler.pagerduty.events import Action
+from handler.pagerduty.events import Action, encode
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import encode
 from local.simulator.pagerduty import PagerDuty
 from tests.lab.alerts import (
     ARRIVED_AT,

@@ -9,7 +9,7 @@ from typing import Any
 from handler.alert import Alert
 from handler.envelope import Record
 from handler.errors import InvalidAlertError
-from handler.pagerduty.size import shorten
+from handler.pagerduty.text import shorten
 from handler.sources import native
 from handler.validation import MAX_ENTRIES, MAX_INFLATED_BYTES
 

@@ -8,7 +8,7 @@ from handler.alert import Alert, Status
 from handler.identity import key_of, target_of
 from handler.mapping import event_of
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 
 LATE_AFTER_SECONDS = 115
 """From when on operators learn of a critical alert. The schedule looks once a minute, so that they do within three."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from handler.operators.entries import Entry, Kind
 from handler.operators.state import State
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 
 MAX_SUBJECT = 99
 """SNS takes fewer than 100 ASCII characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""

@@ -64,9 +64,7 @@ MAX_SAID_CHARACTERS = 500
 MAX_SHOWN_CHARACTERS = 20_000
 """The limit for a logged body; CloudWatch Logs takes 256 KB a line."""
 
-_PATHS = {Action.CHANGE: "/v2/change/enqueue"}
-_PATH = "/v2/enqueue"
-_KINDS = {Action.CHANGE: "change"}
+_PATH, _CHANGE_PATH = "/v2/enqueue", "/v2/change/enqueue"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "pagerduty-publisher"}
 
 
@@ -93,7 +91,7 @@ class Attempt:
     @property
     def kind(self) -> str:
         """One of trigger, acknowledge, resolve, change; the dimension `method` of the metric `ApiCalls`."""
-        return _KINDS.get(self.action, str(self.action))
+        return "change" if self.action is Action.CHANGE else str(self.action)
 
 
 class Answer(NamedTuple):
@@ -146,7 +144,7 @@ class _Request(NamedTuple):
 
 
 def _do_nothing(*_: Any) -> None:
-    """Stand for a function that nobody gave."""
+    """Do nothing; the default hook."""
 
 
 class PagerDutyClient:
@@ -287,7 +285,8 @@ class PagerDutyClient:
             ApiTimeoutError, ApiConnectionError, PagerDutyApiError: the last attempt's, after all retries.
         """
         key = _checked(routing_key)
-        url = (base_url or self._base_url).rstrip("/") + _PATHS.get(event.action, _PATH)
+        path = _CHANGE_PATH if event.action is Action.CHANGE else _PATH
+        url = (base_url or self._base_url).rstrip("/") + path
         request = _Request(event, url, event.encoded(), key)
         retries = self._max_retries if max_retries is None else max_retries
         number = 0

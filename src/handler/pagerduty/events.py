@@ -5,15 +5,17 @@ https://developer.pagerduty.com/docs/send-change-event. Knows no routing key; th
 """
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from handler.pagerduty.errors import InvalidDedupKeyError
 from handler.pagerduty.severity import SeverityWord
-from handler.pagerduty.size import cut_to_size, encode
+from handler.pagerduty.text import shorten
 
 MAX_SUMMARY_CHARACTERS = 1024
 MAX_DEDUP_KEY_CHARACTERS = 255
@@ -106,3 +108,55 @@ class Event(_Model):
         elif not (key.strip() and len(key) <= MAX_DEDUP_KEY_CHARACTERS):
             length = len(key) if key.strip() else "only blank"
             raise InvalidDedupKeyError(f"dedup key of {length} characters: has to have 1 to {MAX_DEDUP_KEY_CHARACTERS}")
+
+
+def size_of(body: Mapping[str, Any]) -> int:
+    """Return the size of a body in bytes, as it is sent."""
+    return len(encode(body))
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Return the JSON bytes that are sent."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+_CUT_NOTE = f"This event was larger than PagerDuty's limit of {MAX_EVENT_BYTES:,} bytes: its longest values were cut."
+
+
+def cut_to_size(body: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Cut a body to at most `limit` bytes: longest values first, labels last.
+
+    Only custom details are cut: everything else has limits of its own.
+    """
+    if size_of(body) <= limit:
+        return body
+    details = dict(body.get("payload", {}).get("custom_details") or {})
+    labels = details.pop("labels", None)
+
+    def with_details(kept: Mapping[str, Any], kept_labels: Any, event: Mapping[str, Any] = body) -> dict[str, Any]:
+        details = {"truncated": _CUT_NOTE, **({"labels": kept_labels} if kept_labels else {}), **kept}
+        details["truncated"] = _CUT_NOTE  # replaces a detail with that name
+        return {**event, "payload": {**event.get("payload", {}), "custom_details": details}}
+
+    candidates: Sequence[Callable[[int], dict[str, Any]]] = (
+        lambda longest: with_details(shorten(details, longest), labels),
+        lambda longest: with_details({}, shorten(labels, longest)),
+    )
+    for candidate in candidates:
+        if size_of(candidate(0)) <= limit:
+            return candidate(_largest(partial(_fits, candidate, limit), limit))
+    without_urls = {name: value for name, value in body.items() if name not in ("links", "images", "client_url")}
+    return with_details({}, None, without_urls)
+
+
+def _fits(candidate: Callable[[int], Mapping[str, Any]], limit: int, longest: int) -> bool:
+    return size_of(candidate(longest)) <= limit
+
+
+def _largest(fits: Callable[[int], bool], upper: int) -> int:
+    """Find the largest number in [0, upper] that fits, by halving; 0 is known to fit."""
+    low, high = 0, upper
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

@@ -15,7 +15,7 @@ from pydantic import Field
 from handler.alert import Alert, Link, Status
 from handler.envelope import Record
 from handler.pagerduty.severity import Severity
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 from handler.sources.aws import Arn, Home, dig, filled
 from handler.sources.words.headline import headline
 from handler.sources.words.text import first_line

@@ -10,7 +10,7 @@ from handler.alert import GENERIC, Alert, Ignored, Status
 from handler.envelope import Record
 from handler.outcome import SkipReason
 from handler.pagerduty.severity import Severity, parse_severity
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 from handler.sources.aws import Arn, Home, filled
 from handler.sources.words.headline import headline
 from handler.sources.words.identity import digest_of, incident_in, location_in

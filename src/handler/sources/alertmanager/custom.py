@@ -11,7 +11,7 @@ from typing import Any
 
 from handler.alert import Alert, Status
 from handler.envelope import Record
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 from handler.sources.aws import filled
 from handler.sources.links import links_in
 from handler.sources.shapes import ALERT_NAMES

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from handler.pagerduty.size import truncate
+from handler.pagerduty.text import truncate
 from handler.sources.words.fields import INSIDE, MAX_DEPTH, flat, json_in, pairs_in, plain
 from handler.sources.words.identity import PLACES
 from handler.sources.words.states import GOOD, PROGRESS, is_state, state_word
