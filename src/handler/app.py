@@ -198,7 +198,7 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         sender=sender,
         table=table,
         limiter=limiter,
-        record_at_once=telemetry.record_at_once,
+        record_at_once=record_reports_at_once,
         reject=publisher.reject,
         reject_record=publisher.reject_record,
         record_exception=telemetry.record_exception,
@@ -252,7 +252,14 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         health_check=HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters),
         comparison=Comparison(make_agreement, targets=targets, report=telemetry.log_problem) if is_compared else None,
         heartbeat=Heartbeat(settings.HEARTBEAT_URL, settings.HTTPS_PROXY) if settings.HEARTBEAT_URL else None,
-        operators=OperatorReports(make_reporter, targets=targets, table=table, queues=queues, clock=time.time)
+        operators=OperatorReports(
+            make_reporter,
+            targets=targets,
+            table=table,
+            queues=queues,
+            clock=time.time,
+            report=telemetry.log_problem,
+        )
         if settings.OPERATOR_TOPIC_ARN
         else None,
         # while the others wait for answers, the models of an event are built; reading a target builds its own
@@ -263,6 +270,19 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
 def new_owner() -> str:
     """Return a name for a claim or a lease, never returned twice."""
     return uuid4().hex
+
+
+def record_reports(reports: Sequence[Report]) -> None:
+    """Log and count how deliveries ended, and note what operators may have to know."""
+    telemetry.record(reports)
+    if parts.operators:
+        parts.operators.note(reports)
+
+
+def record_reports_at_once(reports: Sequence[Report]) -> None:
+    """Record what a drainer sent, and write the metrics too: it may be killed before it ends."""
+    record_reports(reports)
+    metrics.flush()
 
 
 parts = wire(settings, telemetry, function_name)
@@ -281,9 +301,8 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
         return answer(event, context, deadline)
     finally:
         metrics.flush()
-        deferred = telemetry.take_deferred()
         if parts.operators:
-            parts.operators.report_deferred(deferred)
+            parts.operators.report_noted()
 
 
 def answer(event: Any, context: LambdaContext, deadline: float) -> Any:
@@ -393,7 +412,7 @@ def handle(record: Any, deadline: float) -> list[Report]:
         reports = parts.publisher.publish(record, deadline)
     except Exception as error:  # noqa: BLE001 - whatever it is, the record must not be lost
         reports = [parts.publisher.reject_record(record, telemetry.record_exception(error))]
-    telemetry.record(reports)
+    record_reports(reports)
     for report in reports:
         if report.lost:
             raise report.lost

@@ -1,6 +1,6 @@
 """The log and the metrics of what happens: one line for each report, and what is wrong."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -8,7 +8,6 @@ from aws_lambda_powertools import Logger
 from handler.errors import InternalError, PublishError
 from handler.health_report import HealthReport
 from handler.metrics import MetricsRecorder
-from handler.outcome import Deferred
 from handler.pagerduty.client import Attempt
 from handler.report import Report
 
@@ -26,7 +25,6 @@ class Telemetry:
         self._logger = logger
         self._metrics = metrics
         self._function_name = function_name
-        self._deferred: list[Report] = []
 
     def record(self, reports: Iterable[Report]) -> None:
         """Log and count how deliveries ended."""
@@ -34,13 +32,6 @@ class Telemetry:
             self._metrics.record(report)
             log = self._logger.error if report.all_errors else self._logger.info
             log(report.outcome, extra=report.fields())
-            if isinstance(report.result, Deferred):
-                self._deferred.append(report)
-
-    def record_at_once(self, reports: Sequence[Report]) -> None:
-        """Log and count what a drainer sent, and write the metrics too: it may be killed before it ends."""
-        self.record(reports)
-        self._metrics.flush()
 
     def record_health(self, health: HealthReport) -> None:
         """Log and count the result of a health check."""
@@ -59,7 +50,7 @@ class Telemetry:
         return InternalError(f"{type(exception).__name__} while publishing: see the log")
 
     def log_problem(self, sentence: str, **fields: Any) -> None:
-        """Log what is wrong, if no metric is for it."""
+        """Log a sentence about what is wrong."""
         self._logger.error(sentence, extra=fields)
 
     def log_attempt(self, attempt: Attempt) -> None:
@@ -69,11 +60,6 @@ class Telemetry:
     def log_attempt_with_body(self, attempt: Attempt) -> None:
         """Log one request to PagerDuty with its body, which may contain sensitive data, but never the routing key."""
         self._logger.debug("request", extra={**_fields(attempt), "body": attempt.body()})
-
-    def take_deferred(self) -> list[Report]:
-        """Return the reports since the last call whose alerts have to wait."""
-        deferred, self._deferred = self._deferred, []
-        return deferred
 
 
 def _fields(attempt: Attempt) -> dict[str, Any]:

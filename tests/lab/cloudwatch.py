@@ -1,4 +1,4 @@
-"""CloudWatch alarms as AWS describes them, and fakes of the services that know them."""
+"""CloudWatch alarms as AWS describes them, and a fake of CloudWatch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -115,17 +115,3 @@ class FakeCloudWatch:
     def list_tags_for_resource(self, *, ResourceARN: str) -> dict[str, Any]:
         self._called("ListTagsForResource")
         return {"Tags": [{"Key": key, "Value": value} for key, value in self.tags.get(ResourceARN, {}).items()]}
-
-
-@dataclass
-class FakeSNS:
-    """Who subscribes to which topic."""
-
-    endpoints: dict[str, list[str]] = field(default_factory=dict)
-    calls: int = 0
-
-    def list_subscriptions_by_topic(self, *, TopicArn: str, NextToken: str = "") -> dict[str, Any]:
-        self.calls += 1
-        if TopicArn not in self.endpoints:
-            raise client_error("AuthorizationError", "ListSubscriptionsByTopic")
-        return {"Subscriptions": [{"Endpoint": endpoint} for endpoint in self.endpoints[TopicArn]]}

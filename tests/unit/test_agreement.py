@@ -28,11 +28,11 @@ from tests.lab.cloudwatch import (
     SINCE,
     TOPIC,
     FakeCloudWatch,
-    FakeSNS,
     described,
 )
 from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, target_secret
+from tests.lab.sns import FakeSNS
 from tests.lab.wire import BASE_URL
 
 NOW = SINCE + timedelta(minutes=10)
@@ -238,10 +238,10 @@ def test_a_topic_is_asked_for_its_subscribers_once_in_a_while(bench: Bench) -> N
     agreement = bench.agreement()
     assert len(bench.run(agreement)) == 20
     bench.run(agreement)
-    assert bench.sns.calls == 1
+    assert bench.sns.reads == 1
     bench.clock.advance(1000)
     bench.run(agreement)
-    assert bench.sns.calls == 2
+    assert bench.sns.reads == 2
 
 
 def test_a_muted_alarm_pages_when_its_window_ends(bench: Bench) -> None:

@@ -108,7 +108,7 @@ def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         table=world.table,
         queues=world.publisher.queues,
         publisher=world.publisher,
-        drainer=replace(world.drainer, record_at_once=app.telemetry.record_at_once),
+        drainer=replace(world.drainer, record_at_once=app.record_reports_at_once),
         health_check=check,
     )
     monkeypatch.setattr(app, "parts", parts)

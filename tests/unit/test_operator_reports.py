@@ -1,28 +1,26 @@
-"""What operators are told of, as it is gathered: from an invocation's reports, the index, and the dead-letter queue."""
+"""What is reported to operators, as it is collected: from invocations, the index, and the dead-letter queue."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
 from handler.operators.reporter import Reporter
-from handler.operators.reports import OperatorReports
+from handler.operators.reports import READING_SECONDS, OperatorReports
+from handler.operators.state import STATE_ID
 from handler.sources.reader import Reader
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.dynamodb import TABLE
+from tests.lab.secrets import ROUTING_KEY
+from tests.lab.sns import FakeSNS
 from tests.lab.sqs import DEAD_LETTER_URL
 from tests.lab.world import World, make_world, native
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:operators"
-
-
-@dataclass
-class FakeSNS:
-    """What was published to operators."""
-
-    published: list[dict[str, Any]] = field(default_factory=list)
-
-    def publish(self, **message: Any) -> None:
-        self.published.append(message)
 
 
 @dataclass
@@ -31,12 +29,14 @@ class Bench:
 
     Attributes:
         made: the reporters that were made.
+        make_error: raised instead of making one.
         problems: what did not work.
     """
 
     world: World = field(default_factory=make_world)
     sns: FakeSNS = field(default_factory=FakeSNS)
     made: list[Reporter] = field(default_factory=list)
+    make_error: Exception | None = None
     problems: list[str] = field(default_factory=list)
     operators: OperatorReports = field(init=False)
 
@@ -48,9 +48,12 @@ class Bench:
             table=world.table,
             queues=world.publisher.queues,
             clock=world.clock,
+            report=self.problems.append,
         )
 
     def make_reporter(self) -> Reporter:
+        if self.make_error:
+            raise self.make_error
         reporter = Reporter(
             cast(Any, self.world.dynamodb),
             cast(Any, self.sns),
@@ -65,13 +68,23 @@ class Bench:
         self.made.append(reporter)
         return reporter
 
+    def note_late(self) -> None:
+        """Note an alert of two minutes ago that neither PagerDuty nor the table takes: it is on the retry queue."""
+        seen_at = datetime.fromtimestamp(self.world.clock() - 120, UTC).isoformat()
+        self.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+        self.world.dynamodb.fail("InternalServerError")
+        self.operators.note(self.world.publish(native("outside", observed_at=seen_at)))
+        self.world.dynamodb.heal()
+
 
 def test_nothing_is_made_for_what_is_delivered() -> None:
     """An environment that only pages makes no further client: neither what was accepted nor what waits briefly."""
     bench = Bench()
-    bench.operators.report_deferred(bench.world.publish(native()))
+    bench.operators.note(bench.world.publish(native()))
+    bench.operators.report_noted()
     bench.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429))
-    bench.operators.report_deferred(bench.world.publish(native("f-2")))
+    bench.operators.note(bench.world.publish(native("f-2")))
+    bench.operators.report_noted()
     assert bench.made == []
 
 
@@ -140,3 +153,101 @@ def test_operators_are_notified_of_a_critical_alert_that_waits_for_two_minutes_a
     world.clock.advance(61)
     bench.operators.report_waiting(list(world.table.all_waiting()))
     assert "NO LONGER WAITING" in bench.sns.published[-1]["Message"]
+
+
+def fail_table(bench: Bench) -> None:
+    """Let the table be out: what is due is published without it."""
+    bench.world.dynamodb.fail(EndpointConnectionError(endpoint_url="https://dynamodb.example"))
+
+
+def fail_topic(bench: Bench) -> None:
+    bench.sns.error = EndpointConnectionError(endpoint_url="https://sns.example")
+
+
+def fail_both(bench: Bench) -> None:
+    fail_table(bench)
+    fail_topic(bench)
+
+
+def damage_state(bench: Bench) -> None:
+    item: Any = {"id": {"S": STATE_ID}, "rev": {"N": "7"}, "content": {"B": b"x"}, "late": {"B": b""}}
+    bench.world.dynamodb.put_item(TableName=TABLE, Item=item)
+
+
+def plant_bug(bench: Bench) -> None:
+    bench.sns.error = RuntimeError(f"a bug that shows {ROUTING_KEY}")
+
+
+def break_factory(bench: Bench) -> None:
+    bench.make_error = TypeError("an unexpected keyword")
+
+
+HARMS = [fail_table, fail_topic, fail_both, damage_state, plant_bug, break_factory]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("method", ["report_noted", "report_waiting", "report_dead_letters"])
+def test_nothing_is_raised(method: str, harm: Callable[[Bench], None]) -> None:
+    """What fails, the reporter's making included, is reported without a routing key, and ends no invocation."""
+    bench = Bench()
+    world = bench.world
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=503, count=None))
+    world.publish(native())
+    world.clock.advance(121)
+    places = list(world.table.all_waiting())
+    world.sqs.send_message(QueueUrl=DEAD_LETTER_URL, MessageBody=json.dumps(native("f-2")))
+    bench.note_late()
+    harm(bench)
+    match method:
+        case "report_noted":
+            bench.operators.report_noted()
+        case "report_waiting":
+            bench.operators.report_waiting(places)
+        case _:
+            bench.operators.report_dead_letters()
+    assert bench.problems or bench.sns.published
+    assert ROUTING_KEY not in str(bench.problems)
+
+
+def test_an_alert_that_cannot_be_compared_ends_no_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what decides whether a reporter is needed runs guarded."""
+    bench = Bench()
+    bench.note_late()
+
+    def fail() -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(bench.operators, "_clock", fail)
+    bench.operators.report_noted()
+    assert bench.problems == ["a report to operators failed: ZeroDivisionError: "]
+
+
+def test_a_critical_alert_that_waits_outside_of_the_table_is_reported_once() -> None:
+    """While the table is out, the index does not have it; the invocation that defers it reports it."""
+    bench = Bench()
+    bench.note_late()
+    bench.operators.report_noted()
+    bench.operators.report_noted()
+    [message] = bench.sns.published
+    assert message["TopicArn"] == TOPIC
+    assert message["Subject"] == "Not accepted by PagerDuty: DatabaseHighCPU"
+    assert "state   table_unavailable" in message["Message"]
+
+
+def test_dead_letters_are_read_for_a_bounded_time() -> None:
+    """What waits is sent after that, and an invocation ends; the next one reads again."""
+    bench = Bench()
+    sqs = bench.world.sqs
+    for number in range(35):
+        sqs.send_message(QueueUrl=DEAD_LETTER_URL, MessageBody=json.dumps(native(f"f-{number}")))
+    receive = sqs.receive_message
+
+    def receive_slowly(**arguments: Any) -> Any:
+        bench.world.clock.advance(READING_SECONDS / 2 + 1)
+        return receive(**arguments)
+
+    sqs.receive_message = receive_slowly  # type: ignore[method-assign]
+    bench.operators.report_dead_letters()
+    [message] = bench.sns.published
+    assert "DEAD LETTERS: 20" in message["Message"]
+    assert sqs.held == set()

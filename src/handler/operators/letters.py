@@ -15,7 +15,7 @@ from handler.sources.reader import Reader
 from handler.validation import parse_text
 
 type FindTarget = Callable[[Alert, str], tuple[str, Severity | None]]
-"""Returns the name of the target that takes an alert, and the severity it is sent with; may be given the name."""
+"""Returns the names of the targets that take an alert, joined, and its severity there; may be given one name."""
 
 
 def entries_of_letter(letter: Mapping[str, Any], reader: Reader, find_target: FindTarget) -> list[Entry]:
@@ -24,7 +24,7 @@ def entries_of_letter(letter: Mapping[str, Any], reader: Reader, find_target: Fi
     Args:
         letter: a message as SQS returns it, with all its attributes.
         reader: unwraps and parses it as this function does.
-        find_target: returns the target that takes an alert, and its severity there.
+        find_target: returns the names of the targets that take an alert, joined, and its severity there.
     """
     sent_at = int(letter["Attributes"]["SentTimestamp"]) / 1000
     error = _described(letter)

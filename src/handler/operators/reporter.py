@@ -1,4 +1,4 @@
-"""Reports to operators: reads and writes their state, and publishes. A page never fails for its report.
+"""Reports to operators: reads and writes their state, and publishes.
 
 A message is published before it is forgotten, so that a crash repeats a report and loses none.
 """
@@ -98,17 +98,17 @@ def _is_late(report: Report, now: float) -> bool:
 
 
 class Reporter:
-    """Reports to the operators' topic. No method raises.
+    """Reports to the operators' topic. Raises whatever goes wrong: `OperatorReports` catches it.
 
     Args:
         dynamodb: allowed GetItem and PutItem on the table.
         sns: allowed Publish on the topic.
-        topic_arn: of the operators; where it is empty nothing is reported.
+        topic_arn: of the operators.
         clock: epoch seconds.
         redact: takes routing keys out of a text.
-        report: called with one sentence about what did not work.
+        report: called with one sentence about what is done without the table, or may be done twice.
         reader: reads dead letters as this function does.
-        stack: the stack's name, for the subject.
+        stack: the stack's name, for the commands in the text.
     """
 
     def __init__(
@@ -139,8 +139,7 @@ class Reporter:
 
     def report_deferred(self, reports: Sequence[Report]) -> None:
         """Report critical alerts that an invocation could not deliver, and that wait outside of the table."""
-        if any(isinstance(report.result, Deferred) for report in reports):
-            self._guarded(lambda: self._tell(lambda state: seen_in(reports, self._clock(), state.late)))
+        self._tell(lambda state: seen_in(reports, self._clock(), state.late))
 
     def report_waiting(self, late: Iterable[str], read: Read) -> None:
         """Report what waits too long, and what no longer does. Call it every minute.
@@ -150,7 +149,7 @@ class Reporter:
             read: returns what records say, of those ids whose record can be read.
         """
         hashed = {hash_of(identity): identity for identity in late}
-        self._guarded(lambda: self._tell(lambda state: self._compared(state, hashed, read)))
+        self._tell(lambda state: self._compared(state, hashed, read))
 
     def report_dead_letters(self, count: int, read: ReadLetters, find_target: FindTarget) -> None:
         """Report the dead letters that operators have not been told about yet. Call it every minute.
@@ -161,11 +160,8 @@ class Reporter:
         Args:
             count: how many the queue holds.
             read: returns up to so many of them, as SQS does.
-            find_target: returns the target that takes an alert, and its severity there.
+            find_target: returns the names of the targets that take an alert, joined, and its severity there.
         """
-        self._guarded(lambda: self._report_dead_letters(count, read, find_target))
-
-    def _report_dead_letters(self, count: int, read: ReadLetters, find_target: FindTarget) -> None:
         now, before = self._clock(), self._read_letters()
         if count == before.count and (not count or now - before.read_at < READ_AGAIN_SECONDS):
             return
@@ -197,14 +193,6 @@ class Reporter:
         self._letters = letters
         with suppress(ClientError, BotoCoreError):  # the table is out: this environment knows what it has reported
             self._dynamodb.put_item(TableName=self._table, Item=dump_letters(letters))
-
-    def _guarded(self, tell: Callable[[], None]) -> None:
-        if not self._topic_arn:
-            return
-        try:
-            tell()
-        except Exception as error:  # noqa: BLE001 - a page must not fail for its report, whatever is wrong with that
-            self._report(f"a report to operators failed: {type(error).__name__}: {self._redact(str(error))[:200]}")
 
     def _compared(self, state: State, late: Mapping[bytes, str], read: Read) -> Seen:
         """Compare what is late now with what was reported as late."""

@@ -1,15 +1,15 @@
-"""Gathers what operators are told of: alerts that could not be delivered, what waits, and dead letters.
+"""Collects what to report to operators: alerts that could not be delivered, what waits, and dead letters.
 
 The reporter and its clients are made on first use, so an execution environment that only pages never makes them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from handler.delivery.table import DedupTable, Place
-from handler.errors import PublishError, QueueUnavailableError
+from handler.errors import PublishError
 from handler.outcome import Deferred
 from handler.queues import Queues
 from handler.report import Report
@@ -26,11 +26,12 @@ READING_SECONDS = 10.0
 
 
 class OperatorReports:
-    """Tells operators of alerts that do not reach PagerDuty. No method raises.
+    """Reports alerts that do not reach PagerDuty to operators. No method raises: a page never fails for its report.
 
     Args:
         make_reporter: called once, on first use.
         clock: epoch seconds.
+        report: called with one sentence about what did not work.
     """
 
     def __init__(
@@ -41,35 +42,52 @@ class OperatorReports:
         table: DedupTable,
         queues: Queues,
         clock: Callable[[], float],
+        report: Callable[[str], None],
     ) -> None:
         self._make_reporter = make_reporter
         self._targets = targets
         self._table = table
         self._queues = queues
         self._clock = clock
+        self._report = report
+        self._noted: list[Report] = []
 
     @cached_property
     def _reporter(self) -> "Reporter":
         return self._make_reporter()
 
-    def report_deferred(self, reports: Iterable[Report]) -> None:
-        """Report critical alerts of an invocation that have waited for long outside of the table."""
-        deferred = [report for report in reports if isinstance(report.result, Deferred)]
-        if not deferred:
-            return
-        from handler.operators.reporter import seen_in
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a page must not fail for its report, whatever is wrong with that
+            text = self._targets.redact(str(error))[:200]
+            self._report(f"a report to operators failed: {type(error).__name__}: {text}")
 
-        if not seen_in(deferred, self._clock()).is_empty:
-            self._reporter.report_deferred(deferred)
+    def note(self, reports: Iterable[Report]) -> None:
+        """Remember deferred alerts until `report_noted`. Safe to call from several threads."""
+        self._noted.extend(report for report in reports if isinstance(report.result, Deferred))
+
+    def report_noted(self) -> None:
+        """Report the critical ones of the noted alerts that have waited for long outside of the table."""
+        noted, self._noted = self._noted, []
+        if not noted:
+            return
+        with self._guarded():
+            from handler.operators.reporter import seen_in
+
+            if not seen_in(noted, self._clock()).is_empty:
+                self._reporter.report_deferred(noted)
 
     def report_waiting(self, places: Sequence[Place]) -> None:
         """Report critical alerts that wait too long, or no longer wait; `places` is all that waits."""
-        from handler.operators.endings import is_late
-        from handler.operators.entries import LATE_AFTER_SECONDS
+        with self._guarded():
+            from handler.operators.endings import is_late
+            from handler.operators.entries import LATE_AFTER_SECONDS
 
-        now = self._clock()
-        late = [place.identity for place in places if is_late(place, now, LATE_AFTER_SECONDS)]
-        self._reporter.report_waiting(late, self._read)
+            now = self._clock()
+            late = [place.identity for place in places if is_late(place, now, LATE_AFTER_SECONDS)]
+            self._reporter.report_waiting(late, self._read)
 
     def _read(self, identities: Sequence[str]) -> "Mapping[str, WaitingAlert]":
         """Return what records say of critical alerts that wait, or waited; nothing where the table fails."""
@@ -90,8 +108,8 @@ class OperatorReports:
         }
 
     def report_dead_letters(self) -> None:
-        """Report the dead letters that operators have not been told about yet."""
-        with suppress(QueueUnavailableError):
+        """Report the dead letters that have not been reported yet."""
+        with self._guarded():
             self._reporter.report_dead_letters(self._queues.count_dead_letters(), self._dead_letters, self._find_target)
 
     def _dead_letters(self, at_most: int) -> list[Any]:
