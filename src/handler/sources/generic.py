@@ -15,8 +15,9 @@ from handler.sources.aws import Arn, Home, filled
 from handler.sources.words.headline import headline
 from handler.sources.words.identity import digest_of, incident_in, location_in
 from handler.sources.words.links import links_in_message
+from handler.sources.words.news import skip_reason
 from handler.sources.words.severity import severity_in_heading, severity_word
-from handler.sources.words.states import ENDED, GOOD, PROGRESS, state_word, states_of
+from handler.sources.words.states import GOOD, PROGRESS, states_of
 from handler.sources.words.text import first_line
 
 MAX_NAME_CHARACTERS = 255
@@ -24,28 +25,8 @@ MIN_NAME_CHARACTERS = 3
 """A shorter part of an ARN may stand in a text by chance."""
 _IDENTITIES = ("dedup_key", "dedupKey", "deduplication_key", "incident_key", "incidentKey")
 """Fields by which a sender decides what belongs together. An `id` may be the message's own, or a constant."""
-_GOOD_WORDS = (
-    *("ok", "resolved", "recovered", "recovery", "cleared", "closed", "restored", "solved", "fixed", "success", "up"),
-    "passed",
-)
-_GOOD_HEADING = rf"\W{{0,5}}(?:{'|'.join(_GOOD_WORDS)})\b\W{{0,3}}(?:\Z|[:\]\u2013-])"
-_GOOD_BRACKET = rf"\[\W{{0,5}}(?:{'|'.join(_GOOD_WORDS)})\W{{0,3}}\]"
 _URGENT = ("CRITICAL", "WARNING")
 """States that are severities, as monitoring systems have them."""
-_BAD_WORDS = ("fail", "error", "unsuccessful", "denied", "expir", "revoke", "down", "critical", "crash", "timed out")
-_DOUBTFUL_WORDS = (
-    "high",
-    "low",
-    "warn",
-    "alert",
-    "alarm",
-    "firing",
-    "problem",
-    "degraded",
-    "unhealthy",
-    "lost",
-    "missing",
-)
 _NO_TEXT = "A message without text"
 
 
@@ -56,59 +37,78 @@ def recognises(record: Record) -> bool:
 
 def parse(record: Record) -> list[Alert | Ignored]:
     """Return a trigger with the whole message; a resolve or nothing for good news; nothing for progress."""
-    kind = next((text.strip() for text in (record.detail_type, record.event_source) if text.strip()), "")
     is_event = bool(record.detail_type or record.event_source)
     subject, text = first_line(record.subject), headline(record.payload)
     states = states_of(record.payload)
-    listed = next((resource for resource in sorted(record.resources) if resource.strip()), "")
     if is_event:
-        text = _with_state_and_resource(text, states - GOOD - PROGRESS, Arn.of(listed).resource)
-    name = (kind or "An event") if is_event else subject or text or _NO_TEXT
-    severity = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(text)
-    severity = severity or next((state.lower() for state in _URGENT if state in states), "")
-    reason = _reason(record, severity, states, text)
+        text = _with_state_and_resource(text, states - GOOD - PROGRESS, Arn.of(_first_resource(record)).resource)
+        name = record.detail_type.strip() or record.event_source.strip() or "An event"
+    else:
+        name = subject or text or _NO_TEXT
+    severity = _severity(record, subject, text, states)
+    reason = skip_reason(
+        subject or (record.payload if isinstance(record.payload, str) else ""),
+        text,
+        states,
+        detail_type=record.detail_type if record.event_source.startswith("aws.") else "",
+        is_urgent=parse_severity(severity) in (Severity.CRITICAL, Severity.ERROR),
+    )
     identity = _identity(record, states)
     if reason is SkipReason.IN_PROGRESS or (reason and not identity):
         return [Ignored(reason, truncate(name, MAX_NAME_CHARACTERS))]
-    home, topic = Home.of(record), Arn.of(record.topic_arn)
     own_id = "" if is_event or subject or text else f":{record.message_id}"  # nothing says that two of them are one
-    common: dict[str, Any] = {
-        "fingerprint": f"{GENERIC}:{identity or digest_of(record) + own_id}",
-        "name": name[:MAX_NAME_CHARACTERS],
-        "status": Status.RESOLVED if reason else Status.FIRING,
-        "observed_at": record.published_at,
-        "origin": GENERIC,
-        "severity_word": severity,
-        "summary": name if not text or text in name else text if name in text else f"{name}: {text}",
-        "links": links_in_message(record.payload),
-        "details": {
+    alert = Alert(
+        fingerprint=f"{GENERIC}:{identity or digest_of(record) + own_id}",
+        name=name[:MAX_NAME_CHARACTERS],
+        status=Status.RESOLVED if reason else Status.FIRING,
+        observed_at=record.published_at,
+        origin=GENERIC,
+        severity_word=severity,
+        summary=name if not text or text in name else text if name in text else f"{name}: {text}",
+        links=links_in_message(record.payload),
+        details={
             **filled({"subject": record.subject, "topic": record.topic_arn}),
             "resources": list(record.resources),
             "message": record.payload,
         },
+        **(_around_event(record) if is_event else _around_message(record)),
+    )
+    return [alert]
+
+
+def _first_resource(record: Record) -> str:
+    return next((resource for resource in sorted(record.resources) if resource.strip()), "")
+
+
+def _severity(record: Record, subject: str, text: str, states: set[str]) -> str:
+    """Return the severity word of a message: a field, its subject or first words, or a state that is one."""
+    word = severity_word(record.payload) or severity_in_heading(subject) or severity_in_heading(text)
+    return word or next((state.lower() for state in _URGENT if state in states), "")
+
+
+def _around_event(record: Record) -> dict[str, Any]:
+    """Return the fields of an alert that an event's frame tells: where it happened, and of what kind it is."""
+    home = Home.of(record)
+    labels = {"event_source": record.event_source, "detail_type": record.detail_type}
+    return {
+        "location": _first_resource(record) or location_in(record.payload) or record.event_source,
+        "component": record.event_source,
+        "group": home.account,
+        "class_": record.detail_type,
+        "labels": {**filled(labels), **home.labels},
     }
-    location = location_in(record.payload)
-    if is_event:
-        labels = {"event_source": record.event_source, "detail_type": record.detail_type}
-        return [
-            Alert(
-                **common,
-                location=listed or location or record.event_source,
-                component=record.event_source,
-                group=home.account,
-                class_=record.detail_type,
-                labels={**filled(labels), **home.labels},
-            )
-        ]
-    return [
-        Alert(
-            **common,
-            location=location or topic.resource or record.topic_arn or Arn.of(record.queue_arn).resource,
-            component=topic.resource or Arn.of(record.queue_arn).resource,
-            group=home.account,
-            labels={**filled({"topic": topic.resource}), **home.labels},
-        )
-    ]
+
+
+def _around_message(record: Record) -> dict[str, Any]:
+    """Return the fields of an alert that the path of a message tells: its topic, or its queue."""
+    home, topic = Home.of(record), Arn.of(record.topic_arn).resource
+    queue = Arn.of(record.queue_arn).resource
+    return {
+        "location": location_in(record.payload) or topic or record.topic_arn or queue,
+        "component": topic or queue,
+        "group": home.account,
+        "labels": {**filled({"topic": topic}), **home.labels},
+    }
 
 
 def _with_state_and_resource(text: str, states: set[str], resource: str) -> str:
@@ -123,12 +123,6 @@ def _with_state_and_resource(text: str, states: set[str], resource: str) -> str:
     return text
 
 
-def _is_good_line(line: str) -> bool:
-    """Return whether a headline has a good state in brackets, such as `[shop] [✅ Up]`, and nothing bad."""
-    lower = line[:200].lower()
-    return not any(word in lower for word in (*_BAD_WORDS, *_DOUBTFUL_WORDS)) and bool(re.search(_GOOD_BRACKET, lower))
-
-
 def _identity(record: Record, states: set[str]) -> str:
     """Return what the sender calls the subject of several messages; an incident's id only beside its state."""
     payload = record.payload
@@ -137,28 +131,3 @@ def _identity(record: Record, states: set[str]) -> str:
     named = next((text for name in _IDENTITIES if isinstance(text := payload.get(name), str) and text.strip()), "")
     incident = incident_in(payload) if states and not named else ""
     return named or (f"{record.event_source or record.topic_arn}#{incident}" if incident else "")
-
-
-def _reason(record: Record, severity: str, states: set[str], text: str) -> SkipReason | None:
-    """Return why a message needs no trigger, or None if it needs one.
-
-    A message is good news or progress only if all its states are. A heading about a failure pages too, unless a state
-    says that something is over. An urgent message is never mere progress.
-    """
-    heading = first_line(record.subject) or (record.payload if isinstance(record.payload, str) else "")
-    start = heading[:21].lower()
-    if any(word in start for word in _GOOD_WORDS) and re.match(_GOOD_HEADING, start):
-        return SkipReason.NOTICE
-    if not states - GOOD and _is_good_line(heading or text):
-        return SkipReason.NOTICE
-    kind = record.detail_type.lower()
-    if not states and record.event_source.startswith("aws.") and not any(word in kind for word in _BAD_WORDS):
-        states = {state_word(record.detail_type.rpartition(" ")[2])} & GOOD
-    if not states & ENDED and any(word in heading[:200].lower() for word in _BAD_WORDS):
-        return None
-    if states and states <= GOOD:
-        return SkipReason.NOTICE
-    is_urgent = parse_severity(severity) in (Severity.CRITICAL, Severity.ERROR)
-    if states and states <= GOOD | PROGRESS and not is_urgent:
-        return SkipReason.IN_PROGRESS
-    return None

@@ -3,15 +3,15 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 
-def words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
     """Return the words of a text."""
     return frozenset(text.split())
 
 
-STATES = words(
+STATES = word_set(
     "status state alertstatus alertstate newstate newstatus newstatevalue currentstate currentstatus teststatus"
     " result outcome conclusion compliancetype alarmstate health healthstatus incidentstatus eventstatus"
     " readinessstatus"
@@ -52,33 +52,49 @@ def json_in(text: str) -> Any:
     return value if isinstance(value, dict | list | str) else None
 
 
-def plain(name: Any) -> str:
+def plain_name(name: Any) -> str:
     """Return the name of a field in lower case, letters and digits alone; empty if it is no text."""
     return "".join(filter(str.isalnum, name[:100].lower())) if isinstance(name, str) else ""
 
 
-def near(payload: Any) -> Iterator[tuple[str, Any]]:
+def fields_near_top(payload: Any) -> Iterator[tuple[str, Any]]:
     """Yield the names and values of an object, then of the objects in it and of the first one in a list."""
     if isinstance(payload, list):
         payload = payload[0] if payload else None
     if not isinstance(payload, dict):
         return
-    yield from ((plain(name), value) for name, value in payload.items())
+    yield from ((plain_name(name), value) for name, value in payload.items())
     for value in payload.values():
         inner = value[0] if isinstance(value, list) and value else value
         if isinstance(inner, dict):
-            yield from ((plain(name), deeper) for name, deeper in inner.items())
+            yield from ((plain_name(name), deeper) for name, deeper in inner.items())
 
 
-def all_fields(payload: Any) -> list[tuple[str, Any, bool]]:
-    """Return a message's names and values, least deep first, and whether each belongs to it or to a part.
+class Field(NamedTuple):
+    """A field of a message.
+
+    Attributes:
+        name: as `plain_name` returns it.
+        is_own: whether it belongs to the message itself, or to a part of it.
+    """
+
+    name: str
+    value: Any
+    is_own: bool
+
+
+def all_fields(payload: Any) -> list[Field]:
+    """Return a message's fields, least deep first.
 
     An object under a usual name such as `detail`, or the only object, is the message itself. A text has lines `name:
     value`.
     """
     if isinstance(payload, str):
-        return [(plain(name), value.strip(), True) for name, value in re.findall(NAMED_LINE, payload[:20_000], re.M)]
-    found: list[tuple[str, Any, bool]] = []
+        return [
+            Field(plain_name(name), value.strip(), is_own=True)
+            for name, value in re.findall(NAMED_LINE, payload[:20_000], re.M)
+        ]
+    found: list[Field] = []
     level = [(payload, True)]
     for _ in range(MAX_DEPTH + 1):
         inside: list[tuple[Any, bool]] = []
@@ -86,9 +102,9 @@ def all_fields(payload: Any) -> list[tuple[str, Any, bool]]:
             value = entry[0] if isinstance(entry, list) and entry else entry
             if not isinstance(value, dict):
                 continue
-            found.extend((plain(name), inner, is_own) for name, inner in value.items())
+            found.extend(Field(plain_name(name), inner, is_own) for name, inner in value.items())
             objects = [
-                (plain(name), inner) for name, inner in value.items() if isinstance(inner, dict | list) and inner
+                (plain_name(name), inner) for name, inner in value.items() if isinstance(inner, dict | list) and inner
             ]
             objects = [(name, inner) for name, inner in objects if not name.startswith(FORMER)]
             is_it = [is_own and (len(objects) == 1 or name in INSIDE or name in STATES) for name, _ in objects]
@@ -97,7 +113,7 @@ def all_fields(payload: Any) -> list[tuple[str, Any, bool]]:
     return found
 
 
-def flat(payload: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+def flattened(payload: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the names and values of an object and of the objects in it; of a list, its first plain value."""
     for name, value in payload.items():
         if isinstance(value, dict):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from handler.pagerduty.text import truncate
-from handler.sources.words.fields import INSIDE, MAX_DEPTH, flat, json_in, pairs_in, plain
+from handler.sources.words.fields import INSIDE, MAX_DEPTH, flattened, json_in, pairs_in, plain_name
 from handler.sources.words.identity import PLACES
 from handler.sources.words.states import GOOD, PROGRESS, is_state, state_word
 from handler.sources.words.text import first_line
@@ -58,7 +58,7 @@ def _headline(payload: Any, depth: int) -> str:
 
 
 def _headline_of_object(payload: Mapping[Any, Any], depth: int) -> str:
-    texts = {plain(name): value for name, value in payload.items() if isinstance(value, str)}
+    texts = {plain_name(name): value for name, value in payload.items() if isinstance(value, str)}
     found = next(_lines_of(_HEADLINES, texts, depth), None)
     inner = "" if found else _inner_headline(payload, depth)
     if inner:
@@ -75,7 +75,7 @@ def _lines_of(names: Iterable[str], texts: Mapping[str, str], depth: int) -> Ite
 
 
 def _inner_headline(payload: Mapping[Any, Any], depth: int) -> str:
-    objects = {plain(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
+    objects = {plain_name(name): value for name, value in payload.items() if isinstance(value, dict | list) and value}
     for name in sorted(objects, key=lambda name: (name not in INSIDE, not _has_title(objects[name])))[:_MAX_FACTS]:
         if _has_headline(objects[name], depth + 1) and (inner := _headline(objects[name], depth + 1)):
             return inner if _has_title(objects[name]) else _with_state(inner, _state_of(payload))
@@ -102,7 +102,9 @@ def _with_state(text: str, state: str) -> str:
 
 def _thing_in(payload: Mapping[Any, Any]) -> str:
     """Return the name of the job, host or service that an object is about, where no title has it."""
-    texts = {plain(name): line for name, value in payload.items() if isinstance(value, str) and (line := value.strip())}
+    texts = {
+        plain_name(name): line for name, value in payload.items() if isinstance(value, str) and (line := value.strip())
+    }
     usual = [texts[name] for name in _THINGS if name in texts]
     named = [line for name, line in texts.items() if name.endswith(_ENDS_OF_NAMES) and name not in _NO_NAMES]
     return first_line(next(iter((*usual, *named)), ""))
@@ -110,21 +112,23 @@ def _thing_in(payload: Mapping[Any, Any]) -> str:
 
 def _has_title(value: Any) -> bool:
     inner = value[0] if isinstance(value, list) and value else value
-    return isinstance(inner, dict) and any(plain(name) in _HEADLINES and plain(name) not in _NAMES for name in inner)
+    return isinstance(inner, dict) and any(
+        plain_name(name) in _HEADLINES and plain_name(name) not in _NAMES for name in inner
+    )
 
 
 def _has_headline(value: Any, depth: int) -> bool:
     inner = value[0] if isinstance(value, list) and value else value
     if not isinstance(inner, dict) or depth >= MAX_DEPTH:
         return False
-    has_one = any(plain(name) in _HEADLINES and not isinstance(inner[name], dict | list) for name in inner)
+    has_one = any(plain_name(name) in _HEADLINES and not isinstance(inner[name], dict | list) for name in inner)
     return has_one or any(_has_headline(value, depth + 1) for value in list(inner.values())[:_MAX_FACTS])
 
 
 def _state_of(payload: Mapping[Any, Any]) -> str:
     """Return the state that an object names, as written, with the reason beside it, if any."""
     for depth in (payload, *(value for value in payload.values() if isinstance(value, dict))):
-        fields = {plain(name): value for name, value in depth.items() if isinstance(value, str) and value.strip()}
+        fields = {plain_name(name): value for name, value in depth.items() if isinstance(value, str) and value.strip()}
         states = [value for name, value in fields.items() if is_state(name)]
         state = next((value for value in states if state_word(value) not in GOOD | PROGRESS), next(iter(states), ""))
         if state:
@@ -139,9 +143,9 @@ def _line_of(text: str, depth: int) -> str:
 
 def facts(payload: Mapping[Any, Any]) -> str:
     """Return a few fields of an object in words, names and states first: `job nightly import, rows 0`."""
-    facts = [(name, line) for name, value in flat(payload) if (line := first_line(text_of(value)))]
-    facts.sort(key=lambda fact: not _tells_most(plain(fact[0])))
-    return ", ".join(f"{name} {line}" for name, line in facts[:_MAX_FACTS])
+    lines = [(name, line) for name, value in flattened(payload) if (line := first_line(text_of(value)))]
+    lines.sort(key=lambda named: not _tells_most(plain_name(named[0])))
+    return ", ".join(f"{name} {line}" for name, line in lines[:_MAX_FACTS])
 
 
 def _tells_most(name: str) -> bool:

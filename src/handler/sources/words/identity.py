@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from handler.envelope import Record
-from handler.sources.words.fields import all_fields, near, plain
+from handler.sources.words.fields import all_fields, fields_near_top, plain_name
 from handler.validation import text_of
 
 PLACES = ("resource", "host", "hostname", "instance", "server", "service", "application", "app", "bucket", "cluster")
@@ -23,7 +23,7 @@ def incident_in(payload: Any) -> str:
     for name, value, is_own in all_fields(payload):
         kind, inner = name.removesuffix("id"), value
         if kind in _INCIDENTS and isinstance(value, dict):
-            inner = next((deeper for key, deeper in value.items() if plain(key) == "id"), None)
+            inner = next((deeper for key, deeper in value.items() if plain_name(key) == "id"), None)
         elif name == kind:
             continue
         text = text_of(inner).strip() if is_own and kind in _INCIDENTS and isinstance(inner, str | int) else ""
@@ -36,7 +36,7 @@ def incident_in(payload: Any) -> str:
 def location_in(payload: Any) -> str:
     """Return the host, service or resource that a message is about; empty if it names none."""
     found: dict[str, str] = {}
-    for name, value in near(payload):
+    for name, value in fields_near_top(payload):
         if name in PLACES and isinstance(value, str | int) and (text := text_of(value).strip()):
             found.setdefault(name, text)
     return next((found[name] for name in PLACES if name in found), "")

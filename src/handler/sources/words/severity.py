@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from handler.pagerduty.severity import Severity, parse_severity
-from handler.sources.words.fields import all_fields, plain
+from handler.sources.words.fields import all_fields, plain_name
 
 _SEVERITIES = ("severity", "alertseverity", "sev", "level", "priority", "urgency")
 _SEVERITY_INSIDE = ("label", "description", "name", "value", "level")
@@ -45,7 +45,7 @@ def _severity_in(name: str, value: Any) -> str:
         case str():
             return value.strip()
         case dict():
-            inner = {plain(name): text for name, text in value.items() if isinstance(text, str)}
+            inner = {plain_name(name): text for name, text in value.items() if isinstance(text, str)}
             return next((inner[name].strip() for name in _SEVERITY_INSIDE if inner.get(name, "").strip()), "")
         case bool():
             return ""

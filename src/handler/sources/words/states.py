@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from handler.sources.words.fields import FORMER, STATES, all_fields, words
+from handler.sources.words.fields import FORMER, STATES, all_fields, word_set
 from handler.sources.words.text import NO_HEADLINES
 from handler.validation import text_of
 
-GOOD = words(
+GOOD = word_set(
     "OK SUCCESS SUCCEEDED SUCCESSFUL SUCCEED COMPLETE COMPLETED COMPLIANT CLOSED RESOLVED RECOVERED RECOVERY AVAILABLE"
     " HEALTHY PASS PASSED NORMAL CLEARED FIXED SOLVED RESTORED UP ONLINE OPERATIONAL READY DONE FINISHED INSERVICE"
     " IN_SERVICE IN_SYNC"
 )
-PROGRESS = words(
+PROGRESS = word_set(
     "RUNNING STARTED STARTING IN_PROGRESS INPROGRESS PROGRESSING PENDING QUEUED SUBMITTED SCHEDULED INITIATED"
     " INITIALIZING CREATING UPDATING PREPARING PROVISIONING LAUNCHING EXECUTING PROCESSING BUILDING DEPLOYING"
 )
 _BETWEEN_WORDS = str.maketrans("_-", "  ")
-ENDED = words("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED SOLVED RESTORED")
+ENDED = word_set("CLOSED RESOLVED RECOVERED RECOVERY CLEARED FIXED SOLVED RESTORED")
 """The good states that say that something bad is over."""
 _ENDS_OF_STATES = tuple(
     f"{what}{word}"
@@ -28,13 +28,15 @@ _ENDS_OF_STATES = tuple(
 )
 """How names of states end, such as `TransformJobStatus`."""
 _ACTIONS = {word: "RESOLVED" for word in (*ENDED, "CLOSE", "RESOLVE", "RECOVER", "CLEAR")}
-_NAMES_OF_ACTIONS = words("action eventaction notificationtype")
+_NAMES_OF_ACTIONS = word_set("action eventaction notificationtype")
 """Field names whose value may say that something is over: `"action": "Close"`. Any other action is no state."""
-_BEFORE_STATES = words("EXECUTION JOB RUN TASK BUILD DEPLOYMENT CREATE UPDATE IMPORT EXPORT BACKUP RESTORE COPY SYNC")
+_BEFORE_STATES = word_set(
+    "EXECUTION JOB RUN TASK BUILD DEPLOYMENT CREATE UPDATE IMPORT EXPORT BACKUP RESTORE COPY SYNC"
+)
 """Words before a state that do not change it: `Execution Successful`."""
-_ANSWERS = words("success succeeded successful ok passed healthy resolved recovered")
+_ANSWERS = word_set("success succeeded successful ok passed healthy resolved recovered")
 """Field names whose value `true` or `false` is the state."""
-_ERRORS = words("error errors errormessage exception")
+_ERRORS = word_set("error errors errormessage exception")
 
 
 def state_word(text: str) -> str:
