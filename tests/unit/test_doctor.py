@@ -344,6 +344,10 @@ def plant_a_lost_subscription(account: Account) -> None:
     account.alarms = []
 
 
+def plant_an_invalid_setting(account: Account) -> None:
+    account.settings = {"PAGERDUTY_RATE_LIMIT": "many"}
+
+
 PLANTED: Mapping[Callable[[Account], None], tuple[int, str, str]] = {
     plant_no_alarm_action: (
         2,
@@ -369,6 +373,7 @@ PLANTED: Mapping[Callable[[Account], None], tuple[int, str, str]] = {
     plant_loop_detection: (1, "set to Terminate", "aws lambda put-function-recursion-config --recursive-loop Allow"),
     plant_a_disabled_rule: (1, "is disabled, although the stack enables it", "aws events enable-rule --name stack-"),
     plant_a_disabled_mapping: (1, "does not take from the retry queue", "update-event-source-mapping --enabled"),
+    plant_an_invalid_setting: (1, "does not start: setting: PAGERDUTY_RATE_LIMIT", "deploy with a valid value"),
     plant_a_lost_subscription: (1, "the stack's topic does not lead to its function", "aws sns subscribe"),
 }
 
@@ -384,6 +389,18 @@ def test_a_planted_fault_is_found_with_its_fix(account: Account, plant: Callable
     text = "\n".join(lines)
     assert what in text
     assert any(line.startswith("   fix: ") and fix in line for line in lines)
+
+
+def test_an_invalid_setting_hides_no_other_finding(account: Account) -> None:
+    """A function that does not start is one of the faults that doctor is there to find."""
+    plant_an_invalid_setting(account)
+    plant_disabled_actions(account)
+    status, lines = run(account)
+    text = "\n".join(lines)
+    assert status == 1
+    assert "does not start: setting: PAGERDUTY_RATE_LIMIT" in text
+    assert "1 alarms have their actions disabled" in text
+    assert lines[-1].endswith("; 2 findings.")
 
 
 def test_a_disabled_rule_is_named_beside_the_alarms_that_need_it(account: Account) -> None:

@@ -13,7 +13,7 @@ from handler.pagerduty.severity import parse_severity
 from handler.sources.reader import Reader
 from handler.targets.target import TargetSet
 from tools.doctor.facts import Facts, names_of, region_of, topics_of
-from tools.stack import one_line, reader_of
+from tools.stack import ToolError, one_line, reader_of
 
 _READ_ONLY = (
     "AlarmArn,AlarmConfigurationUpdatedTimestamp,StateValue,StateReason,StateReasonData,StateUpdatedTimestamp,"
@@ -34,6 +34,18 @@ class Finding:
     what: str
     fix: str
     names: tuple[str, ...] = ()
+
+
+def invalid_settings(facts: Facts) -> Iterator[Finding]:
+    """Find settings with which the function does not start."""
+    try:
+        reader_of(facts.stack)
+    except ToolError as error:
+        yield Finding(
+            one_line(str(error), 300),
+            "deploy with a valid value of the parameter, or undo the change of the function's environment"
+            " (docs/operations.md, parameters)",
+        )
 
 
 def foreign_regions(facts: Facts) -> Iterator[Finding]:
@@ -148,7 +160,11 @@ def unroutable(facts: Facts) -> Iterator[Finding]:
     """Find alarms that no target takes: their alerts go to the dead-letter queue."""
     if facts.targets is None:
         return
-    reader, targets = reader_of(facts.stack), facts.targets
+    try:
+        reader = reader_of(facts.stack)
+    except ToolError:  # `invalid_settings` finds it
+        return
+    targets = facts.targets
     lost = [alarm for alarm in facts.wired if _is_lost(alarm, facts.tags.get(alarm["AlarmArn"], {}), reader, targets)]
     if lost:
         yield Finding(
@@ -271,6 +287,7 @@ def retries(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    invalid_settings,
     own_topic,
     secrets,
     dead_letters,
