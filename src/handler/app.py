@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from handler.agreement.agreement import Agreement
     from handler.operators.reporter import Reporter
 
+type MakeClient = Callable[[str], Any]
+"""Makes a client of an AWS service, by the service's name."""
+
 CONCURRENT_DELIVERIES = 30
 """Alerts of one message, or deliveries of a drainer's batch, at a time. Each has a connection to PagerDuty, and waits
 for its answer most of the time."""
@@ -147,22 +150,14 @@ class Parts:
 def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
     """Make everything once for the life of the execution environment."""
     # boto3 would import the transfer manager of S3, and multiprocessing, before it did the same
-    make_client: Callable[[str], Any] = partial(get_session().create_client, config=AWS_CLIENT_CONFIG)
+    make_client: MakeClient = partial(get_session().create_client, config=AWS_CLIENT_CONFIG)
     dynamodb: DynamoDBClient = make_client("dynamodb")
     sqs: SQSClient = make_client("sqs")
     secrets: SecretsManagerClient = make_client("secretsmanager")
-    log_attempt = telemetry.log_attempt_with_body if settings.LOG_BODIES == "ENABLED" else telemetry.log_attempt
-    client = PagerDutyClient(
-        base_url=settings.PAGERDUTY_BASE_URL,
-        timeout_seconds=settings.PAGERDUTY_TIMEOUT,
-        max_retries=settings.PAGERDUTY_MAX_RETRIES,
-        pool=make_pool(settings.proxy_url, CONCURRENT_DELIVERIES),
-        clock=time.time,
-        on_attempt=log_attempt if settings.LOG_LEVEL == "DEBUG" else None,
-    )
     items = Table(dynamodb, settings.DEDUP_TABLE_NAME, time.time, CONNECTIONS)
     table = DedupTable(items, Keeping(ttl_ms=round(settings.PAGERDUTY_CACHE_TTL * 1000)))
     limiter = RateLimiter(items, settings.PAGERDUTY_RATE_LIMIT)
+    queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
     targets = Targets(
         SecretsByPrefix(secrets),
         prefix=settings.PAGERDUTY_TARGET_PREFIX,
@@ -170,9 +165,89 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         clock=time.time,
         report=telemetry.record_error,
     )
-    queues = Queues(sqs, settings.RETRY_QUEUE_URL, settings.DEAD_LETTER_QUEUE_URL)
     reader = Reader.of(settings, function_name)
-    sender = Sender(
+    client = make_pagerduty_client(settings, telemetry)
+    sender = make_sender(settings, client=client, table=table, limiter=limiter, targets=targets, queues=queues)
+    publisher = Publisher(
+        targets=targets,
+        sender=sender,
+        table=table,
+        queues=queues,
+        clock=time.time,
+        reader=reader,
+        map_concurrently=map_on(DELIVERY_THREADS),
+        map_targets=map_on(TARGET_THREADS),
+    )
+    return Parts(
+        targets=targets,
+        table=table,
+        queues=queues,
+        publisher=publisher,
+        drainer=make_drainer(sender, publisher, table=table, limiter=limiter, queues=queues, telemetry=telemetry),
+        health_check=HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters),
+        comparison=Comparison(
+            partial(
+                make_agreement,
+                settings=settings,
+                make_client=make_client,
+                dynamodb=dynamodb,
+                reader=reader,
+                report=telemetry.log_problem,
+            ),
+            targets=targets,
+            report=telemetry.log_problem,
+        )
+        if settings.AGREE_WITH_CLOUDWATCH != "off"
+        else None,
+        heartbeat=Heartbeat(settings.HEARTBEAT_URL, settings.HTTPS_PROXY) if settings.HEARTBEAT_URL else None,
+        operators=OperatorReports(
+            partial(
+                make_reporter,
+                settings=settings,
+                make_client=make_client,
+                dynamodb=dynamodb,
+                reader=reader,
+                redact=targets.redact,
+                report=telemetry.log_problem,
+                stack=function_name.removesuffix("-publisher"),
+            ),
+            targets=targets,
+            table=table,
+            queues=queues,
+            clock=time.time,
+            report=telemetry.log_problem,
+        )
+        if settings.OPERATOR_TOPIC_ARN
+        else None,
+        # while the others wait for answers, the models of an event are built; reading a target builds its own
+        preparations=(targets.read, items.connect, client.connect, Event.model_rebuild),
+    )
+
+
+def make_pagerduty_client(settings: Settings, telemetry: Telemetry) -> PagerDutyClient:
+    """Make the client for PagerDuty, which logs each request at level DEBUG, with its body only where that is set."""
+    log_attempt = telemetry.log_attempt_with_body if settings.LOG_BODIES == "ENABLED" else telemetry.log_attempt
+    return PagerDutyClient(
+        base_url=settings.PAGERDUTY_BASE_URL,
+        timeout_seconds=settings.PAGERDUTY_TIMEOUT,
+        max_retries=settings.PAGERDUTY_MAX_RETRIES,
+        pool=make_pool(settings.proxy_url, CONCURRENT_DELIVERIES),
+        clock=time.time,
+        on_attempt=log_attempt if settings.LOG_LEVEL == "DEBUG" else None,
+    )
+
+
+def make_sender(
+    settings: Settings,
+    *,
+    client: PagerDutyClient,
+    table: DedupTable,
+    limiter: RateLimiter,
+    targets: Targets,
+    queues: Queues,
+) -> Sender:
+    """Make what delivers one alert to one target."""
+    return Sender(
         Gateway(client, limiter, clock=time.time, rotated=targets.rotated),
         Ledger(table, clock=time.time, new_owner=new_owner, repeat_after_seconds=settings.PAGERDUTY_REPEAT_AFTER),
         limiter,
@@ -184,17 +259,19 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
             delivery.alert, delivery.target.name, delivery.failures, delay, time.time(), delivery.routed_to
         ),
     )
-    publisher = Publisher(
-        targets=targets,
-        sender=sender,
-        table=table,
-        queues=queues,
-        clock=time.time,
-        reader=reader,
-        map_concurrently=map_on(DELIVERY_THREADS),
-        map_targets=map_on(TARGET_THREADS),
-    )
-    drainer = Drainer(
+
+
+def make_drainer(
+    sender: Sender,
+    publisher: Publisher,
+    *,
+    table: DedupTable,
+    limiter: RateLimiter,
+    queues: Queues,
+    telemetry: Telemetry,
+) -> Drainer:
+    """Make what sends the deliveries that wait."""
+    return Drainer(
         sender=sender,
         table=table,
         limiter=limiter,
@@ -210,60 +287,57 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         map_keys=map_on(DRAIN_THREADS),
     )
 
-    def make_agreement(function_arn: str) -> "Agreement":
-        from handler.agreement.agreement import Agreement
-        from handler.agreement.wiring import Scope
 
-        return Agreement(
-            make_client("cloudwatch"),
-            dynamodb,
-            make_client("sns"),
-            table=settings.DEDUP_TABLE_NAME,
-            topic_arn=settings.ALERT_TOPIC_ARN or "",
-            function_arn=function_arn,
-            scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
-            reader=reader,
-            clock=time.time,
-            report=telemetry.log_problem,
-        )
+def make_agreement(
+    function_arn: str,
+    *,
+    settings: Settings,
+    make_client: MakeClient,
+    dynamodb: "DynamoDBClient",
+    reader: Reader,
+    report: Callable[[str], None],
+) -> "Agreement":
+    """Make the comparison of alarms with records: on first use, with the imports and clients that only it needs."""
+    from handler.agreement.agreement import Agreement
+    from handler.agreement.wiring import Scope
 
-    def make_reporter() -> "Reporter":
-        from handler.operators.reporter import Reporter
+    return Agreement(
+        make_client("cloudwatch"),
+        dynamodb,
+        make_client("sns"),
+        table=settings.DEDUP_TABLE_NAME,
+        topic_arn=settings.ALERT_TOPIC_ARN or "",
+        function_arn=function_arn,
+        scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
+        reader=reader,
+        clock=time.time,
+        report=report,
+    )
 
-        return Reporter(
-            dynamodb,
-            make_client("sns"),
-            table=settings.DEDUP_TABLE_NAME,
-            topic_arn=settings.OPERATOR_TOPIC_ARN or "",
-            clock=time.time,
-            redact=targets.redact,
-            report=telemetry.log_problem,
-            reader=reader,
-            stack=function_name.removesuffix("-publisher"),
-        )
 
-    is_compared = settings.AGREE_WITH_CLOUDWATCH != "off"
-    return Parts(
-        targets=targets,
-        table=table,
-        queues=queues,
-        publisher=publisher,
-        drainer=drainer,
-        health_check=HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters),
-        comparison=Comparison(make_agreement, targets=targets, report=telemetry.log_problem) if is_compared else None,
-        heartbeat=Heartbeat(settings.HEARTBEAT_URL, settings.HTTPS_PROXY) if settings.HEARTBEAT_URL else None,
-        operators=OperatorReports(
-            make_reporter,
-            targets=targets,
-            table=table,
-            queues=queues,
-            clock=time.time,
-            report=telemetry.log_problem,
-        )
-        if settings.OPERATOR_TOPIC_ARN
-        else None,
-        # while the others wait for answers, the models of an event are built; reading a target builds its own
-        preparations=(targets.read, items.connect, client.connect, Event.model_rebuild),
+def make_reporter(
+    *,
+    settings: Settings,
+    make_client: MakeClient,
+    dynamodb: "DynamoDBClient",
+    reader: Reader,
+    redact: Callable[[str], str],
+    report: Callable[[str], None],
+    stack: str,
+) -> "Reporter":
+    """Make what reports to operators: on first use, with the imports and the client that only it needs."""
+    from handler.operators.reporter import Reporter
+
+    return Reporter(
+        dynamodb,
+        make_client("sns"),
+        table=settings.DEDUP_TABLE_NAME,
+        topic_arn=settings.OPERATOR_TOPIC_ARN or "",
+        clock=time.time,
+        redact=redact,
+        report=report,
+        reader=reader,
+        stack=stack,
     )
 
 
