@@ -185,40 +185,21 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         publisher=publisher,
         drainer=make_drainer(sender, publisher, table=table, limiter=limiter, queues=queues, telemetry=telemetry),
         health_check=HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters),
-        comparison=Comparison(
-            partial(
-                make_agreement,
-                settings=settings,
-                make_client=make_client,
-                dynamodb=dynamodb,
-                reader=reader,
-                report=telemetry.log_problem,
-            ),
-            targets=targets,
-            report=telemetry.log_problem,
-        )
-        if settings.AGREE_WITH_CLOUDWATCH != "off"
-        else None,
+        comparison=make_comparison(
+            settings, make_client, dynamodb=dynamodb, targets=targets, reader=reader, report=telemetry.log_problem
+        ),
         heartbeat=Heartbeat(settings.HEARTBEAT_URL, settings.HTTPS_PROXY) if settings.HEARTBEAT_URL else None,
-        operators=OperatorReports(
-            partial(
-                make_reporter,
-                settings=settings,
-                make_client=make_client,
-                dynamodb=dynamodb,
-                reader=reader,
-                redact=targets.redact,
-                report=telemetry.log_problem,
-                stack=function_name.removesuffix("-publisher"),
-            ),
-            targets=targets,
+        operators=make_operators(
+            settings,
+            make_client,
+            dynamodb=dynamodb,
             table=table,
             queues=queues,
-            clock=time.time,
+            targets=targets,
+            reader=reader,
             report=telemetry.log_problem,
-        )
-        if settings.OPERATOR_TOPIC_ARN
-        else None,
+            stack=function_name.removesuffix("-publisher"),
+        ),
         # while the others wait for answers, the models of an event are built; reading a target builds its own
         preparations=(targets.read, items.connect, client.connect, Event.model_rebuild),
     )
@@ -288,57 +269,71 @@ def make_drainer(
     )
 
 
-def make_agreement(
-    function_arn: str,
-    *,
+def make_comparison(
     settings: Settings,
     make_client: MakeClient,
+    *,
     dynamodb: "DynamoDBClient",
+    targets: Targets,
     reader: Reader,
     report: Callable[[str], None],
-) -> "Agreement":
-    """Make the comparison of alarms with records: on first use, with the imports and clients that only it needs."""
-    from handler.agreement.agreement import Agreement
-    from handler.agreement.wiring import Scope
+) -> Comparison | None:
+    """Make what compares alarms with records; None where it is off."""
+    if settings.AGREE_WITH_CLOUDWATCH == "off":
+        return None
 
-    return Agreement(
-        make_client("cloudwatch"),
-        dynamodb,
-        make_client("sns"),
-        table=settings.DEDUP_TABLE_NAME,
-        topic_arn=settings.ALERT_TOPIC_ARN or "",
-        function_arn=function_arn,
-        scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
-        reader=reader,
-        clock=time.time,
-        report=report,
-    )
+    def make_agreement(function_arn: str) -> "Agreement":
+        from handler.agreement.agreement import Agreement
+        from handler.agreement.wiring import Scope
+
+        return Agreement(
+            make_client("cloudwatch"),
+            dynamodb,
+            make_client("sns"),
+            table=settings.DEDUP_TABLE_NAME,
+            topic_arn=settings.ALERT_TOPIC_ARN or "",
+            function_arn=function_arn,
+            scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
+            reader=reader,
+            clock=time.time,
+            report=report,
+        )
+
+    return Comparison(make_agreement, targets=targets, report=report)
 
 
-def make_reporter(
-    *,
+def make_operators(
     settings: Settings,
     make_client: MakeClient,
+    *,
     dynamodb: "DynamoDBClient",
+    table: DedupTable,
+    queues: Queues,
+    targets: Targets,
     reader: Reader,
-    redact: Callable[[str], str],
     report: Callable[[str], None],
     stack: str,
-) -> "Reporter":
-    """Make what reports to operators: on first use, with the imports and the client that only it needs."""
-    from handler.operators.reporter import Reporter
+) -> OperatorReports | None:
+    """Make what reports to operators; None where they have no topic."""
+    if not (topic_arn := settings.OPERATOR_TOPIC_ARN):
+        return None
 
-    return Reporter(
-        dynamodb,
-        make_client("sns"),
-        table=settings.DEDUP_TABLE_NAME,
-        topic_arn=settings.OPERATOR_TOPIC_ARN or "",
-        clock=time.time,
-        redact=redact,
-        report=report,
-        reader=reader,
-        stack=stack,
-    )
+    def make_reporter() -> "Reporter":
+        from handler.operators.reporter import Reporter
+
+        return Reporter(
+            dynamodb,
+            make_client("sns"),
+            table=settings.DEDUP_TABLE_NAME,
+            topic_arn=topic_arn,
+            clock=time.time,
+            redact=targets.redact,
+            report=report,
+            reader=reader,
+            stack=stack,
+        )
+
+    return OperatorReports(make_reporter, targets=targets, table=table, queues=queues, clock=time.time, report=report)
 
 
 def new_owner() -> str:
