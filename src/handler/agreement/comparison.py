@@ -1,4 +1,4 @@
-"""Runs the comparison of CloudWatch's alarms with the records; what it needs is imported and made on first use."""
+"""Runs the comparison within an invocation; what only it needs is imported and made on first use."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ PUBLISHING_SECONDS = 15.0
 
 
 class Comparison:
-    """Compares alarms with records, again and again, and remembers where it was cut short.
+    """Runs one `Agreement` for an execution environment: with the targets of now, and time left to publish.
 
     Args:
         make_agreement: called once, on first use, with the function's ARN.
