@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Event
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -19,18 +20,23 @@ from handler.agreement.agreement import Agreement
 from handler.agreement.comparison import Comparison
 from handler.agreement.wiring import Scope
 from handler.delivery.drainer import Drained
+from handler.delivery.record import Order
+from handler.delivery.table import Place
 from handler.errors import QueueUnavailableError, SettingsError
 from handler.health import HealthCheck
 from handler.messages import WakeUp
 from handler.metrics import SERVICE
+from handler.report import Report
 from handler.schedules import DRAIN, HEALTH_CHECK
 from handler.sources.reader import Reader
 from local.simulator.faults import Fault, FaultKind
 from tests.lab.clock import Clock
+from tests.lab.cloudwatch import FUNCTION, PREFIX, TOPIC, FakeCloudWatch, described
 from tests.lab.dynamodb import TABLE
 from tests.lab.parts import make_client
-from tests.lab.secrets import ROUTING_KEY, target_secret
-from tests.lab.standin import Request, Response, serve
+from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
+from tests.lab.sns import FakeSNS
+from tests.lab.standin import Answering, Request, Response, say_yes, serve
 from tests.lab.wire import DirectPool
 from tests.lab.world import World, make_world, native
 
@@ -51,7 +57,7 @@ class Context:
 
     function_name: str = "publisher"
     memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:publisher"
+    invoked_function_arn: str = FUNCTION
     aws_request_id: str = "request-1"
 
     def get_remaining_time_in_millis(self) -> int:
@@ -108,7 +114,7 @@ def use(app: ModuleType, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         table=world.table,
         queues=world.publisher.queues,
         publisher=world.publisher,
-        drainer=replace(world.drainer, record_at_once=app.record_reports_at_once),
+        drainer=replace(world.drainer, record_at_once=app.parts.drainer.record_at_once),
         health_check=check,
     )
     monkeypatch.setattr(app, "parts", parts)
@@ -339,39 +345,13 @@ def test_the_health_check_runs_only_when_a_schedule_asks_for_it(function: Functi
 
 # --- after the health check: CloudWatch's alarms, and the heartbeat ---
 
-ALERTS = "arn:aws:sns:us-east-1:000000000000:alerts"
-ALARM = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:db-cpu"
+ALARM = f"{PREFIX}db-cpu"
 
 
-@dataclass
-class FakeCloudWatch:
-    """The alarms that there are."""
-
-    alarms: list[dict[str, Any]] = field(default_factory=list)
-
-    def set(self, state: str, clock: Clock, *names: str) -> None:
-        """Let alarms be in a state since two minutes ago."""
-        since = datetime.fromtimestamp(clock(), UTC) - timedelta(minutes=2)
-        self.alarms = [
-            {
-                "AlarmArn": ALARM.replace("db-cpu", name),
-                "AlarmName": name,
-                "StateValue": state,
-                "StateReason": "Threshold Crossed",
-                "StateUpdatedTimestamp": since,
-                "StateTransitionedTimestamp": since,
-                "ActionsEnabled": True,
-                "AlarmActions": [ALERTS],
-            }
-            for name in names
-        ]
-
-    def describe_alarms(self, *, StateValue: str = "", AlarmNames: Any = None, **_: Any) -> dict[str, Any]:
-        found = [alarm for alarm in self.alarms if StateValue in ("", alarm["StateValue"])]
-        return {"MetricAlarms": [a for a in found if AlarmNames is None or a["AlarmName"] in AlarmNames]}
-
-    def list_alarm_mute_rules(self, **_: Any) -> dict[str, Any]:
-        return {}
+def in_state(state: str, clock: Clock, *names: str) -> list[dict[str, Any]]:
+    """Return alarms that have been in a state for two minutes."""
+    since = datetime.fromtimestamp(clock(), UTC) - timedelta(minutes=2)
+    return [described(name, state, StateUpdatedTimestamp=since, StateTransitionedTimestamp=since) for name in names]
 
 
 @pytest.fixture
@@ -384,9 +364,9 @@ def cloudwatch(function: Function, monkeypatch: pytest.MonkeyPatch) -> FakeCloud
         return Agreement(
             cast(Any, fake),
             cast(Any, world.dynamodb),
-            cast(Any, fake),
+            cast(Any, FakeSNS()),
             table=TABLE,
-            topic_arn=ALERTS,
+            topic_arn=TOPIC,
             function_arn=function_arn,
             scope=Scope.WIRED,
             reader=Reader(),
@@ -404,12 +384,12 @@ def test_an_alarm_whose_notification_was_lost_pages_and_its_end_without_an_actio
 ) -> None:
     """And nothing is doubled by comparing again."""
     world = function.world
-    cloudwatch.set("ALARM", world.clock, "db-cpu")
+    cloudwatch.alarms = in_state("ALARM", world.clock, "db-cpu")
     assert function.invoke(HEALTH_CHECK)["agreed"] == {"no_record": 1}
     assert world.states[ALARM] == "triggered"
     assert "agreed" not in function.invoke(HEALTH_CHECK)
     world.clock.advance(20)
-    cloudwatch.set("OK", world.clock, "db-cpu")
+    cloudwatch.alarms = in_state("OK", world.clock, "db-cpu")
     assert function.invoke(HEALTH_CHECK)["agreed"] == {"alarm_is_ok": 1}
     assert world.states[ALARM] == "resolved"
     assert "agreed" not in function.invoke(HEALTH_CHECK)
@@ -420,7 +400,7 @@ def test_an_alarm_that_can_neither_be_sent_nor_kept_does_not_keep_others_from_th
 ) -> None:
     """It is compared again in five minutes."""
     world = function.world
-    cloudwatch.set("ALARM", world.clock, "a", "b")
+    cloudwatch.alarms = in_state("ALARM", world.clock, "a", "b")
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=2))  # the health check's, and that of `a`
     world.sqs.fail("ServiceUnavailable", after=1, times=1)  # after the count of the dead letters
     assert function.invoke(HEALTH_CHECK)["agreed"] == {"no_record": 1}
@@ -443,6 +423,174 @@ def test_only_a_health_check_without_a_problem_sends_the_heartbeat(
     function.world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400))
     function.invoke(HEALTH_CHECK)
     assert problems == []
+
+
+# --- the wiring: on clients of AWS, which ask a server on this machine ---
+
+
+@dataclass
+class Services:
+    """AWS, PagerDuty and a dead man's switch on this machine.
+
+    Attributes:
+        targets: the secrets of targets, by name.
+        refused: operations that AWS refuses.
+        requests: what was asked.
+    """
+
+    url: str = ""
+    targets: dict[str, str] = field(default_factory=lambda: {"pagerduty/production": target_secret()})
+    refused: set[str] = field(default_factory=set)
+    requests: list[Request] = field(default_factory=list)
+    _answer: Answering = field(default_factory=lambda: say_yes(0, 0))
+
+    def answer(self, request: Request) -> Response:
+        self.requests.append(request)
+        if request.operation in self.refused:
+            return Response(400, b"{}")
+        if request.operation == "BatchGetSecretValue":
+            found = [{"Name": name, "SecretString": text} for name, text in self.targets.items()]
+            return Response(200, json.dumps({"SecretValues": found}).encode())
+        return self._answer(request)
+
+    def bodies(self, operation: str) -> list[bytes]:
+        """Return the bodies of an operation's requests."""
+        return [each.body for each in self.requests if operation in names_of(each)]
+
+
+def names_of(request: Request) -> list[str]:
+    """Return the operation of a request to AWS: a service names it in a header, in the path, or in the body."""
+    in_body = parse_qs(request.body.decode("latin-1")).get("Action", [])
+    return [request.operation, request.path.rpartition("/")[2], *in_body]
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    services = Services()
+    with serve(services.answer) as services.url:
+        yield services
+    sys.modules.pop("handler.app", None)
+
+
+OPERATOR_TOPIC = "arn:aws:sns:us-east-1:000000000000:operators"
+
+
+def import_on(services: Services, monkeypatch: pytest.MonkeyPatch, **settings: str) -> ModuleType:
+    """Import the function, with its clients asking this server."""
+    urls = {"AWS_ENDPOINT_URL": services.url, "PAGERDUTY_BASE_URL": services.url}
+    return import_app(monkeypatch, {**urls, **settings})
+
+
+def test_what_is_not_configured_is_not_made(function: Function) -> None:
+    """No comparison, no heartbeat, no reports: a schedule costs what it is asked for."""
+    parts = function.app.parts
+    assert (parts.comparison, parts.heartbeat, parts.operators) == (None, None, None)
+
+
+def test_the_comparison_is_wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads this stack's targets and CloudWatch."""
+    app = import_on(services, monkeypatch, AGREE_WITH_CLOUDWATCH="wired", ALERT_TOPIC_ARN=TOPIC)
+    assert services.requests == []
+    assert list(app.parts.comparison.run(FUNCTION, app.time.time() + 60)) == []
+    assert services.bodies("BatchGetSecretValue")
+    assert services.bodies("ListAlarmMuteRules")
+
+
+def test_the_heartbeat_is_wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for the URL that is set."""
+    app = import_on(services, monkeypatch, HEARTBEAT_URL=f"{services.url}/ping/1")
+    assert app.parts.heartbeat.beat() == ""
+    assert [request.path for request in services.requests] == ["/ping/1"]
+
+
+def test_reports_to_operators_are_wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has waited for long is published to their topic, with the stack's name in the commands."""
+    services.refused = {"BatchGetItem"}
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "shop-publisher")
+    app = import_on(services, monkeypatch, OPERATOR_TOPIC_ARN=OPERATOR_TOPIC)
+    assert services.requests == []
+    app.parts.operators.report_waiting([Place(Order.CRITICAL, 0, "production#orders-db")])
+    [published] = [parse_qs(body.decode()) for body in services.bodies("Publish")]
+    assert published["TopicArn"] == [OPERATOR_TOPIC]
+    assert "orders-db" in published["Subject"][0]
+    assert "STACK=shop " in published["Message"][0]
+
+
+def test_a_copy_of_what_is_sent_without_a_record_names_all_targets(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the table is out a critical alert is sent; its copy updates the record of the same targets later."""
+    services.refused = {"GetItem", "BatchGetItem", "PutItem", "UpdateItem", "Query"}
+    services.targets = {
+        "pagerduty/a": target_secret("a", match=["alertname=~.*"]),
+        "pagerduty/b": target_secret("b", OTHER_KEY, match=["alertname=~.*"]),
+    }
+    app = import_on(services, monkeypatch)
+    results = app.lambda_handler(sns(native()), Context())["results"]
+    assert [result["outcome"] for result in results] == ["accepted", "accepted"]
+    kept = [json.loads(json.loads(body)["MessageBody"])["delivery"] for body in services.bodies("SendMessage")]
+    assert sorted((each["target"], each["routed_to"]) for each in kept) == [("a", ["a", "b"]), ("b", ["a", "b"])]
+
+
+# --- reports to operators ---
+
+
+@dataclass
+class FakeOperators:
+    """Records what operators are to learn, in order."""
+
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+
+    def note(self, reports: Sequence[Report]) -> None:
+        self.calls.append(("note", [report.outcome for report in reports]))
+
+    def report_noted(self) -> None:
+        self.calls.append(("report_noted", None))
+
+    def report_dead_letters(self) -> None:
+        self.calls.append(("report_dead_letters", None))
+
+    def report_waiting(self, places: Sequence[Place]) -> None:
+        self.calls.append(("report_waiting", [place.identity for place in places]))
+
+
+@pytest.fixture
+def operators(function: Function, monkeypatch: pytest.MonkeyPatch) -> FakeOperators:
+    fake = FakeOperators()
+    monkeypatch.setattr(function.app, "parts", replace(function.app.parts, operators=fake))
+    return fake
+
+
+def test_every_report_of_an_invocation_is_noted_and_reported_when_it_ends(
+    function: Function, operators: FakeOperators
+) -> None:
+    """Also of one that fails."""
+    function.invoke(sns(native("f-1"), native("f-2")))
+    assert operators.calls == [("note", ["accepted"]), ("note", ["accepted"]), ("report_noted", None)]
+    operators.calls.clear()
+    function.world.sqs.fail("InternalError")
+    with pytest.raises(ExceptionGroup):
+        function.invoke(sns({"alert": {}}))
+    assert operators.calls == [("note", ["rejected"]), ("report_noted", None)]
+
+
+def test_the_schedule_reports_dead_letters_and_what_waits_before_it_drains(
+    function: Function, operators: FakeOperators
+) -> None:
+    """What it then sends is noted too."""
+    world = function.world
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after="1"))
+    function.invoke(sns(native()))
+    world.pagerduty.set_faults()
+    world.clock.advance(2)
+    operators.calls.clear()
+    function.invoke(DRAIN)
+    assert operators.calls == [
+        ("report_dead_letters", None),
+        ("report_waiting", ["production#f-1"]),
+        ("note", ["accepted"]),
+        ("report_noted", None),
+    ]
 
 
 # --- threads ---
@@ -604,7 +752,7 @@ def test_a_drainer_without_table_or_secrets_is_reported_and_does_not_fail(
     assert [line["level"] for line in function.lines] == ["ERROR"]
 
 
-def test_a_drainer_that_is_killed_has_told_what_it_sent(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drainer_that_is_killed_has_logged_what_it_sent(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     """Log line and metrics are written after each batch; nothing else would ever write them."""
     world = function.world
     world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=429, retry_after="1"))

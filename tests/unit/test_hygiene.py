@@ -266,7 +266,7 @@ def test_nothing_else_logs_requests_at_debug(stage: Callable[..., Stage], monkey
 
 
 def test_at_info_no_request_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor put together."""
+    """Nor put together; and at DEBUG its body only where that is set."""
     told: list[Any] = []
 
     class Client(PagerDutyClient):
@@ -277,8 +277,10 @@ def test_at_info_no_request_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handler.pagerduty.client.PagerDutyClient", Client)
     import_app(monkeypatch, {"LOG_LEVEL": "INFO"})
     app = import_app(monkeypatch, {"LOG_LEVEL": "DEBUG"})
-    sys.modules.pop("handler.app", None)
     assert told == [None, app.telemetry.log_attempt]
+    app = import_app(monkeypatch, {"LOG_LEVEL": "DEBUG", "LOG_BODIES": "ENABLED"})
+    sys.modules.pop("handler.app", None)
+    assert told[2:] == [app.telemetry.log_attempt_with_body]
 
 
 def test_a_body_is_shown_only_if_asked_for_by_a_second_setting(stage: Callable[..., Stage]) -> None:
