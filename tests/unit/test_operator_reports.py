@@ -227,7 +227,9 @@ def test_a_critical_alert_that_waits_outside_of_the_table_is_reported_once() -> 
     bench = Bench()
     bench.note_late()
     bench.operators.report_noted()
+    bench.world.dynamodb.calls.clear()
     bench.operators.report_noted()
+    assert bench.world.dynamodb.calls == []
     [message] = bench.sns.published
     assert message["TopicArn"] == TOPIC
     assert message["Subject"] == "Not accepted by PagerDuty: DatabaseHighCPU"
