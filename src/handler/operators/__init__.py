@@ -3,6 +3,7 @@
 Reported once each: a critical alert that PagerDuty has not accepted for two minutes, and every dead letter. At most one
 message a minute, however many alerts it stands for, and one more when they are accepted.
 
-`entries` turns alerts into lines, `state` decides what is published when, `message` writes it, `reporter` reads and
-writes.
+`reports` collects what to report: `endings` says whether an alert is late, and how it ended. `entries` makes lines of
+alerts, and `letters` of dead letters. `state` decides what is due, `message` writes its text, and `reporter` reads and
+writes the state and publishes.
 """

@@ -65,7 +65,7 @@ class OperatorReports:
             self._report(f"a report to operators failed: {type(error).__name__}: {text}")
 
     def note(self, reports: Iterable[Report]) -> None:
-        """Remember deferred alerts until `report_noted`. Safe to call from several threads."""
+        """Keep those of deferred alerts for `report_noted`. Safe to call from several threads."""
         self._noted.extend(report for report in reports if isinstance(report.result, Deferred))
 
     def report_noted(self) -> None:
