@@ -77,12 +77,6 @@ MUTANTS = [
         "case _ if age < 0:",
     ),
     mutant(
-        "decide: a resolve that an acknowledge overtook dies with its sender",
-        "claims",
-        "if age < 0 and not (is_redelivery and seen.status is Status.RESOLVED):",
-        "if age < 0:",
-    ),
-    mutant(
         "observe: an end is as new as the acknowledge before it",
         "transitions",
         "status=seen.status, at=seen.at,",

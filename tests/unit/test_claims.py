@@ -160,12 +160,7 @@ def test_what_was_published_earlier_changes_nothing() -> None:
     But for a trigger of which nobody has heard, and the end of what is acknowledged.
     """
     check(
-        lambda case: (
-            case.sign < 0
-            and not case.is_unheard
-            and not is_late_end(case)
-            and not (case.is_known and case.seen.status is case.record.status is RESOLVED)
-        ),
+        lambda case: case.sign < 0 and not case.is_unheard and not is_late_end(case),
         lambda case: case.verdict in (Verdict.SUPERSEDED, Verdict.DUPLICATE),
     )
 
@@ -289,16 +284,10 @@ def test_a_redelivery_is_never_sent_again() -> None:
 
 
 def test_a_redelivery_of_what_was_never_accepted_is_not_skipped() -> None:
-    """Its sender may have died: it is sent, or waits, or waits already.
-
-    So is a resolve whose record has a later time, that of an acknowledge which overtook it.
-    """
+    """Its sender may have died: it is sent, or waits, or waits already."""
     check(
         lambda case: (
-            case.is_known
-            and case.seen.status is case.record.status
-            and (case.sign >= 0 or case.seen.status is RESOLVED)
-            and case.record.needs_delivery()
+            case.is_known and case.seen.status is case.record.status and case.sign >= 0 and case.record.needs_delivery()
         ),
         lambda case: case.is_sent or (case.verdict is Verdict.REFRESH and case.record.waiting is not None),
     )

@@ -108,8 +108,7 @@ def _decide_same(seen: Observation, record: Record, now: int, repeat_after: int)
     is_redelivery = _is_redelivery(seen, record)
     is_raised = seen.status is Status.FIRING and seen.urgency > record.urgency and age >= 0
     if record.delivered_at is None:
-        # once, a resolve that an acknowledge had overtaken was older than its record
-        if age < 0 and not (is_redelivery and seen.status is Status.RESOLVED):
+        if age < 0:
             return Decision(Verdict.SUPERSEDED, order)
         if record.waiting and not record.is_leased(now) and not (is_raised and order is Order.CRITICAL):
             return Decision(Verdict.REFRESH, order if is_raised else record.waiting.order)
