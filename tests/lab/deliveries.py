@@ -11,6 +11,17 @@ from tests.lab.dynamodb import INDEX, TABLE
 from tests.lab.failures import Failures
 from tests.lab.world import World
 
+DAMAGES: dict[str, dict[str, Any]] = {
+    "a state of a later version": {"status": {"S": "snoozed"}},
+    "an order of a later version": {"waiting_order": {"S": "7#0001795405201000"}},
+    "no order": {"waiting_order": {"S": "x"}},
+    "no state": {"status": {"S": ""}},
+    "no time": {"observed_at": {"S": "yesterday"}},
+    "another type": {"tries": {"S": "x"}},
+    "no number": {"rev": {"S": "x"}},
+}
+"""What replaces attributes of an item, so that the item cannot be read as a record."""
+
 
 def message(
     fingerprint: str = "f-1",

@@ -30,6 +30,7 @@ from tests.lab.cloudwatch import (
     FakeCloudWatch,
     described,
 )
+from tests.lab.deliveries import DAMAGES
 from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, target_secret
 from tests.lab.sns import FakeSNS
@@ -162,6 +163,41 @@ def test_an_expired_record_counts_as_absent(bench: Bench) -> None:
     bench.cloudwatch.alarms = [described()]
     bench.table.put("a", f"{PREFIX}late", expires_at=int(bench.clock()))
     assert [found.decision.verdict for found in bench.run()] == [AlarmVerdict.PAGE]
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_record_that_cannot_be_read_stops_no_comparison(bench: Bench, what: str) -> None:
+    """The alarms beside it page and resolve; its own incident stays open."""
+    bench.cloudwatch.alarms = [described("bad"), described("lost"), described("ended", "OK")]
+    for name in ("bad", "ended"):
+        bench.table.put("a", f"{PREFIX}{name}")
+    bench.table.items[f"a#{PREFIX}bad"] |= DAMAGES[what]
+    found = {(each.name, each.decision.verdict) for each in bench.run()}
+    assert found - {("bad", AlarmVerdict.PAGE)} == {("lost", AlarmVerdict.PAGE), ("ended", AlarmVerdict.RESOLVE)}
+    assert bench.said == []
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "a state of a later version": DAMAGES["a state of a later version"],
+    "no state": DAMAGES["no state"],
+    "no time": DAMAGES["no time"],
+    "a time that no clock has": {"observed_at": {"S": "0001-01-01T00:00:00+14:00"}},
+    "a state of another type": {"status": {"N": "1"}},
+    "no expiry": {"expires_at": {"S": "x"}},
+    "no lease": {"lease_until": {"N": "x"}},
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.parametrize(("state", "verdicts"), [("ALARM", [AlarmVerdict.PAGE]), ("OK", [])])
+def test_a_record_that_cannot_be_read_says_nothing(
+    bench: Bench, what: str, state: str, verdicts: list[AlarmVerdict]
+) -> None:
+    """Its alarm pages, for the page may be lost; nobody knows whether what it opened has ended."""
+    bench.cloudwatch.alarms = [described("bad", state)]
+    bench.table.put("a", f"{PREFIX}bad")
+    bench.table.items[f"a#{PREFIX}bad"] |= UNREADABLE[what]
+    assert [found.decision.verdict for found in bench.run()] == verdicts
 
 
 def test_an_open_incident_of_an_alarm_that_is_ok_or_gone_is_resolved(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from handler.errors import NoTargetError, PublishError
 from handler.messages import WakeUp
 from handler.outcome import Accepted, Rejected, Skipped, SkipReason
 from local.simulator.faults import Fault, FaultKind
-from tests.lab.deliveries import Killed, Only, drain_until_done, message, run_killed, waiting
+from tests.lab.deliveries import DAMAGES, Killed, Only, drain_until_done, message, run_killed, waiting
 from tests.lab.dynamodb import TABLE
 from tests.lab.failures import client_error
 from tests.lab.secrets import OTHER_KEY, ROUTING_KEY, target_secret
@@ -892,17 +892,6 @@ def test_a_damaged_body_is_dead_lettered(body: bytes | None) -> None:
     assert sorted(map(str, sent(world))) == ["good", "held"]
     [letter] = world.sqs.dead_letters
     assert "production#bad" in letter.body
-
-
-DAMAGES: dict[str, dict[str, Any]] = {
-    "a state of a later version": {"status": {"S": "snoozed"}},
-    "an order of a later version": {"waiting_order": {"S": "7#0001795405201000"}},
-    "no order": {"waiting_order": {"S": "x"}},
-    "no state": {"status": {"S": ""}},
-    "no time": {"observed_at": {"S": "yesterday"}},
-    "another type": {"tries": {"S": "x"}},
-    "no number": {"rev": {"S": "x"}},
-}
 
 
 @pytest.mark.parametrize("what", DAMAGES)

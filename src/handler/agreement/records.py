@@ -45,7 +45,18 @@ class AlarmRecord:
 
     @classmethod
     def of(cls, item: Mapping[str, Any], now: float) -> "AlarmRecord | None":
-        """Return the record of an item, or None if it has expired by `now` (epoch seconds) or is no record."""
+        """Return the record of an item, or None if it has expired by `now` (epoch seconds), or is not one of an alert.
+
+        Also None if it cannot be read. Nothing is known of the alarm then: if it is in ALARM, it pages, and the arrival
+        takes the place of that record; an incident that it may have opened is not resolved.
+        """
+        try:
+            return cls._read(item, now)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            return None
+
+    @classmethod
+    def _read(cls, item: Mapping[str, Any], now: float) -> "AlarmRecord | None":
         identity = item["id"]["S"]
         target, key = target_of(identity), key_of(identity)
         if is_of_change(identity) or not key or "status" not in item or "observed_at" not in item:
