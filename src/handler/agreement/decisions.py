@@ -106,11 +106,10 @@ def state_of_series(alarm: Alarm, contributor: str, firing: Collection[str], now
         alarm: the whole alarm, in any state.
         contributor: the id of the time series.
         firing: the ids of the time series in ALARM; an empty id is the whole alarm, whose time series are unknown.
-        now: in UTC; when the time series ended is not known, so this counts as its end.
+        now: in UTC; the end of the time series is unknown, and counts as half a minute ago.
     """
     if not firing or "" in firing or contributor in firing:
         return alarm
-    # CloudWatch does not tell when it ended
     return replace(alarm, state="OK", since=now - GRACE, reason="This time series fires no more")
 
 

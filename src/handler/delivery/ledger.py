@@ -1,6 +1,6 @@
 """What a delivery writes into its record: it is claimed, settled when PagerDuty accepted it, or released.
 
-Only the owner of a claim settles or releases it. `claims` decides, `record` says how a record changes, and `table`
+Only the owner of a claim settles or releases it. `claims` decides, `transitions` says how a record changes, and `table`
 writes it. If the end of a claim cannot be written, the error is returned, not raised: the claim ends with its lease,
 and PagerDuty folds repeats.
 """

@@ -1,6 +1,6 @@
 """The dedup table: records as items, each written whole and only if nobody else changed it meanwhile.
 
-Decides nothing itself: `claims` decides, and `record` says how a record changes.
+Decides nothing itself: `claims` decides, and `transitions` says how a record changes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
