@@ -356,6 +356,18 @@ MUTANTS = [
     ),
     mutant("drain: recorded at the end", "drainer", "        self.record_at_once(reports)\n", ""),
     mutant("drain: what cannot be dead-lettered takes each permit", "backlog", "if report.lost:", "if False:"),
+    mutant(
+        "drain: what cannot be read and not be dead-lettered does not pause",
+        "drainer",
+        "        if report:\n            backlog.note(place, report)\n",
+        "        if report and not record.is_damaged:\n            backlog.note(place, report)\n",
+    ),
+    mutant(
+        "drain: what cannot be read is claimed",
+        "ledger",
+        '            unpack(current.body or b"")  # raises before the claim is written\n',
+        "",
+    ),
     mutant("table: a resolver that hangs is waited for again", "dynamodb", "HANG_SECONDS = 5.0", "HANG_SECONDS = 60.0"),
     mutant(
         "table: an invocation pays twice for a table that hangs", "dynamodb", "OUT_SECONDS = 60.0", "OUT_SECONDS = 0.0"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
+from zlib import compress
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +15,7 @@ from handler.delivery.drainer import LINGER_SECONDS, MAX_HANDOVERS, MAX_TRIES, R
 from handler.delivery.gateway import PROBE_SECONDS
 from handler.delivery.limiter import Permit, Taker
 from handler.delivery.record import DAY_MS
-from handler.errors import NoTargetError, PublishError
+from handler.errors import InvalidAlertError, NoTargetError, PublishError
 from handler.messages import WakeUp
 from handler.outcome import Accepted, Rejected, Skipped, SkipReason
 from local.simulator.faults import Fault, FaultKind
@@ -878,20 +879,50 @@ def test_an_unexpected_exception_stays_with_its_record() -> None:
     assert len(world.problems) == MAX_TRIES
 
 
-@pytest.mark.parametrize("body", [None, b"", b"no zlib"])
-def test_a_damaged_body_is_dead_lettered(body: bytes | None) -> None:
-    """With what is known of it; the others go on."""
+def fail_on_exception(error: Exception) -> PublishError:
+    pytest.fail(f"an unexpected exception: {error!r}")
+
+
+BODIES = {"none": None, "empty": b"", "no zlib": b"no zlib", "no JSON": compress(b"{"), "no alert": compress(b"{}")}
+
+
+def damage_body(world: World, identity: str, body: bytes | None) -> None:
+    """Replace the body of a record's item, or remove it."""
+    item = {name: value for name, value in world.dynamodb.tables[TABLE][identity].items() if name != "body"}
+    world.dynamodb.put_item(TableName=TABLE, Item=item if body is None else {**item, "body": {"B": body}})
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_a_damaged_body_is_dead_lettered(what: str) -> None:
+    """At once, with what is known of it, and as what it is: nothing kills the function. The others go on."""
     world = made_waiting()
     world.publish_one(message("bad", severity="critical"))
     world.publish_one(message("good"))
-    item = {**world.dynamodb.tables[TABLE]["production#bad"]}
-    item.pop("body")
-    world.dynamodb.tables[TABLE]["production#bad"] = item if body is None else {**item, "body": {"B": body}}
-    world.drainer = replace(world.drainer, record_exception=lambda error: InternalError(str(error)))
-    drain_until_done(world)
+    damage_body(world, "production#bad", BODIES[what])
+    world.drainer = replace(world.drainer, record_exception=fail_on_exception)
+    drain_at(world, 31)
     assert sorted(map(str, sent(world))) == ["good", "held"]
     [letter] = world.sqs.dead_letters
     assert "production#bad" in letter.body
+    assert letter.attributes["error_type"] == "invalid_alert"
+    assert (waiting(world), world.problems) == ([], [])
+
+
+def test_a_body_that_is_damaged_before_the_claim_is_dead_lettered() -> None:
+    """The record has changed since the drainer read it: what is there now is not claimed, and ends in the next run."""
+    world = made_waiting()
+    world.publish_one(message("bad"))
+    world.clock.advance(31)
+    identity, now = "production#bad", round(world.clock() * 1000)
+    record = world.table.read([identity], now)[identity]
+    damage_body(world, identity, b"no zlib")
+    damage(world, identity, rev={"N": str(record.rev + 1)})
+    [target] = world.targets.read().targets
+    with pytest.raises(InvalidAlertError):
+        world.sender.deliver_waiting(identity, record, target, None, world.clock() + 30)
+    assert "owner" not in world.item(identity)
+    drain_until_done(world)
+    assert len(world.sqs.dead_letters) == 1
 
 
 @pytest.mark.parametrize("what", DAMAGES)
@@ -943,18 +974,34 @@ def test_what_goes_wrong_with_one_routing_key_stops_no_other() -> None:
     assert [str(problem) for problem in world.problems] == ["a mistake"]
 
 
-def test_what_cannot_be_dead_lettered_stays() -> None:
-    """The queue does not take it: it is not lost, and goes there later."""
+def refuse(world: World) -> None:
+    """Let PagerDuty refuse `bad` for good."""
+    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=None, dedup_key="bad", body={"message": "no"}))
+
+
+ENDINGS: dict[str, Callable[[World], None]] = {
+    "rejected": refuse,
+    "a damaged record": lambda world: damage(world, "production#bad", **DAMAGES["no state"]),
+    "a damaged body": lambda world: damage_body(world, "production#bad", b"no zlib"),
+    "tried too often": lambda world: damage(world, "production#bad", tries={"N": str(MAX_TRIES)}),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_cannot_be_dead_lettered_stays(ending: str) -> None:
+    """The queue does not take it: it is not lost, and goes there later. A drainer tries it once a minute."""
     world = made_waiting()
     world.publish_one(message("bad"))
-    world.pagerduty.set_faults(Fault(FaultKind.STATUS, status=400, count=None, dedup_key="bad", body={"message": "no"}))
+    ENDINGS[ending](world)
     world.sqs.fail("ServiceUnavailable")
-    drain_at(world, 31)
-    assert waiting(world) == ["production#bad"]
-    assert [key for _, key in world.requests].count("bad") == 1  # each try takes a permit that others need
+    for _ in range(2):
+        drain_at(world, 31)
+        assert waiting(world) == ["production#bad"]
+        assert [report.outcome for report in world.told if report.lost] == ["rejected"]
     world.sqs.fail("ServiceUnavailable", times=0)
     drain_until_done(world)
-    assert [letter.content["alert"]["fingerprint"] for letter in world.sqs.dead_letters] == ["bad"]
+    [letter] = world.sqs.dead_letters
+    assert "bad" in letter.body
 
 
 def test_a_dead_letter_is_reported_though_the_table_fails_after_it() -> None:

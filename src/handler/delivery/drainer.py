@@ -266,20 +266,30 @@ class Drainer:
         """
         place, record = taken.place, taken.record
         target = backlog.target_of(place)
+        report: Report | None
         try:
             if record.is_damaged:
-                return self._reject(place, record, InvalidAlertError("its record cannot be read"))
-            if record.tries >= MAX_TRIES:
+                report = self._reject(place, record, InvalidAlertError("its record cannot be read"))
+            elif record.tries >= MAX_TRIES:
                 error = ExhaustedError(f"claimed {record.tries} times without an answer: it may kill the function")
-                return self._reject(place, record, error)
-            ends_at = min(deadline, self.clock() + LEASE_SECONDS)
-            report = self.sender.deliver_waiting(place.identity, record, target, taken.permit, ends_at)
-            if report and isinstance(report.result, Rejected):
-                report = self._finish(place, record, self.reject(report))
+                report = self._reject(place, record, error)
+            else:
+                report = self._send(taken, target, min(deadline, self.clock() + LEASE_SECONDS))
         except Exception as error:  # noqa: BLE001 - its lease is its pause, and its tries are counted
             return self.record_exception(error)
         if report:
             backlog.note(place, report)
+        return report
+
+    def _send(self, taken: Taken, target: Target, deadline: float) -> Report | None:
+        """Claim and send a delivery; dead-letter it if PagerDuty rejects it, or if its alert cannot be read."""
+        place, record = taken.place, taken.record
+        try:
+            report = self.sender.deliver_waiting(place.identity, record, target, taken.permit, deadline)
+        except InvalidAlertError:
+            return self._reject(place, record, InvalidAlertError("it cannot be sent"))
+        if report and isinstance(report.result, Rejected):
+            return self._finish(place, record, self.reject(report))
         return report
 
     def _end_without_key(self, places: Sequence[Place], targets: TargetSet, deadline: float) -> int:

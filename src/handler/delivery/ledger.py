@@ -145,12 +145,17 @@ class Ledger:
         return Arrival(decision, change, Claim(delivery, seen, change.before, mine, place))
 
     def claim_waiting(self, identity: str, record: Record, target: Target, deadline: float) -> Claim | None:
-        """Claim what waits in a record until `deadline`; return None if it no longer waits, or the table fails."""
+        """Claim what waits in a record until `deadline`; return None if it no longer waits, or the table fails.
+
+        Raises:
+            InvalidAlertError: the alert cannot be read; it is not claimed.
+        """
         now, owner = self._now(), self._new_owner()
 
         def transition(current: Record | None) -> Record | None:
             if current is None or current.is_damaged or not current.can_be_drained(now):
                 return None
+            unpack(current.body or b"")  # raises before the claim is written
             return transitions.claim_waiting(current, owner=owner, lease_until=round(deadline * 1000))
 
         try:

@@ -105,6 +105,9 @@ class Sender:
         """Deliver what waits in a record; return None if it no longer waits.
 
         `permit` was taken for it before; it is None where its target skips it.
+
+        Raises:
+            InvalidAlertError: the alert that waits cannot be read; nothing was sent or claimed.
         """
         claim = self._ledger.claim_waiting(identity, record, target, deadline)
         if claim is None:
