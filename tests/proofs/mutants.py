@@ -419,7 +419,7 @@ MUTANTS = [
     mutant(
         "drain: each of many wake-ups sends thirty at a time",
         "drainer",
-        "self.drain(group, deadline, batch=_share(wake_ups))",
+        "self.drain(group, deadline, batch=_batch_size(wake_ups))",
         "self.drain(group, deadline)",
     ),
     mutant(

@@ -125,13 +125,13 @@ class Drainer:
         woken = targets.named(wake_up.target) if wake_up.target else None
         if woken and woken.type != "none":
             group = targets.with_key(woken.routing_key)
-            return self._hand_over(self.drain(group, deadline, batch=_share(wake_ups)), wake_up)
+            return self._hand_over(self.drain(group, deadline, batch=_batch_size(wake_ups)), wake_up)
         if places is None:
             places = list(self.table.all_waiting())
         keys, others = self._waiting_targets(targets, places)
         count = 0
         errors: list[PublishError] = []
-        batch = _share(max(len(keys), wake_ups))
+        batch = _batch_size(max(len(keys), wake_ups))
         for drained in self.map_keys(
             lambda group: self.drain(group, deadline, takes_over=True, batch=batch), keys.values()
         ):
@@ -344,9 +344,9 @@ class Drainer:
         return report
 
 
-def _share(keys: int) -> int:
-    """Return how many deliveries at a time each of so many routing keys has."""
-    return max(LEAST_BATCH, BATCH // max(1, keys))
+def _batch_size(drainers: int) -> int:
+    """Return how many deliveries at a time each of so many drainers sends, which share the threads."""
+    return max(LEAST_BATCH, BATCH // max(1, drainers))
 
 
 @dataclass(slots=True)

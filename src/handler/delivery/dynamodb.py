@@ -84,23 +84,24 @@ class Table:
         identity: str,
         *,
         update: str,
-        condition: str,
+        condition: str | None,
         names: Mapping[str, str],
         values: Mapping[str, Any],
     ) -> tuple[bool, Mapping[str, Any] | None]:
-        """Make one conditional update; return whether the condition held, and the previous item."""
+        """Make one update, on a condition unless that is None; return whether it held, and the previous item."""
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "Key": {KEY: {"S": identity}},
+            "UpdateExpression": update,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": {name: attribute(value) for name, value in values.items()},
+            "ReturnValues": "ALL_OLD",
+        }
+        if condition is not None:
+            request |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         with self.calls() as client:
             try:
-                old: Any = client.update_item(
-                    TableName=self.name,
-                    Key={KEY: {"S": identity}},
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues={name: attribute(value) for name, value in values.items()},
-                    ReturnValues="ALL_OLD",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
+                old: Any = client.update_item(**request)
             except client.exceptions.ConditionalCheckFailedException as refused:
                 item: Any = refused.response.get("Item")
                 return False, item

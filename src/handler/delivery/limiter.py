@@ -64,13 +64,14 @@ class NoPermitError(RateLimitExceededError):
     """
 
     def __init__(self, refusal: Refusal, retry_after_seconds: float, *, is_drained: bool) -> None:
-        super().__init__(retry_after_seconds)
-        if refusal is Refusal.SUSPENDED:
+        is_suspended = refusal is Refusal.SUSPENDED
+        suspended = (
+            "PagerDuty was out of reach, or refused the routing key: it is tried again in "
+            f"{retry_after_seconds:.1f} s, with one request"
+        )
+        super().__init__(retry_after_seconds, suspended if is_suspended else "")
+        if is_suspended:
             self.reason = PublisherErrorReason.CIRCUIT_OPEN
-            self.args = (
-                "PagerDuty was out of reach, or refused the routing key: it is tried again in "
-                f"{retry_after_seconds:.1f} s, with one request",
-            )
         self.refusal = refusal
         self.is_drained = is_drained
 
@@ -224,14 +225,9 @@ class RateLimiter:
             routing_key,
             now,
             update="#drain_until = :until, #drainer = :drainer",
-            condition="attribute_not_exists(#drainer) OR #drainer = :drainer"
-            + (" OR #drainer <> :drainer" if takes_over else f" OR {_NO_DRAINER}"),
+            condition=None if takes_over else f"attribute_not_exists(#drainer) OR #drainer = :drainer OR {_NO_DRAINER}",
             names=_names("drain_until", "drainer"),
-            values={
-                ":until": now_ms + LEASE_MS,
-                ":drainer": drainer,
-                **({} if takes_over else {":now": now_ms}),
-            },
+            values={":until": now_ms + LEASE_MS, ":drainer": drainer, **({} if takes_over else {":now": now_ms})},
         )
 
     def leave(self, routing_key: SecretStr, drainer: str, now: float) -> None:
@@ -252,7 +248,7 @@ class RateLimiter:
         now: float,
         *,
         update: str,
-        condition: str,
+        condition: str | None,
         names: Mapping[str, str],
         values: Mapping[str, Any],
         remove: str = "",

@@ -64,13 +64,17 @@ class RateLimitExceededError(PublishError):
 
     Attributes:
         retry_after_seconds: how long to wait.
+
+    Args:
+        message: instead of the sentence about the limit.
     """
 
     reason: StrEnum = ErrorReason.RATE_LIMIT_EXCEEDED
     retryable = True
 
-    def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__(f"the limit for this routing key is reached; try again in {retry_after_seconds:.1f} s")
+    def __init__(self, retry_after_seconds: float, message: str = "") -> None:
+        limited = f"the limit for this routing key is reached; try again in {retry_after_seconds:.1f} s"
+        super().__init__(message or limited)
         self.retry_after_seconds = retry_after_seconds
 
 
