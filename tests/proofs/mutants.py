@@ -280,13 +280,13 @@ MUTANTS = [
     mutant(
         "send: the claim has no lease",
         "ledger",
-        "owner=owner, now=now, lease_until=round(deadline * 1000)",
-        "owner=owner, now=now, lease_until=now",
+        "lease_until=round(deadline * 1000),",
+        "lease_until=now,",
     ),
     mutant(
         "send: a copy does not assert the end again",
-        "ledger",
-        "if record and delivery.was_sent_unclaimed and _has_ended_since(record, seen):",
+        "transitions",
+        "if record and was_sent and _has_ended_since(record, seen):",
         "if False:",
     ),
     mutant(
@@ -510,9 +510,15 @@ MUTANTS = [
     ),
     mutant(
         "unclaimed: a copy that sends nothing is no news",
-        "ledger",
-        "transitions.reassert(transitions.note(record, seen), now",
-        "transitions.reassert(record, now",
+        "transitions",
+        "return reassert(note(record, seen), now",
+        "return reassert(record, now",
+    ),
+    mutant(
+        "unclaimed: what a copy waits for is not open",
+        "transitions",
+        "return replace(new, open=True) if was_sent and new.status is Status.FIRING else new",
+        "return new",
     ),
     mutant(
         "unclaimed: a refused key makes dead letters",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from handler.alert import Status
 from handler.delivery.claims import SKIPS, Decision, Verdict, decide
 from handler.delivery.record import Observation, Order, Record, Waiting, compare
-from handler.delivery.transitions import claim, claim_waiting, follow, never_opened, note, refresh, settle, wait
+from handler.delivery.transitions import arrive, claim_waiting, settle
 
 NOW = 1_795_405_200_000
 REPEAT_AFTER = 300_000
@@ -496,23 +496,12 @@ class OneAlert:
     def arrive(self, new: Observation) -> None:
         """Decide, and write that into the record."""
         decision = decide(new, self.record, NOW, REPEAT_AFTER)
-        record = self.record
-        if record is None or decision.verdict is Verdict.CLAIM:
-            self.owners += 1
-            self.record = claim(record, new, owner=str(self.owners), now=NOW, lease_until=NOW + 1)
+        self.owners += 1
+        self.record = arrive(
+            self.record, new, decision, owner=str(self.owners), now=NOW, lease_until=NOW + 1, pack=lambda: b"x"
+        )
+        if decision.verdict is Verdict.CLAIM:
             self.sending.append(new)
-            return
-        match decision.verdict:
-            case Verdict.WAIT:
-                self.record = wait(record, new, decision.order, b"x", NOW, due=decision.due)
-            case Verdict.REFRESH:
-                self.record = refresh(record, new, decision.order, b"x")
-            case Verdict.FOLLOW:
-                self.record = follow(record, new)
-            case Verdict.NEVER_OPENED:
-                self.record = never_opened(record, new, NOW)
-            case _:
-                self.record = note(record, new)
 
     def accept(self) -> None:
         """PagerDuty accepts what is being sent, and the record is told."""

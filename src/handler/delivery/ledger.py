@@ -14,7 +14,7 @@ from handler.delivery import transitions
 from handler.delivery.body import pack, unpack
 from handler.delivery.claims import Decision, Verdict, decide
 from handler.delivery.delivery import Delivery
-from handler.delivery.record import Observation, Record, Waiting, compare
+from handler.delivery.record import Observation, Record, Waiting
 from handler.delivery.retry import LONG_PAUSE_MS, PAUSE_MS, is_failure
 from handler.delivery.table import Change, DedupTable
 from handler.errors import PublishError, TableMissingError, TableUnavailableError
@@ -113,32 +113,23 @@ class Ledger:
         """
         now, owner, seen = self._now(), self._new_owner(), delivery.observation()
 
-        def transition(record: Record | None) -> Record | None:
-            new = written(record)
-            is_open = new is not None and delivery.was_sent_unclaimed and new.status is Status.FIRING
-            return replace(new, open=True) if new and is_open else new
+        def decision_on(record: Record | None) -> Decision:
+            return decide(seen, record, now, self._repeat_after_ms)
 
-        def written(record: Record | None) -> Record | None:
-            decision = decide(seen, record, now, self._repeat_after_ms)
-            if record and delivery.was_sent_unclaimed and _has_ended_since(record, seen):
-                return transitions.reassert(transitions.note(record, seen), now, body=pack(delivery.alert))
-            if record is None or decision.verdict is Verdict.CLAIM:
-                return transitions.claim(record, seen, owner=owner, now=now, lease_until=round(deadline * 1000))
-            match decision.verdict:
-                case Verdict.WAIT:
-                    return transitions.wait(record, seen, decision.order, pack(delivery.alert), now, due=decision.due)
-                case Verdict.REFRESH:
-                    return transitions.refresh(record, seen, decision.order, pack(delivery.alert))
-                case Verdict.FOLLOW:
-                    return transitions.follow(record, seen)
-                case Verdict.NEVER_OPENED:
-                    return transitions.never_opened(record, seen, now)
-                case _:
-                    return transitions.note(record, seen)
+        def transition(record: Record | None) -> Record:
+            return transitions.arrive(
+                record,
+                seen,
+                decision_on(record),
+                owner=owner,
+                now=now,
+                lease_until=round(deadline * 1000),
+                pack=lambda: pack(delivery.alert),
+                was_sent=delivery.was_sent_unclaimed,
+            )
 
         change = self._table.change(seen.identity, transition, now, known=delivery.record)
-        decision = decide(seen, change.before, now, self._repeat_after_ms)
-        mine = change.after
+        decision, mine = decision_on(change.before), change.after
         if decision.verdict is not Verdict.CLAIM or mine is None or mine.waiting:
             return Arrival(decision, change)
         place = Waiting(decision.order, self._now())
@@ -268,9 +259,3 @@ class Ledger:
 
     def _now(self) -> int:
         return round(self._clock() * 1000)
-
-
-def _has_ended_since(record: Record, sent: Observation) -> bool:
-    """Whether something newer was accepted while the record did not know that the trigger was sent."""
-    has_moved_on = record.status is Status.RESOLVED or (record.status is Status.ACKNOWLEDGED and record.triggered)
-    return has_moved_on and compare(sent.at, record.at) <= 0

@@ -10,9 +10,11 @@ that cannot go out at once:
 Times are epoch milliseconds.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from handler.alert import Status
+from handler.delivery.claims import Decision, Verdict
 from handler.delivery.record import Observation, Order, Record, Waiting, compare
 
 
@@ -34,6 +36,60 @@ def observe(record: Record | None, seen: Observation) -> Record:
             fired_at=max(old.fired_at, seen.at),
         )
     return replace(new, acknowledge=None)
+
+
+def arrive(
+    record: Record | None,
+    seen: Observation,
+    decision: Decision,
+    *,
+    owner: str,
+    now: int,
+    lease_until: int,
+    pack: Callable[[], bytes],
+    was_sent: bool = False,
+) -> Record:
+    """Record a new arrival as was decided.
+
+    Args:
+        record: as it is; None where there is none.
+        seen: what arrives.
+        decision: about this observation on this record.
+        owner: who sends it, if it is claimed.
+        now: the time.
+        lease_until: until when it is claimed.
+        pack: returns the alert, compressed; called if it waits.
+        was_sent: whether it is a trigger that was sent without the record before.
+    """
+    if record and was_sent and _has_ended_since(record, seen):
+        return reassert(note(record, seen), now, body=pack())
+    if record is None or decision.verdict is Verdict.CLAIM:
+        new = claim(record, seen, owner=owner, now=now, lease_until=lease_until)
+    else:
+        new = _arrive_unclaimed(record, seen, decision, now, pack)
+    return replace(new, open=True) if was_sent and new.status is Status.FIRING else new
+
+
+def _arrive_unclaimed(
+    record: Record, seen: Observation, decision: Decision, now: int, pack: Callable[[], bytes]
+) -> Record:
+    match decision.verdict:
+        case Verdict.WAIT:
+            return wait(record, seen, decision.order, pack(), now, due=decision.due)
+        case Verdict.REFRESH:
+            return refresh(record, seen, decision.order, pack())
+        case Verdict.FOLLOW:
+            return follow(record, seen)
+        case Verdict.NEVER_OPENED:
+            return never_opened(record, seen, now)
+        case _:
+            return note(record, seen)
+
+
+def _has_ended_since(record: Record, sent: Observation) -> bool:
+    """Whether something newer was accepted while the record did not know that the trigger was sent."""
+    has_moved_on = record.status is Status.RESOLVED or (record.status is Status.ACKNOWLEDGED and record.triggered)
+    return has_moved_on and compare(sent.at, record.at) <= 0
 
 
 def claim(record: Record | None, seen: Observation, *, owner: str, now: int, lease_until: int) -> Record:
