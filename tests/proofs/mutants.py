@@ -359,8 +359,8 @@ MUTANTS = [
     mutant(
         "drain: what cannot be read and not be dead-lettered does not pause",
         "drainer",
-        "        if report:\n            backlog.note(place, report)\n",
-        "        if report and not record.is_damaged:\n            backlog.note(place, report)\n",
+        "        if report:\n            backlog.note(taken.place, report)\n",
+        "        if report and not taken.record.is_damaged:\n            backlog.note(taken.place, report)\n",
     ),
     mutant(
         "drain: what cannot be read is claimed",

@@ -264,28 +264,25 @@ class Drainer:
         Returns:
             The report; None if it no longer waits; an unexpected exception as an error.
         """
-        place, record = taken.place, taken.record
-        target = backlog.target_of(place)
-        report: Report | None
         try:
-            if record.is_damaged:
-                report = self._reject(place, record, InvalidAlertError("its record cannot be read"))
-            elif record.tries >= MAX_TRIES:
-                error = ExhaustedError(f"claimed {record.tries} times without an answer: it may kill the function")
-                report = self._reject(place, record, error)
-            else:
-                report = self._send(taken, target, min(deadline, self.clock() + LEASE_SECONDS))
+            target = backlog.target_of(taken.place)
+            report = self._send(taken, target, min(deadline, self.clock() + LEASE_SECONDS))
         except Exception as error:  # noqa: BLE001 - its lease is its pause, and its tries are counted
             return self.record_exception(error)
         if report:
-            backlog.note(place, report)
+            backlog.note(taken.place, report)
         return report
 
     def _send(self, taken: Taken, target: Target, deadline: float) -> Report | None:
-        """Claim and send a delivery; dead-letter it if PagerDuty rejects it, or if its alert cannot be read."""
-        place, record = taken.place, taken.record
+        """Send what waits, or dead-letter what cannot be sent; return None if it no longer waits."""
+        place, record, permit = taken
+        if record.is_damaged:
+            return self._reject(place, record, InvalidAlertError("its record cannot be read"))
+        if record.tries >= MAX_TRIES:
+            error = ExhaustedError(f"claimed {record.tries} times without an answer: it may kill the function")
+            return self._reject(place, record, error)
         try:
-            report = self.sender.deliver_waiting(place.identity, record, target, taken.permit, deadline)
+            report = self.sender.deliver_waiting(place.identity, record, target, permit, deadline)
         except InvalidAlertError:
             return self._reject(place, record, InvalidAlertError("it cannot be sent"))
         if report and isinstance(report.result, Rejected):
