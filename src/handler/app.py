@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -26,7 +26,6 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from handler import envelope, preparation, schedules
-from handler.agreement.comparison import Comparison
 from handler.delivery.concurrency import MapConcurrently
 from handler.delivery.drainer import Drainer
 from handler.delivery.dynamodb import Table
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
     from mypy_boto3_sqs.client import SQSClient
 
-    from handler.agreement.agreement import Agreement
+    from handler.agreement.comparison import Comparison
     from handler.operators.reporter import Reporter
 
 type MakeClient = Callable[[str], Any]
@@ -129,7 +128,7 @@ class Parts:
     """The parts that an execution environment makes once.
 
     Attributes:
-        comparison: None where alarms are not compared with records.
+        comparison_of: returns the comparison of alarms with records, for the function's ARN; None where it is off.
         heartbeat: None where no URL is configured.
         operators: None where operators have no topic.
         preparations: what to do at INIT, concurrently; none of them raises for what AWS does not answer.
@@ -141,7 +140,7 @@ class Parts:
     publisher: Publisher
     drainer: Drainer
     health_check: HealthCheck
-    comparison: Comparison | None
+    comparison_of: "Callable[[str], Comparison] | None"
     heartbeat: Heartbeat | None
     operators: OperatorReports | None
     preparations: Sequence[Callable[[], object]]
@@ -185,9 +184,19 @@ def wire(settings: Settings, telemetry: Telemetry, function_name: str) -> Parts:
         publisher=publisher,
         drainer=make_drainer(sender, publisher, table=table, limiter=limiter, queues=queues, telemetry=telemetry),
         health_check=HealthCheck(targets, client, table, limiter, time.time, queues.count_dead_letters),
-        comparison=make_comparison(
-            settings, make_client, dynamodb=dynamodb, targets=targets, reader=reader, report=telemetry.log_problem
-        ),
+        comparison_of=cache(
+            partial(
+                make_comparison,
+                settings=settings,
+                make_client=make_client,
+                dynamodb=dynamodb,
+                targets=targets,
+                reader=reader,
+                report=telemetry.log_problem,
+            )
+        )
+        if settings.AGREE_WITH_CLOUDWATCH != "off"
+        else None,
         heartbeat=Heartbeat(settings.HEARTBEAT_URL, settings.HTTPS_PROXY) if settings.HEARTBEAT_URL else None,
         operators=make_operators(
             settings,
@@ -270,36 +279,33 @@ def make_drainer(
 
 
 def make_comparison(
+    function_arn: str,
+    *,
     settings: Settings,
     make_client: MakeClient,
-    *,
     dynamodb: "DynamoDBClient",
     targets: Targets,
     reader: Reader,
     report: Callable[[str], None],
-) -> Comparison | None:
-    """Make what compares alarms with records; None where it is off."""
-    if settings.AGREE_WITH_CLOUDWATCH == "off":
-        return None
+) -> "Comparison":
+    """Make what compares alarms with records: on first use, with the imports and clients that only it needs."""
+    from handler.agreement.agreement import Agreement
+    from handler.agreement.comparison import Comparison
+    from handler.agreement.wiring import Scope
 
-    def make_agreement(function_arn: str) -> "Agreement":
-        from handler.agreement.agreement import Agreement
-        from handler.agreement.wiring import Scope
-
-        return Agreement(
-            make_client("cloudwatch"),
-            dynamodb,
-            make_client("sns"),
-            table=settings.DEDUP_TABLE_NAME,
-            topic_arn=settings.ALERT_TOPIC_ARN or "",
-            function_arn=function_arn,
-            scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
-            reader=reader,
-            clock=time.time,
-            report=report,
-        )
-
-    return Comparison(make_agreement, targets=targets, report=report)
+    agreement = Agreement(
+        make_client("cloudwatch"),
+        dynamodb,
+        make_client("sns"),
+        table=settings.DEDUP_TABLE_NAME,
+        topic_arn=settings.ALERT_TOPIC_ARN or "",
+        function_arn=function_arn,
+        scope=Scope(settings.AGREE_WITH_CLOUDWATCH),
+        reader=reader,
+        clock=time.time,
+        report=report,
+    )
+    return Comparison(agreement, targets=targets, report=report)
 
 
 def make_operators(
@@ -465,7 +471,7 @@ def check_health(function_arn: str, deadline: float) -> dict[str, Any]:
 def agree(function_arn: str, deadline: float) -> dict[str, int]:
     """Publish the alerts on which CloudWatch's alarms and the records disagree; return their numbers by reason."""
     published: Counter[str] = Counter()
-    for disagreement in parts.comparison.run(function_arn, deadline) if parts.comparison else ():
+    for disagreement in parts.comparison_of(function_arn).run(deadline) if parts.comparison_of else ():
         try:
             handle(disagreement.message, deadline)
         except QueueUnavailableError as error:

@@ -215,7 +215,7 @@ class AlarmFleet(Fleet):
     def _compare(self, environment: Environment) -> None:
         """Compare alarms with records, as `app.agree` does."""
         comparison = self._comparisons.setdefault(environment, _comparison(self, environment))
-        for disagreement in comparison.run(FUNCTION_ARN, environment.clock() + CHECK_TIME_SECONDS):
+        for disagreement in comparison.run(environment.clock() + CHECK_TIME_SECONDS):
             self.compared[str(disagreement.decision.why)] += 1
             environment.publish(dict(disagreement.message))
 
@@ -224,21 +224,19 @@ def _comparison(fleet: AlarmFleet, environment: Environment) -> Comparison:
     def report(_: str) -> None:
         fleet.compared["not compared"] += 1
 
-    def make_agreement(function_arn: str) -> Agreement:
-        return Agreement(
-            cast(Any, _CloudWatch(environment)),
-            cast(Any, environment.dynamodb),
-            cast(Any, None),
-            table=TABLE,
-            topic_arn=TOPIC_ARN,
-            function_arn=function_arn,
-            scope=Scope.ALL,
-            reader=Reader(),
-            clock=environment.clock,
-            report=report,
-        )
-
-    return Comparison(make_agreement, targets=environment.parts.targets, report=report)
+    agreement = Agreement(
+        cast(Any, _CloudWatch(environment)),
+        cast(Any, environment.dynamodb),
+        cast(Any, None),
+        table=TABLE,
+        topic_arn=TOPIC_ARN,
+        function_arn=FUNCTION_ARN,
+        scope=Scope.ALL,
+        reader=Reader(),
+        clock=environment.clock,
+        report=report,
+    )
+    return Comparison(agreement, targets=environment.parts.targets, report=report)
 
 
 @dataclass

@@ -360,22 +360,20 @@ def cloudwatch(function: Function, monkeypatch: pytest.MonkeyPatch) -> FakeCloud
     fake = FakeCloudWatch()
     world = function.world
 
-    def make_agreement(function_arn: str) -> Agreement:
-        return Agreement(
-            cast(Any, fake),
-            cast(Any, world.dynamodb),
-            cast(Any, FakeSNS()),
-            table=TABLE,
-            topic_arn=TOPIC,
-            function_arn=function_arn,
-            scope=Scope.WIRED,
-            reader=Reader(),
-            clock=world.clock,
-            report=pytest.fail,
-        )
-
-    comparison = Comparison(make_agreement, targets=world.targets, report=pytest.fail)
-    monkeypatch.setattr(function.app, "parts", replace(function.app.parts, comparison=comparison))
+    agreement = Agreement(
+        cast(Any, fake),
+        cast(Any, world.dynamodb),
+        cast(Any, FakeSNS()),
+        table=TABLE,
+        topic_arn=TOPIC,
+        function_arn=FUNCTION,
+        scope=Scope.WIRED,
+        reader=Reader(),
+        clock=world.clock,
+        report=pytest.fail,
+    )
+    comparison = Comparison(agreement, targets=world.targets, report=pytest.fail)
+    monkeypatch.setattr(function.app, "parts", replace(function.app.parts, comparison_of=lambda _: comparison))
     return fake
 
 
@@ -484,14 +482,16 @@ def import_on(services: Services, monkeypatch: pytest.MonkeyPatch, **settings: s
 def test_what_is_not_configured_is_not_made(function: Function) -> None:
     """No comparison, no heartbeat, no reports: a schedule costs what it is asked for."""
     parts = function.app.parts
-    assert (parts.comparison, parts.heartbeat, parts.operators) == (None, None, None)
+    assert (parts.comparison_of, parts.heartbeat, parts.operators) == (None, None, None)
 
 
 def test_the_comparison_is_wired(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads this stack's targets and CloudWatch."""
     app = import_on(services, monkeypatch, AGREE_WITH_CLOUDWATCH="wired", ALERT_TOPIC_ARN=TOPIC)
     assert services.requests == []
-    assert list(app.parts.comparison.run(FUNCTION, app.time.time() + 60)) == []
+    comparison = app.parts.comparison_of(FUNCTION)
+    assert list(comparison.run(app.time.time() + 60)) == []
+    assert app.parts.comparison_of(FUNCTION) is comparison
     assert services.bodies("BatchGetSecretValue")
     assert services.bodies("ListAlarmMuteRules")
 

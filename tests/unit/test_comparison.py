@@ -1,4 +1,4 @@
-"""The comparison as an invocation runs it: made on first use, with time left to publish, and never an error."""
+"""The comparison as an invocation runs it: with time left to publish, and never an error."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,7 +8,6 @@ from handler.agreement.agreement import Agreement, Disagreement
 from handler.agreement.comparison import PUBLISHING_SECONDS, Comparison
 from handler.agreement.decisions import AlarmDecision, AlarmVerdict, Why
 from handler.agreement.routing import Routing
-from tests.lab.cloudwatch import FUNCTION
 from tests.lab.world import World, make_world
 
 FOUND = [Disagreement(name, AlarmDecision(AlarmVerdict.PAGE, Why.NO_RECORD), {}) for name in ("a", "b", "c")]
@@ -31,46 +30,31 @@ class Bench:
     """A comparison on fakes.
 
     Attributes:
-        made: the ARNs that an agreement was made with.
         problems: what was reported.
     """
 
     world: World = field(default_factory=make_world)
     agreement: FakeAgreement = field(default_factory=FakeAgreement)
-    made: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     comparison: Comparison = field(init=False)
 
     def __post_init__(self) -> None:
-        self.comparison = Comparison(self.make, targets=self.world.targets, report=self.problems.append)
-
-    def make(self, function_arn: str) -> Agreement:
-        self.made.append(function_arn)
-        return cast(Agreement, self.agreement)
+        agreement = cast(Agreement, self.agreement)
+        self.comparison = Comparison(agreement, targets=self.world.targets, report=self.problems.append)
 
 
 def test_each_disagreement_is_found_and_time_is_left_to_publish_the_last_page() -> None:
     """For the targets that are read at each run."""
     bench = Bench()
-    assert list(bench.comparison.run(FUNCTION, 1000.0)) == FOUND
+    assert list(bench.comparison.run(1000.0)) == FOUND
     assert bench.agreement.asked == [(("production",), 1000.0 - PUBLISHING_SECONDS)]
-
-
-def test_one_agreement_serves_every_run() -> None:
-    """It remembers where it was cut short, and is not made before the first run."""
-    bench = Bench()
-    assert bench.made == []
-    for _ in range(2):
-        list(bench.comparison.run(FUNCTION, 1000.0))
-    assert bench.made == [FUNCTION]
-    assert len(bench.agreement.asked) == 2
 
 
 def test_targets_that_cannot_be_read_are_reported_and_raise_nothing() -> None:
     """The health check has its answer; five minutes later there is another run."""
     bench = Bench()
     bench.world.secrets.fail("InternalServiceError")
-    assert list(bench.comparison.run(FUNCTION, 1000.0)) == []
+    assert list(bench.comparison.run(1000.0)) == []
     [problem] = bench.problems
     assert problem.startswith("alarms and records could not be compared: ")
-    assert bench.made == []
+    assert bench.agreement.asked == []
