@@ -65,7 +65,7 @@ def measure(ours: Artifact) -> list[Line]:
     """Measure in a process of its own, against servers of their own that answer at once."""
     with standin.running() as endpoint, tempfile.NamedTemporaryFile("r", prefix="pagerduty-publisher-") as found:
         environment = function_environment(ours.folder, endpoint)
-        environment["PYTHONPATH"] = f"{ours.folder}:{ROOT}"
+        environment["PYTHONPATH"] = f"{ours.folder}:{ROOT}:{ROOT}/src"  # the built function before its source
         command = [str(PYTHON), "-W", "ignore", "-m", "benchmarks.warm", found.name]
         subprocess.run(command, check=True, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
         taken: Samples = json.load(found)
