@@ -61,7 +61,7 @@ _PROBLEMS = (
         # recovery has started, could not restart, failed, invalid parameters, incompatible network, Multi-AZ recovery
         opened_by=_numbers("0020 0022 0031 0035 0036 0052"),
         # restarted, recovered, Multi-AZ recovered, started
-        ended_by=_numbers("0006 0021 0053 0088") | _DELETED,
+        ended_by=_numbers("0006 0021 0053 0088"),
     ),
     Problem(
         "low storage",
@@ -69,7 +69,7 @@ _PROBLEMS = (
         # consumed, over 90 %, full and shut down, low, cannot grow, maximum reached, Aurora's is low, quota reached
         opened_by=_numbers("0007 0089 0221 0222 0223 0224 0227 0254"),
         # storage changed manually, by autoscaling
-        ended_by=_numbers("0017 0218") | _DELETED,
+        ended_by=_numbers("0017 0218"),
     ),
     Problem(
         "failover",
@@ -77,7 +77,7 @@ _PROBLEMS = (
         # Multi-AZ started; of a cluster failed, restarted, started in its zone, across zones; global started, failed
         opened_by=_numbers("0013 0069 0070 0072 0073 0181 0187"),
         # promoted, completed, activated, recovered from a partial one; cluster's finished; global finished, cancelled
-        ended_by=_numbers("0015 0049 0051 0065 0071 0185 0186") | _DELETED,
+        ended_by=_numbers("0015 0049 0051 0065 0071 0185 0186"),
     ),
     Problem(
         "replication",
@@ -85,28 +85,28 @@ _PROBLEMS = (
         # error, terminated
         opened_by=_numbers("0045 0057"),
         # resumed
-        ended_by=_numbers("0046") | _DELETED,
+        ended_by=_numbers("0046"),
     ),
     Problem(
         "log volume",
         Severity.ERROR,
         # the dedicated log volume is low, disabled
         opened_by=_numbers("0330 0331"),
-        ended_by=_numbers("0332") | _DELETED,
+        ended_by=_numbers("0332"),
     ),
     Problem(
         "encryption key",
         Severity.CRITICAL,
         # cannot be used, cannot be used so that the database will be inaccessible; can be used, of the category failure
         opened_by=_numbers("0418 0419"),
-        ended_by=_numbers("0420") | _DELETED,
+        ended_by=_numbers("0420"),
     ),
     Problem(
         "support perimeter",
         Severity.WARNING,
         # RDS Custom: outside, inside again
         opened_by=_numbers("0165"),
-        ended_by=_numbers("0166") | _DELETED,
+        ended_by=_numbers("0166"),
     ),
 )
 _OTHER_FAILURES = _numbers(
@@ -146,7 +146,7 @@ def parse(record: Record) -> list[Alert | Ignored]:
 def _changes(event_id: str, event: RdsEvent) -> list[tuple[Problem, Status]]:
     number = event_id.removeprefix(_PREFIX)
     opened = [(problem, Status.FIRING) for problem in _PROBLEMS if number in problem.opened_by]
-    ended = [(problem, Status.RESOLVED) for problem in _PROBLEMS if number in problem.ended_by]
+    ended = [(problem, Status.RESOLVED) for problem in _PROBLEMS if number in problem.ended_by | _DELETED]
     is_failure = number in _OTHER_FAILURES or "failure" in event.categories or _FAILURE_WORDS.search(event.message)
     if opened or ended or not is_failure or number in _NEEDS_NOTHING:
         return [*opened, *ended]
