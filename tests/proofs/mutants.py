@@ -365,7 +365,7 @@ MUTANTS = [
     mutant(
         "drain: what cannot be read is claimed",
         "ledger",
-        '            unpack(current.body or b"")  # raises before the claim is written\n',
+        '            read(current.body or b"")  # raises before the claim is written\n',
         "",
     ),
     mutant("table: a resolver that hangs is waited for again", "dynamodb", "HANG_SECONDS = 5.0", "HANG_SECONDS = 60.0"),

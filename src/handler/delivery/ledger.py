@@ -7,6 +7,7 @@ and PagerDuty folds repeats.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 from handler.alert import Status
@@ -142,11 +143,12 @@ class Ledger:
             InvalidAlertError: the alert cannot be read; it is not claimed.
         """
         now, owner = self._now(), self._new_owner()
+        read = cache(unpack)  # of the body that is claimed, too
 
         def transition(current: Record | None) -> Record | None:
             if current is None or current.is_damaged or not current.can_be_drained(now):
                 return None
-            unpack(current.body or b"")  # raises before the claim is written
+            read(current.body or b"")  # raises before the claim is written
             return transitions.claim_waiting(current, owner=owner, lease_until=round(deadline * 1000))
 
         try:
@@ -156,7 +158,7 @@ class Ledger:
         before, mine = change.before, change.after
         if before is None or mine is None or mine.owner != owner or mine.body is None or mine.waiting is None:
             return None
-        alert = replace(unpack(mine.body), status=mine.status)
+        alert = replace(read(mine.body), status=mine.status)
         failing_since = mine.failing_since / 1000 if mine.failing_since is not None else None
         seen = Observation(
             identity=identity,
